@@ -1,0 +1,84 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Start here: what this run will do
+#
+# **Question.** Does further pre-training of a multilingual encoder on medical text help with medical tasks in Dutch,
+# Romanian and Spanish, and does it matter whether that text is clinical or biomedical?
+#
+# **This notebook** shows the machine, the arms and the tasks of the run. It trains nothing.
+#
+# | notebook | what it does |
+# |---|---|
+# | **00_start_here** | the plan of the run (this page) |
+# | 01_build_corpora | domain text by language, task sets, and the gate against leaks between them |
+# | 02_pretrain | one arm: a model trained on with masked words of its domain text |
+# | 03_finetune | one task: every arm and seed fine-tuned, predictions kept |
+# | 04_cross_lingual | scores across languages, and analyses of why |
+# | 05_figures | figures, comparisons, and a verdict on each claim |
+
+# %%
+import pandas as pd
+from helpers import environment, project
+
+# %% [markdown]
+# ## Parameters
+#
+# Every notebook has one such cell. Papermill replaces its values by those of the run's profile; opened by hand, the
+# notebook uses the small values that stand here.
+
+# %% tags=["parameters"]
+run = "smoke"  # folder below runs/
+description = "Synthetic text, two-layer models, two seeds; shows that everything runs, and nothing else."  # one line
+arms = []  # of {arm, parent, tokens}: models, and word pieces of text that each sees
+tasks = []  # of {task, kind, language, trained}: what the models are tested on
+
+# %% [markdown]
+# ## The machine
+#
+# Software, processor and accelerator. The same list, with the version of every package, is kept in `provenance.json`.
+
+# %%
+environment.card()
+
+# %% [markdown]
+# ## The arms
+#
+# An *arm* is one model. All but the first go on from a *parent*. Arms that are compared see the same number of word
+# pieces in the same number of steps; only the text differs. `general` is the control: more training, but no medical text.
+
+# %%
+pd.DataFrame(arms, columns=["arm", "parent", "tokens"]).style.format({"tokens": "{:,}"}).hide()
+
+# %% [markdown]
+# ## The tasks
+#
+# A task that is not *trained* is a test set only: models trained in another language are tried on it without having
+# seen a labelled example in this one (zero-shot).
+
+# %%
+plan = pd.DataFrame(tasks, columns=["task", "kind", "language", "trained"])
+plan.style.hide()
+
+# %% [markdown]
+# ## Kept for the report
+
+# %%
+project.write_table(project.folder(run) / "results" / "plan.csv", plan)
+
+# %% [markdown]
+# **In short**
+#
+# - One parent, several arms, one text each: what differs between two arms is the text they saw.
+# - The comparisons are declared in the profile before anything is trained.

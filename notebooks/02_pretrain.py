@@ -1,0 +1,126 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Pre-train one arm
+#
+# **Question.** What does a model learn when it goes on guessing masked words, now in the text of one domain?
+#
+# **Before:** 01_build_corpora made the text. **After:** 03_finetune uses the model. The stages run this notebook once for
+# each arm; opened by hand it trains the first, small one.
+
+# %%
+import numpy as np
+import pandas as pd
+from helpers import figures, models, pretraining, stages, tasks, transfer
+
+# %% [markdown]
+# ## Parameters
+
+# %% tags=["parameters"]
+run = "smoke"  # folder below runs/
+arm = "base"  # name of the model made here
+parent = ""  # arm it goes on from; empty: it is the first
+base = {
+    "architecture": "modernbert", "vocabulary": 1000, "hub": "", "revision": "", "folder": "", "config": {
+        "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "global_attn_every_n_layers": 1}}  # origin of the first arm: architecture (from scratch), hub or folder
+text = {"general": {"nl": 1.0, "ro": 1.0, "es": 1.0}}  # domain, language: weight
+tokens = 12000  # word pieces of training text
+length = 64  # word pieces a row
+batch_rows = 16  # rows a step
+learning_rate = 0.002  # peak
+warmup_share = 0.05  # share of the steps
+masking_rate = 0.15  # share of word pieces to predict
+heldout_rows = 16  # rows of each held-out set
+evaluations = 3  # points of the held-out curve
+seed = 13  # of masks, order and first weights
+checkpoint_seconds = 20  # seconds between checkpoints
+
+# %% [markdown]
+# ## Where it starts
+#
+# The first arm starts from a configuration, a model of the hub or a folder; every other arm from its parent, whose
+# tokenizer it keeps.
+
+# %%
+folder = stages.need(run, "corpora/statistics.csv").parents[1]
+if parent:
+    stages.need(run, f"models/{parent}/training.csv")
+model, tokenizer = pretraining.begin(folder, parent, base, text, seed)
+pd.Series({
+    "layout": model.config.model_type, "layers": model.config.num_hidden_layers, "width": model.config.hidden_size,
+    "parameters (millions)": round(model.num_parameters() / 1e6, 2), "word pieces known": len(tokenizer),
+}, name=parent or "base").to_frame()
+
+# %% [markdown]
+# ## What it will read
+#
+# Documents become rows of word pieces, each row full, none padded; a document cannot see another one in its row. A text
+# that is shorter than its share is read again (*passes*): small domains are repeated, and that is worth knowing.
+
+# %%
+rows = pretraining.Rows(folder, arm, text, tokenizer, tokens // length, length, seed)
+rows.table().style.format({"tokens at hand": "{:,}", "tokens read": "{:,}", "passes": "{:.2f}"}).hide()
+
+# %% [markdown]
+# ## One row, as the model sees it
+#
+# Read downwards: the text, and what is left of it. Of the chosen pieces most become `[MASK]`, some a random piece, some
+# stay as they are. The loss counts chosen pieces only.
+
+# %%
+sample = rows.read(0, 1) if len(rows.order) else np.zeros((1, 12), int)
+masked = pretraining.batch(sample, tokenizer, masking_rate, np.random.default_rng(seed))
+shown = {"text": tokenizer.convert_ids_to_tokens(sample[0]), "seen": tokenizer.convert_ids_to_tokens(masked["ids"][0])}
+pd.DataFrame(shown).iloc[:14].T
+
+# %% [markdown]
+# ## Training
+#
+# One loop, the same for all arms. Every so often the loss is measured on held-out text of **every** domain and language,
+# with one fixed mask, so that one can see what is gained here and lost there.
+
+# %%
+heldout = pretraining.heldout_rows(folder, arm, tokenizer, length, heldout_rows)
+card = models.card(arm, parent, text, tokens, tasks.made_up(folder))
+history = pretraining.adapt(
+    folder, arm, model, rows, heldout, card, batch_rows=batch_rows, learning_rate=learning_rate, seed=seed,
+    warmup_share=warmup_share, masking_rate=masking_rate, evaluations=evaluations, checkpoint_seconds=checkpoint_seconds)
+history.iloc[[0, -1]].T.round(3)
+
+# %% [markdown]
+# ## The curve
+#
+# Held-out loss in nats a masked token; lower is better. Panels in which the line rises show what was forgotten.
+
+# %%
+figures.loss_curves(transfer.curves(folder, [arm]), synthetic=tasks.made_up(folder))
+
+# %% [markdown]
+# ## Gained and lost
+#
+# Change of the held-out loss from first to last look, by domain and language. Negative: the arm now predicts this
+# text better than its parent did.
+
+# %%
+change = history[list(heldout)].iloc[-1] - history[list(heldout)].iloc[0]
+table = change.rename("change").rename_axis("corpus").reset_index()
+table[["domain", "language"]] = table["corpus"].str.split("-", expand=True)
+table.pivot(index="domain", columns="language", values="change").round(3)
+
+# %% [markdown]
+# **In short**
+#
+# - The model, its tokenizer and a card are in `models/`, in the Hugging Face format.
+# - A killed run goes on from its last checkpoint and ends with the same weights.

@@ -1,0 +1,118 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Fine-tune every arm on one task
+#
+# **Question.** Does an adapted model learn a medical task better from the same labelled examples?
+#
+# **Before:** 02_pretrain made the arms. **After:** 04_cross_lingual compares them. The stages run this notebook once for
+# each task; every arm is fine-tuned with the same data, settings and seeds, and its predictions are kept a row an item.
+
+# %%
+import pandas as pd
+from helpers import figures, finetuning, stages, tasks, transfer
+
+# %% [markdown]
+# ## Parameters
+
+# %% tags=["parameters"]
+run = "smoke"  # folder below runs/
+task = "ner_ro"  # what is learnt
+tests = ["ner_ro", "ner_es", "ner_nl"]  # test sets: its own, and those with labels in common
+arms = ["base", "general", "biomedical", "clinical", "biomedical_nl", "clinical_nl"]  # models that are fine-tuned
+seeds = [1, 2]  # of the classifier's first weights and the order of examples
+length = 96  # word pieces a window
+overlap = 16  # word pieces that neighbouring windows share
+epochs = 2  # passes over the training set, at most
+patience = 2  # epochs without a better dev score before stopping
+batch_rows = 8  # windows (NER) or patients (screening) a step
+learning_rate = 0.001  # peak
+warmup_share = 0.1  # share of the steps
+negatives_per_positive = 0.0  # screening: training patients kept for each positive; 0 keeps all
+checkpoint_seconds = 20  # seconds between checkpoints
+
+# %% [markdown]
+# ## The task
+#
+# Items and labels of each part. Models see `train`; `dev` decides when to stop; `test` is only predicted.
+
+# %%
+folder = stages.need(run, "corpora/statistics.csv").parents[1]
+tasks.summary(folder, task)
+
+# %% [markdown]
+# ## One labelled item
+#
+# What a model has to find, marked in the text.
+
+# %%
+tasks.show(folder, task)
+
+# %% [markdown]
+# ## Fine-tuning
+#
+# Every arm with every seed, and a baseline without a model: a look-up of training entities for NER, a keyword rule for
+# screening. A fit that is finished is not made again. `unreachable` counts gold entities that no tagging of words can
+# give back, because they overlap another one or end inside a word; they stay in the score as missed.
+
+# %%
+for arm in arms:
+    stages.need(run, f"models/{arm}/training.csv")
+fits = finetuning.all_fits(
+    folder, task, arms, seeds, tests=tests, length=length, overlap=overlap, epochs=epochs, patience=patience,
+    batch_rows=batch_rows, learning_rate=learning_rate, warmup_share=warmup_share,
+    negatives_per_positive=negatives_per_positive, checkpoint_seconds=checkpoint_seconds)
+fits.drop(columns=["task", "key"]).round(3).style.format(precision=3, na_rep="").hide()
+
+# %% [markdown]
+# ## Scores on the task's own test set
+#
+# Mean and spread over seeds. NER: strict F1, which asks for the right type and both boundaries. Screening: area under the
+# precision-recall curve (AUPRC), whose chance level is the share of positives.
+
+# %%
+metrics = transfer.metrics(folder, [task])
+own = metrics.query("test == @task and split == 'test' and label == 'all' and metric in ['f1', 'precision', 'recall', 'auprc']")
+own.groupby(["metric", "arm"], sort=False)["value"].agg(["mean", "min", "max"]).round(3).unstack("metric").dropna(axis=1)
+
+# %% [markdown]
+# ## In a picture
+#
+# A point is a seed, the bar the mean, the dashed line the baseline.
+
+# %%
+figures.task_scores(metrics, synthetic=tasks.made_up(folder))
+
+# %% [markdown]
+# ## The same models on the other test sets
+#
+# Zero-shot: trained on one task, tested on another one with labels in common. Scores are of the shared labels.
+
+# %%
+away = metrics.query("test != @task and label == 'all' and metric == 'f1'")
+pd.pivot_table(away, index="arm", columns="test", values="value", sort=False).round(3)
+
+# %% [markdown]
+# ## Errors
+#
+# The last arm's first seed: items of the test set on which it is wrong.
+
+# %%
+tasks.errors(folder, task, arms[-1], seeds[0])
+
+# %% [markdown]
+# **In short**
+#
+# - Same examples, same seeds, same settings: only the model differs.
+# - Every gold item of the test set is scored; the notebook stops if one is missing.

@@ -1,0 +1,138 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Across languages, and why
+#
+# **Question.** Does what a model learns in one language help in another (C3), and what goes with the gains (C4)?
+#
+# **Before:** 03_finetune kept every prediction. **After:** 05_figures draws the figures and gives the verdicts. This notebook
+# reads saved models and predictions only; it trains nothing.
+
+# %%
+from helpers import analysis, figures, project, stages, tasks, transfer
+
+# %% [markdown]
+# ## Parameters
+
+# %% tags=["parameters"]
+run = "smoke"  # folder below runs/
+arms = ["base", "general", "biomedical", "clinical", "biomedical_nl", "clinical_nl"]  # models, the first one the base
+trained = ["ner_ro", "ner_es", "screening_nl"]  # tasks that were fine-tuned
+control = "general"  # arm that the others' gains are measured against
+frequent_words = 500  # most frequent words of each corpus whose overlap is measured
+rows = 16  # rows of each task's text for the masked-token loss
+length = 64  # word pieces a row
+terms = 60  # parallel terms for CKA and retrieval
+
+# %% [markdown]
+# ## All scores
+#
+# Every fit and every baseline on every test set, kept as `results/metrics.csv`: one row a number.
+
+# %%
+for task in trained:
+    folder = stages.need(run, f"predictions/{task}/fits.csv").parents[2]
+results, synthetic = folder / "results", tasks.made_up(folder)
+metrics = transfer.metrics(folder, trained)
+metrics.query("label == 'all' and split == 'test'").groupby(["task", "test", "metric"])["value"].describe().round(3)
+
+# %% [markdown]
+# ## Transfer between tasks
+#
+# Rows: trained on. Columns: tested on. On the diagonal a model sees its own language; elsewhere it has not seen a single
+# labelled example of the test's language.
+
+# %%
+away = metrics.query("metric == 'f1' and label == 'all' and split == 'test'")
+project.write_table(results / "transfer.csv", away.groupby(["task", "test", "arm"], sort=False)["value"].mean().reset_index())
+away.groupby(["arm", "task", "test"], sort=False)["value"].mean().unstack("arm").round(3)
+
+# %% [markdown]
+# ## How words are cut
+#
+# Word pieces a word, with the base's tokenizer. Words of a domain that the tokenizer never saw fall into more pieces.
+
+# %%
+counts = transfer.word_counts(folder)
+fertility = transfer.fertility(folder, counts, arms[0])
+project.write_table(results / "fertility.csv", fertility)
+fertility.pivot(index="domain", columns="language", values="pieces a word").round(2)
+
+# %% [markdown]
+# ## Words in common
+#
+# Share of the most frequent words that two corpora have in common. Domains of one language share more than the same
+# domain of two languages; how near biomedical text is to clinical text says how much one can stand in for the other.
+
+# %%
+overlap = analysis.vocabulary_overlap(counts, words=frequent_words)
+project.write_table(results / "overlap.csv", overlap.rename_axis("corpus").reset_index())
+figures.overlap_map(overlap, words=frequent_words, synthetic=synthetic)
+
+# %% [markdown]
+# ## How well each arm predicts the tasks' text
+#
+# Masked-token loss (nats) on each task's test text, without its labels. An arm whose loss is lower knows this kind of text
+# better, whatever its score.
+
+# %%
+losses = transfer.masked_losses(folder, arms, trained, rows, length)
+project.write_table(results / "masked_loss.csv", losses)
+losses.pivot(index="arm", columns="task", values="loss").loc[arms].round(3)
+
+# %% [markdown]
+# ## Does knowing the text go with the score?
+#
+# Each arm's gain over the control in loss, beside its gain in strict F1. With this few arms a correlation says little: the
+# p value is there to be read.
+
+# %%
+gains = analysis.gains(losses, metrics, control=control)
+project.write_table(results / "gains.csv", gains)
+analysis.associations(gains, pairs=[("loss_gain", "score_gain")]).round(3)
+
+# %% [markdown]
+# ## The same term in two languages
+#
+# Linear CKA: do two languages' terms lie alike in the model's space? Retrieval: how often is a term's nearest neighbour in
+# the other language its translation? `distance` is the syntactic distance of the languages (lang2vec, syntax_knn, cosine).
+
+# %%
+parallel = transfer.parallel_terms(folder, terms)
+alignment = transfer.alignment(folder, arms, parallel)
+project.write_table(results / "alignment.csv", alignment)
+alignment.pivot_table(index="arm", columns=["one", "other"], values=["cka", "retrieval"], sort=False).round(3)
+
+# %% [markdown]
+# ## Seen and unseen mentions
+#
+# Recall on test mentions that occur in the task's training set, only in the unlabelled medical text, or in neither. If
+# adaptation teaches words, it should show on the second group.
+
+# %%
+recall = transfer.mention_recall(folder, trained)
+project.write_table(results / "mentions.csv", recall)
+recall.groupby(["task", "group", "arm"], sort=False)["recall"].mean().unstack("arm").round(3)
+
+# %% [markdown]
+# ## Kept for the next notebook
+
+# %%
+project.write_table(results / "metrics.csv", metrics)
+
+# %% [markdown]
+# **In short**
+#
+# - `results/metrics.csv` has every score; the other tables of this page lie beside it.
+# - What goes with a gain is not yet its cause: the verdicts of 05_figures rest on the comparisons declared beforehand.

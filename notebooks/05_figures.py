@@ -1,0 +1,143 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Figures and verdicts
+#
+# **Question.** Which of the four claims do the results of this run support?
+#
+# **Before:** 04_cross_lingual scored everything. This notebook reads its tables, draws the figures of the report, and gives
+# each claim a verdict by a rule that was fixed beforehand.
+
+# %%
+import pandas as pd
+from helpers import claims, figures, project, stages, transfer
+
+# %% [markdown]
+# ## Parameters
+
+# %% tags=["parameters"]
+run = "smoke"  # folder below runs/
+synthetic = True  # whether the text is generated; the results are then no evidence
+arms = ["base", "general", "biomedical", "clinical", "biomedical_nl", "clinical_nl"]  # models
+family = []  # of {claim, task, test, arm, against, metric, mentions}: the comparisons, declared before the run
+draws = 200  # bootstrap draws
+confidence = 0.95  # of the intervals, between 0 and 1
+seed = 13  # of the bootstrap
+width_mm = 160  # millimetres
+dpi = 150  # dots an inch of the PNG files
+formats = ["png", "svg"]  # file formats
+frequent_words = 500  # most frequent words of each corpus whose overlap was measured
+
+# %% [markdown]
+# ## The comparisons
+#
+# A comparison is an arm against another on one test set, with the same seeds and the same documents on both sides. Seeds and
+# documents are drawn with replacement; the interval is that of the difference. `p_holm` is corrected for the whole family.
+
+# %%
+folder = stages.need(run, "results/metrics.csv").parents[1]
+metrics = pd.read_csv(folder / "results" / "metrics.csv")
+trained = list(dict.fromkeys(metrics["task"]))
+mentions = {task: transfer.train_mentions(folder, task) for task in trained if transfer.is_ner(folder, task)}
+comparisons, verdicts = claims.assess(
+    folder, family, draws=draws, confidence=confidence, seed=seed, synthetic=synthetic, train=mentions,
+    common=transfer.common(folder))
+comparisons.drop(columns=["metric", "units", "reason"]).round(3).style.format(precision=3, na_rep="").hide()
+
+# %% [markdown]
+# ## The verdicts
+#
+# *Supported*: the mean difference of a claim's comparisons has an interval above zero, and none of them is below zero after
+# correction. *Contradicted*: that interval lies below zero. *Not testable here*: the run lacks what the claim needs.
+
+# %%
+shown = pd.DataFrame(verdicts["claims"]).reindex(columns=["claim", "text", "verdict", "difference", "low", "high", "reason"])
+shown.round(3).style.format(precision=3, na_rep="").hide()
+
+# %% [markdown]
+# ## Differences
+#
+# Each comparison with its interval; right of the line the adapted arm is better.
+
+# %%
+looks = {"width_mm": width_mm, "synthetic": synthetic}
+keep = {"folder": folder / "figures", "formats": formats, "dpi": dpi}
+forest = figures.forest(comparisons[comparisons["reason"] == ""], **looks) if len(comparisons) else None
+figures.keep(forest, name="differences", **keep)
+
+# %% [markdown]
+# ## Scores by arm
+#
+# A point is a seed; the dashed line is the baseline without a model.
+
+# %%
+figures.keep(figures.task_scores(metrics, **looks), name="scores", **keep)
+
+# %% [markdown]
+# ## Held-out loss while training
+#
+# What each arm gained on text of its domain, and lost or gained elsewhere.
+
+# %%
+figures.keep(figures.loss_curves(transfer.curves(folder, arms), **looks), name="heldout_loss", **keep)
+
+# %% [markdown]
+# ## Transfer
+#
+# Trained on one task, tested on another.
+
+# %%
+figures.keep(figures.transfer_matrix(metrics, **looks), name="transfer", **keep)
+
+# %% [markdown]
+# ## Seen and unseen mentions
+#
+# Recall by where a mention could have been seen before.
+
+# %%
+recall = pd.read_csv(folder / "results" / "mentions.csv")
+figures.keep(figures.recall_groups(recall, **looks), name="mentions", **keep)
+
+# %% [markdown]
+# ## Screening
+#
+# Precision against recall for each screening task of the run, with the share of positives and the keyword rule.
+
+# %%
+screened = [task for task in trained if not transfer.is_ner(folder, task)]
+for task in screened:
+    patients = pd.concat(map(pd.read_parquet, transfer.fits(folder, task)))
+    figures.keep(figures.precision_recall(patients, **looks), name=f"screening_{task}", **keep)
+
+# %% [markdown]
+# ## Words in common
+#
+# The overlap of the corpora's most frequent words, from 04_cross_lingual.
+
+# %%
+overlap = pd.read_csv(folder / "results" / "overlap.csv", index_col="corpus")
+figures.keep(figures.overlap_map(overlap, words=frequent_words, **looks), name="overlap", **keep)
+
+# %% [markdown]
+# ## Kept for the report
+
+# %%
+project.write_table(folder / "results" / "comparisons.csv", comparisons)
+project.write_json(folder / "results" / "claims.json", verdicts)
+
+# %% [markdown]
+# **In short**
+#
+# - A verdict is a statement about this run's data, arms and sizes, not about the paper's.
+# - "Inconclusive" means that the interval holds zero: neither shown nor refuted.

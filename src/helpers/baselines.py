@@ -1,0 +1,71 @@
+"""What a model must beat: dictionary look-up of training mentions, and a keyword rule for screening."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+from helpers.documents import Document, Patient, Span
+from helpers.project import Mistake
+
+WORD = re.compile(r"\w+|[^\w\s]")
+SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
+NEGATIONS = ("geen", "niet", "nooit", "zonder", "ontkent", "uitgesloten")  # Dutch, whole words
+
+Dictionary = dict[tuple[str, ...], str]
+
+
+def build_dictionary(documents: Iterable[Document]) -> Dictionary:
+    """Case-folded words of each mention -> its most frequent label (of equals the first in the alphabet)."""
+    votes: dict[tuple[str, ...], Counter[str]] = {}
+    for document in documents:
+        for span in document.spans:
+            words = tuple(WORD.findall(document.text[span.start : span.end].casefold()))
+            votes.setdefault(words, Counter())[span.label] += 1
+    return {words: min(labels, key=lambda label: (-labels[label], label)) for words, labels in votes.items() if words}
+
+
+def look_up(document: Document, dictionary: Dictionary) -> tuple[Span, ...]:
+    """Mentions of `dictionary` in the text whatever their case, left to right, the longest first, without overlaps."""
+    # Words are found before folding: folding can change a text's length and so its offsets.
+    words = [(match.group().casefold(), match.start(), match.end()) for match in WORD.finditer(document.text)]
+    longest = max(map(len, dictionary), default=0)
+    found, i = [], 0
+    while i < len(words):
+        for length in range(min(longest, len(words) - i), 0, -1):
+            label = dictionary.get(tuple(word for word, _, _ in words[i : i + length]))
+            if label is not None:
+                found.append(Span(words[i][1], words[i + length - 1][2], label))
+                i += length - 1
+                break
+        i += 1
+    return tuple(found)
+
+
+def keyword_score(patient: Patient, *, indicators: Sequence[str], tests: Sequence[str]) -> int:
+    """Mentions of indicator terms in the notes after the patient's last HIV test, sentences with a negation left out.
+
+    `indicators`, `tests`: forms of the terms, compared as whole words whatever their case. A note counts as a test
+    when it names one in a sentence without negation.
+    """
+    indicator, test, negation = _any_of(indicators), _any_of(tests), _any_of(NEGATIONS)
+    score = 0
+    for note in reversed(patient.notes):
+        affirmed = [sentence for sentence in SENTENCE.split(note.text) if not negation.search(sentence)]
+        if any(test.search(sentence) for sentence in affirmed):
+            break
+        score += sum(len(indicator.findall(sentence)) for sentence in affirmed)
+    return score
+
+
+@cache
+def _compiled(forms: tuple[str, ...]) -> re.Pattern[str]:
+    if not forms:
+        raise Mistake("keywords: no terms; give at least one form each of indicators and tests")
+    longest_first = sorted(map(re.escape, forms), key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)", re.IGNORECASE)
+
+
+def _any_of(forms: Sequence[str]) -> re.Pattern[str]:
+    """A pattern that finds any of `forms` as whole words."""
+    return _compiled(tuple(forms))

@@ -1,0 +1,266 @@
+"""Verdicts on claims C1 to C4: paired differences between arms, their uncertainty, and what follows from them.
+
+Bootstrap: seeds and documents (or patients) are two crossed factors, as every seed is scored on the same documents. A
+draw takes seeds and documents with replacement, the same for both arms (paired), and the same documents for every seed
+(Owen 2007, "The pigeonhole bootstrap"). Comparisons on one test set share their draws, so that differences can be
+pooled draw by draw. With few seeds (below about 5) percentile intervals are too narrow. A document that has no gold
+and where no arm of the family predicts anything adds to no count and is left out.
+
+Rule for a claim, fixed beforehand:
+  not testable here   the family has no comparison for it, or one of them lacks a file or two seeds
+  supported           the interval of its comparisons' mean difference lies above 0, and none is below 0 after Holm
+  contradicted        that interval lies below 0
+  inconclusive        otherwise
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+
+from helpers.project import Mistake
+from helpers.scores import SCREENING, counts, folded, precision_recall_f1, read_predictions, to_common
+
+CLAIMS = {
+    "C1": "Domain adaptation improves task performance.",
+    "C2": "Clinical adaptation does better than biomedical adaptation.",
+    "C3": "Adaptation and task knowledge transfer across languages.",
+    "C4": "The gain shows on entities that the task's training set lacks.",
+}
+SYNTHETIC = "synthetic text: shows the method, is no evidence"
+BASELINES = ("dictionary", "keywords")
+COLUMNS = ["claim", "task", "test", "arm", "against", "metric", "mentions", "seeds", "units", "arm_value"]
+COLUMNS += ["against_value", "difference", "low", "high", "p", "p_holm", "verdict", "reason"]
+
+Item = Mapping[str, Any]
+Fits = dict[tuple[str, str], pd.DataFrame]
+
+
+def draw_weights(*, units: int, draws: int, seed: int, key: str) -> np.ndarray:
+    """How often each of `units` is drawn with replacement, (1 + draws, units); row 0 is the sample, every unit once.
+
+    The same seed and `key` give the same draws.
+    """
+    generator = np.random.default_rng([seed, crc32(key.encode())])
+    drawn = generator.multinomial(units, np.full(units, 1 / units), size=draws)
+    return np.vstack([np.ones((1, units), dtype=drawn.dtype), drawn])
+
+
+def ner_scores(*, tallies: np.ndarray, weights: np.ndarray, metric: str) -> np.ndarray:
+    """Micro "f1" or "recall" by draw and seed, (draws, seeds); nan where a draw has nothing to score.
+
+    `tallies` (seeds, documents, 3) holds tp, fp, fn; `weights` (draws, documents).
+    """
+    totals = np.tensordot(weights.astype(float), tallies.astype(float), axes=(1, 1))  # (draws, seeds, 3)
+    tp, fp, fn = np.moveaxis(totals, -1, 0)
+    _, recall, f1 = precision_recall_f1(tp, fp, fn)
+    return f1 if metric == "f1" else np.where(tp + fn > 0, recall, np.nan)
+
+
+def screening_scores(*, gold: np.ndarray, scores: np.ndarray, weights: np.ndarray, metric: str) -> np.ndarray:
+    """Average precision ("auprc") or "auroc" by draw and seed, (draws, seeds); patients count `weights` times.
+
+    `gold` (patients,), `scores` (seeds, patients), `weights` (draws, patients). Average precision as in scikit-learn:
+    the sum over thresholds of precision times gain in recall; ties share a threshold. nan where a draw has one label.
+    """
+    columns = []
+    for row in scores:
+        order = np.argsort(-row, kind="stable")
+        last = np.append(np.diff(row[order]) != 0, True)  # the last patient of each threshold
+        right = np.cumsum(weights[:, order] * gold[order], axis=1)[:, last].astype(float)
+        flagged = np.cumsum(weights[:, order], axis=1)[:, last].astype(float)
+        gained, wrong = (np.diff(values, axis=1, prepend=0) for values in (right, flagged - right))
+        positives, negatives = right[:, -1], flagged[:, -1] - right[:, -1]
+        precision = np.divide(right, flagged, out=np.zeros_like(right), where=flagged > 0)
+        area = gained * precision if metric == "auprc" else wrong * (right - gained / 2)
+        whole = np.where(positives * negatives > 0, positives if metric == "auprc" else positives * negatives, np.nan)
+        columns.append(area.sum(axis=1) / whole)
+    return np.stack(columns, axis=1)
+
+
+def interval(draws: np.ndarray, confidence: float) -> tuple[float, float, float]:
+    """Percentile interval (low, high) of a difference's draws and its two-sided p value; nan draws are left out.
+
+    p is twice the smaller share of draws on either side of 0, one draw added to each (Davison & Hinkley 1997, §4.2).
+    """
+    draws = draws[~np.isnan(draws)]
+    if not len(draws):
+        return float("nan"), float("nan"), float("nan")
+    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    tail = min(np.sum(draws <= 0), np.sum(draws >= 0))
+    return float(low), float(high), float(min(1.0, 2 * (tail + 1) / (len(draws) + 1)))
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """Holm's step-down adjustment of a family of p values; nan (not tested) stays nan, but counts in the family."""
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p)  # nan last
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return adjusted
+
+
+def load_fits(folder: Path, family: Sequence[Item]) -> Fits:
+    """(task, arm) -> predictions of all seeds, as far as `folder` has files of them."""
+    fits = {}
+    for task, arm in {(item["task"], item[side]): None for item in family for side in ("arm", "against")}:
+        if files := sorted((folder / task / arm).glob("seed-*.parquet")):
+            parts = [read_predictions(file, columns=["arm", "seed"]) for file in files]
+            fits[task, arm] = pd.concat(parts, ignore_index=True)
+    return fits
+
+
+def difference_draws(
+    fits: Fits, item: Item, *, draws: int, seed: int, common: Mapping[str, Item], train: Mapping[str, set[str]]
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Draws (1 + draws,) of one comparison's difference, arm minus against, row 0 the observed one; and its base.
+
+    `item`: task, test, arm, against, metric, mentions. `common` as in `scores.to_common`. `train`: task -> folded texts
+    of its training mentions, for mentions "seen" or "unseen". Raises Mistake when the comparison cannot be tested.
+    """
+    for arm in (item["arm"], item["against"]):
+        if (item["task"], arm) not in fits:
+            raise Mistake(f"no predictions of arm {arm!r} on task {item['task']!r}")
+    sides = [fits[item["task"], item[side]] for side in ("arm", "against")]
+    seeds, metric, ner = _paired_seeds(*sides), item["metric"], "kind" in sides[0]
+    if metric not in (allowed := ("f1", "recall") if ner else ("auprc", "auroc")):
+        raise Mistake(f"metric {metric!r} does not fit task {item['task']!r}; allowed: {', '.join(allowed)}")
+    plan = {"draws": draws, "seed": seed}
+    if ner:
+        documents = _documents(fits, item["test"])
+        units = len(documents)
+        tallies = [_tallies(*side, documents, item, common, train) for side in zip(sides, seeds, strict=True)]
+        weights = draw_weights(units=units, key=item["test"], **plan)
+        values = [ner_scores(tallies=side, weights=weights, metric=metric) for side in tallies]
+    else:
+        gold, scores = _patients(sides, seeds)
+        units = len(gold)
+        weights = draw_weights(units=units, key=item["test"], **plan)
+        values = [screening_scores(gold=gold, scores=side, weights=weights, metric=metric) for side in scores]
+    share = draw_weights(units=len(seeds[0]), key=f"seeds of {item['task']}", **plan) / len(seeds[0])
+    ours, theirs = ((side * share).sum(axis=1) for side in values)
+    if np.isnan(ours[0] - theirs[0]):
+        raise Mistake(f"{metric} is undefined: nothing to score in test {item['test']!r}")
+    found = {"seeds": len(seeds[0]), "units": units, "arm_value": ours[0], "against_value": theirs[0]}
+    return ours - theirs, found
+
+
+def _paired_seeds(arm: pd.DataFrame, against: pd.DataFrame) -> tuple[list[int], list[int]]:
+    """The seeds of both sides that are compared; a baseline's only seed stands against every seed of the arm."""
+    ours, theirs = sorted(set(arm["seed"])), sorted(set(against["seed"]))
+    if set(against["arm"]) <= set(BASELINES):
+        theirs = theirs[:1] * len(ours)
+    else:
+        ours = theirs = sorted(set(ours) & set(theirs))
+    if len(ours) < 2:
+        raise Mistake(f"{len(ours)} seeds in common, at least 2 are needed")
+    return ours, theirs
+
+
+def _documents(fits: Fits, test: str) -> list[str]:
+    """The documents of a test set that any arm's rows name: the same units for every comparison on it."""
+    parts = [rows.loc[rows["test"] == test, "document"] for rows in fits.values() if "test" in rows]
+    found = sorted(set().union(*parts))
+    if not found:
+        raise Mistake(f"no predictions on test {test!r}")
+    return found
+
+
+def _tallies(
+    rows: pd.DataFrame,
+    seeds: list[int],
+    documents: list[str],
+    item: Item,
+    common: Mapping[str, Item],
+    train: Mapping[str, set[str]],
+) -> np.ndarray:
+    """Counts (seeds, documents, 3: tp fp fn) of one side of an NER comparison."""
+    rows = to_common(rows[rows["test"] == item["test"]], common)
+    gold, predicted = rows[rows["kind"] == "gold"], rows[rows["kind"] == "predicted"]
+    if item["mentions"] != "all":
+        if item["task"] not in train:
+            raise Mistake(f"training mentions of task {item['task']!r} are not known")
+        seen = gold["text"].map(folded).isin(list(train[item["task"]]))
+        gold = gold[seen == (item["mentions"] == "seen")]
+    table = counts(gold=gold, predicted=predicted, by=["seed", "document"])
+    every = [table.reindex(pd.MultiIndex.from_product([[n], documents]), fill_value=0) for n in seeds]
+    return np.stack([part.to_numpy() for part in every])
+
+
+def _patients(sides: list[pd.DataFrame], seeds: Sequence[list[int]]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Gold labels (patients,) of the test patients, and the scores (seeds, patients) of both sides."""
+    labels, scores = [], []
+    for rows, numbers in zip(sides, seeds, strict=True):
+        if lacking := [column for column in SCREENING if column not in rows]:
+            raise Mistake(f"predictions lack column {lacking[0]!r}")
+        rows = rows[rows["split"] == "test"]
+        table = rows.pivot(index="patient", columns="seed", values="score")
+        labels.append(rows.drop_duplicates("patient").set_index("patient")["label"].reindex(table.index))
+        scores.append(np.stack([table[number] for number in numbers]))
+    if not labels[0].equals(labels[1]) or any(np.isnan(side).any() for side in scores):
+        raise Mistake("the two arms have different test patients")
+    return labels[0].to_numpy(), scores
+
+
+def assess(
+    folder: Path,
+    family: Sequence[Item],
+    *,
+    draws: int,
+    confidence: float,
+    seed: int,
+    synthetic: bool,
+    common: Mapping[str, Item] | None = None,
+    train: Mapping[str, set[str]] | None = None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Every comparison of the declared family, one row each (`COLUMNS`), and the content of claims.json.
+
+    `folder` holds <task>/<arm>/seed-*.parquet; `units` are documents or patients; p_holm is over the whole family. See
+    `difference_draws` for `family`, `common` and `train`; an empty `test` is the task's own, `mentions` are all.
+    """
+    fits, rows, drawn = load_fits(folder, family), [], []
+    for item in family:
+        row = {**item, "test": item.get("test") or item["task"], "mentions": item.get("mentions", "all"), "reason": ""}
+        try:
+            with_maps = {"common": common or {}, "train": train or {}}
+            difference, found = difference_draws(fits, row, draws=draws, seed=seed, **with_maps)
+            row |= found | dict(zip(("low", "high", "p"), interval(difference[1:], confidence), strict=True))
+        except Mistake as mistake:
+            difference = np.full(1 + draws, np.nan)
+            row["reason"] = str(mistake)
+        rows.append(row | {"difference": difference[0]})
+        drawn.append(difference)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table["p_holm"] = holm(table["p"])
+    table["verdict"] = [_verdict(row, 1 - confidence) for row in table.to_dict("records")]
+    content = {"synthetic": synthetic, "note": SYNTHETIC if synthetic else "", "confidence": confidence, "draws": draws}
+    return table, content | {"claims": [_claim(claim, table, drawn, confidence) for claim in CLAIMS]}
+
+
+def _verdict(row: Item, level: float) -> str:
+    """What one comparison shows by itself, after Holm."""
+    if row["reason"]:
+        return "not testable here"
+    if row["p_holm"] >= level:
+        return "inconclusive"
+    return "supported" if row["difference"] > 0 else "contradicted"
+
+
+def _claim(claim: str, table: pd.DataFrame, drawn: Sequence[np.ndarray], confidence: float) -> dict[str, Any]:
+    """The verdict on one claim after the module's rule, with the numbers it rests on."""
+    part = table[table["claim"] == claim]
+    verdicts = part["verdict"].value_counts().to_dict()
+    result = {"claim": claim, "text": CLAIMS[claim], "comparisons": len(part), "verdicts": verdicts}
+    reasons = [f"{row.task}, {row.arm}: {row.reason}" for row in part.itertuples() if row.reason]
+    if part.empty or reasons:
+        reason = reasons[0] if reasons else "the profile declares no comparison for it"
+        return result | {"verdict": "not testable here", "reason": reason}
+    pooled = np.mean([drawn[i] for i in part.index], axis=0)
+    low, high, p = interval(pooled[1:], confidence)
+    supported = low > 0 and "contradicted" not in verdicts
+    verdict = "supported" if supported else "contradicted" if high < 0 else "inconclusive"
+    numbers = {"difference": float(pooled[0]), "low": low, "high": high, "p": p}
+    return result | {"verdict": verdict, "reason": ""} | numbers

@@ -1,0 +1,68 @@
+"""One type for every text: documents with character spans, and patients with dated notes; JSON lines in and out."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An entity mention: characters `start` to `end` (exclusive) of its document, and its type."""
+
+    start: int
+    end: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text in one language; `spans` are its gold entity mentions, empty where it is unlabelled."""
+
+    id: str
+    language: str
+    text: str
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One clinical note with its ISO date."""
+
+    date: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """A patient's notes, oldest first, and the screening label: 1 = to be included, 0 = not."""
+
+    id: str
+    language: str
+    label: int
+    notes: tuple[Note, ...]
+
+
+def write_jsonl(path: Path, items: Iterable[Document | Patient]) -> int:
+    """Stream `items` to `path`, one JSON object a line, and return how many; `path` appears only when complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    count = 0
+    with beside.open("w", encoding="utf-8") as file:
+        for count, item in enumerate(items, start=1):
+            file.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
+    os.replace(beside, path)
+    return count
+
+
+def read_jsonl(path: Path, kind: type[Document] | type[Patient] = Document) -> Iterator[Document | Patient]:
+    """Stream the items of a file that `write_jsonl` made."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            if kind is Patient:
+                row["notes"] = tuple(Note(**note) for note in row["notes"])
+            else:
+                row["spans"] = tuple(Span(**span) for span in row["spans"])
+            yield kind(**row)

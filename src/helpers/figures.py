@@ -1,0 +1,309 @@
+"""The study's figures: each a function from a tidy table to a matplotlib figure, one style and one set of names."""
+
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import average_precision_score, precision_recall_curve
+
+from helpers.analysis import GROUPS
+from helpers.claims import BASELINES, SYNTHETIC
+from helpers.project import Mistake, write_atomically
+
+# fmt: off
+NAMES = {
+    "base": "Base", "general": "General (control)", "biomedical": "Biomedical", "clinical": "Clinical",
+    "biomedical_nl": "Biomedical, Dutch only", "clinical_nl": "Clinical, Dutch only",
+    "dictionary": "Dictionary look-up", "keywords": "Keyword rule",
+    "f1": "Strict F1", "recall": "Recall", "precision": "Precision", "partial_f1": "Partial F1",
+    "auprc": "AUPRC", "auroc": "AUROC", "nl": "Dutch", "ro": "Romanian", "es": "Spanish",
+    "ner_nl": "NER, Dutch", "ner_ro": "NER, Romanian", "ner_es": "NER, Spanish",
+    "screening_nl": "Screening, Dutch", "monero": "MoNERo", "pharmaconer": "PharmaCoNER", "cantemist": "CANTEMIST",
+}
+COLOURS = sns.color_palette("colorblind", 10)
+VERDICTS = {"supported": COLOURS[2], "contradicted": COLOURS[3], "inconclusive": "0.45", "not testable here": "0.75"}
+MARKERS = "osD^vPX*"
+STYLE = {
+    **sns.axes_style("whitegrid"),
+    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 9,
+    "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
+    "axes.edgecolor": "0.3", "grid.color": "0.9", "lines.linewidth": 1.4, "lines.markersize": 4,
+    "svg.hashsalt": "helpers", "svg.fonttype": "path",
+}
+# fmt: on
+
+
+class Picture(Figure):
+    """A figure that a notebook shows as a picture, once: pyplot does not know of it."""
+
+    def _repr_png_(self) -> bytes:
+        return _bytes(self, "png", 110)
+
+
+def shown(name: str) -> str:
+    """The display name of an arm, task, metric or language; a name without one with its underscores as spaces."""
+    return NAMES.get(name, name.replace("_", " "))
+
+
+def shown_corpus(name: str) -> str:
+    """The display name of a corpus called <domain>-<language>."""
+    domain, _, language = name.rpartition("-")
+    return f"{domain.replace('_', ' ').capitalize()}, {shown(language)}".lstrip(", ")
+
+
+def colours(arms: Iterable[str]) -> dict[str, tuple[float, float, float]]:
+    """Arm -> colour: the same for a known arm in every figure, further arms in turn."""
+    known = list(NAMES)[:6]
+    order = [*known, *sorted(set(arms) - set(known))]
+    return {arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(order)}
+
+
+def save(figure: Figure, folder: Path, name: str, formats: Sequence[str], dpi: int) -> list[Path]:
+    """Write `figure` as `folder`/`name`.<format>, bytes that depend on its content only; returns the paths."""
+    paths = [folder / f"{name}.{kind}" for kind in formats]
+    for path, kind in zip(paths, formats, strict=True):
+        write_atomically(path, _bytes(figure, kind, dpi))
+    return paths
+
+
+def keep(figure: Figure | None, *, folder: Path, name: str, formats: Sequence[str], dpi: int) -> None:
+    """Show a figure in the notebook and `save` it; without a figure nothing happens."""
+    if figure is not None:
+        save(figure, folder, name, formats, dpi)
+        display(figure)
+
+
+def _bytes(figure: Figure, kind: str, dpi: int) -> bytes:
+    """The figure in a format, without date or version."""
+    nothing = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    if kind not in nothing:
+        raise Mistake(f"figures.formats: {kind!r} is unknown; allowed: {', '.join(nothing)}")
+    content = BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(content, format=kind, dpi=dpi, metadata=nothing[kind])
+    return content.getvalue()
+
+
+def _panels(rows: int, columns: int, width_mm: float, height_mm: float, synthetic: bool, **shared: object) -> tuple:
+    """A figure and its axes (rows, columns); the note on synthetic text stands in a strip of its own below."""
+    strip = 5 if synthetic else 0
+    figure = Picture(figsize=(width_mm / 25.4, (height_mm + strip) / 25.4), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **shared)
+    if synthetic:
+        share = strip / (height_mm + strip)
+        figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))
+        figure.text(0.01, share / 3, SYNTHETIC, fontsize=7, color="0.35", style="italic")
+    return figure, axes
+
+
+def _needed(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The table itself; Mistake when it is empty or lacks one of `columns`."""
+    if lacking := [column for column in columns if column not in table]:
+        raise Mistake(f"figure: column {lacking[0]!r} is missing; found {list(table)}")
+    if table.empty:
+        raise Mistake("figure: the table is empty; run the stages before it")
+    return table
+
+
+def _legend(figure: Figure, axes: Axes, columns: int) -> None:
+    """One legend above all panels, from the entries of one of them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+
+
+def loss_curves(curves: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
+    """Held-out loss against tokens seen: a row of panels a domain, a column a language, a line an arm.
+
+    `curves`: columns arm, tokens, domain, language, loss (nats a masked token).
+    """
+    _needed(curves, ["arm", "tokens", "domain", "language", "loss"])
+    domains, languages, arms = (list(dict.fromkeys(curves[column])) for column in ("domain", "language", "arm"))
+    with mpl.rc_context(STYLE):
+        size = (len(domains), len(languages), width_mm, 18 + 38 * len(domains))
+        figure, axes = _panels(*size, synthetic, sharex=True, sharey="row")
+        for (i, j), panel in np.ndenumerate(axes):
+            part = curves[(curves["domain"] == domains[i]) & (curves["language"] == languages[j])]
+            for k, arm in enumerate(arms):
+                line = part[part["arm"] == arm].sort_values("tokens")
+                style = {"color": colours(arms)[arm], "marker": MARKERS[k % len(MARKERS)], "markersize": 3}
+                panel.plot(line["tokens"] / 1e6, line["loss"], label=shown(arm), **style)
+            panel.set_title(shown_corpus(f"{domains[i]}-{languages[j]}"))
+        for panel in axes[-1]:
+            panel.set_xlabel("Tokens seen (millions)")
+        figure.supylabel("Held-out loss (nats a masked token)", fontsize=9)
+        _legend(figure, axes[0, 0], 3)
+    return figure
+
+
+def task_scores(metrics: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
+    """In-task test scores: a panel a task, a row an arm, a point a seed, a bar their mean, a dashed line the baseline.
+
+    `metrics`: rows of results/metrics.csv. Strict F1 where a task has none of AUPRC, else AUPRC.
+    """
+    rows = _needed(metrics, ["task", "test", "arm", "split", "label", "metric", "value"])
+    rows = rows[(rows["task"] == rows["test"]) & (rows["split"] == "test") & (rows["label"] == "all")]
+    ranked = set(rows.loc[rows["metric"] == "auprc", "task"])
+    rows = rows[rows["metric"] == rows["task"].map(lambda task: "auprc" if task in ranked else "f1")]
+    tasks, arms = (list(dict.fromkeys(_needed(rows, [])[column])) for column in ("task", "arm"))
+    arms = [arm for arm in arms if arm not in BASELINES]
+    with mpl.rc_context(STYLE):
+        figure, axes = _panels(1, len(tasks), width_mm, 24 + 7 * len(arms), synthetic, sharey=True)
+        for panel, task in zip(axes[0], tasks, strict=True):
+            part = rows[rows["task"] == task]
+            for y, arm in enumerate(arms):
+                values = part.loc[part["arm"] == arm, "value"]
+                panel.plot(values, [y] * len(values), "o", color=colours(arms)[arm], alpha=0.6, clip_on=False)
+                panel.plot([values.mean()] * 2, [y - 0.32, y + 0.32], color=colours(arms)[arm], linewidth=2.2)
+            for _, line in part[part["arm"].isin(BASELINES)].iterrows():
+                panel.axvline(line["value"], color="0.2", linestyle="--", linewidth=1)
+                label = {"xy": (line["value"], 1.0), "xycoords": ("data", "axes fraction"), "fontsize": 7}
+                side = (-2, "right") if line["value"] > part["value"].mean() else (2, "left")
+                label |= {"xytext": (side[0], -8), "textcoords": "offset points", "ha": side[1]}
+                panel.annotate(shown(line["arm"]), **label, color="0.2")
+            panel.set(title=shown(task), xlabel=f"{shown(part['metric'].iloc[0])} (0 to 1)")
+        axes[0, 0].set(yticks=range(len(arms)), yticklabels=map(shown, arms), ylim=(len(arms) - 0.4, -1.1))
+    return figure
+
+
+def forest(comparisons: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
+    """Paired differences with their intervals, coloured by verdict, a row a comparison; from `claims.assess`."""
+    _needed(comparisons, ["claim", "task", "test", "arm", "against", "metric", "difference", "low", "high", "verdict"])
+    table = comparisons.reset_index(drop=True)
+    with mpl.rc_context(STYLE):
+        figure, axes = _panels(1, 1, width_mm, 26 + 8.5 * len(table), synthetic)
+        panel = axes[0, 0]
+        for verdict, part in table.groupby("verdict"):
+            errors = [part["difference"] - part["low"], part["high"] - part["difference"]]
+            style = {"fmt": "o", "color": VERDICTS[str(verdict)], "label": verdict, "capsize": 2}
+            panel.errorbar(part["difference"], part.index, xerr=np.abs(np.array(errors, dtype=float)), **style)
+        for y in table.index[table["claim"] != table["claim"].shift()][1:]:
+            panel.axhline(y - 0.5, color="0.6", linewidth=0.6)
+        for y in table.index[table["difference"].isna()]:
+            panel.annotate("not testable here", (0, y), (4, -3), textcoords="offset points", fontsize=7, color="0.4")
+        panel.axvline(0, color="0.2", linewidth=1)
+        panel.set(yticks=table.index, ylim=(len(table) - 0.5, -0.5), xlabel="Difference of scores (points of 0 to 1)")
+        panel.set_yticklabels([_compared(row) for row in table.to_dict("records")], fontsize=7.5)
+        _legend(figure, panel, 4)
+    return figure
+
+
+def _compared(row: dict) -> str:
+    """A comparison in one line of text."""
+    where = shown(row["task"]) if row["test"] == row["task"] else f"{shown(row['task'])} → {shown(row['test'])}"
+    only = "" if row.get("mentions", "all") == "all" else f" of {row['mentions']} mentions"
+    arms = " − ".join(shown(row[side]).split(" (")[0] for side in ("arm", "against"))
+    return f"{row['claim']}  {arms}\n{where}, {shown(row['metric'])}{only}"
+
+
+def _heat(panel: Axes, table: pd.DataFrame, labels: np.ndarray, title: str) -> None:
+    """An annotated heat map of values from 0 to 1."""
+    bar = {"label": title, "shrink": 0.8}
+    style = {"vmin": 0, "vmax": 1, "cmap": "cividis", "linewidths": 0.5, "cbar_kws": bar, "annot_kws": {"fontsize": 8}}
+    sns.heatmap(table, annot=labels, fmt="", square=True, ax=panel, **style)
+    panel.tick_params(left=False, bottom=False)
+    panel.set_xticklabels(panel.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
+    panel.set_yticklabels(panel.get_yticklabels(), rotation=0)
+
+
+def transfer_matrix(metrics: pd.DataFrame, *, arm: str = "", width_mm: float = 160, synthetic: bool = False) -> Figure:
+    """Mean strict F1 of models trained on a row's task and tested on a column's: of one arm, or of each cell's best.
+
+    `metrics`: rows of results/metrics.csv. In-task cells use the task's own labels, others the shared ones.
+    """
+    rows = _needed(metrics, ["task", "test", "arm", "split", "label", "metric", "value"])
+    rows = rows[(rows["metric"] == "f1") & (rows["label"] == "all") & (rows["split"] == "test")]
+    rows = rows[~rows["arm"].isin(BASELINES) & rows["task"].isin(rows.loc[rows["task"] != rows["test"], "task"])]
+    rows = _needed(rows[rows["arm"] == arm] if arm else rows, [])
+    means = rows.groupby(["task", "test", "arm"], sort=False)["value"].mean().reset_index()
+    best = means.loc[means.groupby(["task", "test"], sort=False)["value"].idxmax()]
+    tests, tasks = list(dict.fromkeys([*best["task"], *best["test"]])), list(dict.fromkeys(best["task"]))
+    table, names = (best.pivot(index="task", columns="test", values=v).loc[tasks, tests] for v in ("value", "arm"))
+    names = names.map(lambda name: shown(name).replace(", ", ",\n"), na_action="ignore").fillna("")
+    labels = np.where(table.isna(), "", table.round(2).map("{:.2f}".format))
+    labels = labels if arm else labels + "\n" + names.to_numpy(dtype=str)
+    with mpl.rc_context(STYLE):
+        figure, axes = _panels(1, 1, width_mm, 30 + 26 * len(table), synthetic)
+        _heat(axes[0, 0], table.rename(index=shown, columns=shown), labels, "Strict F1")
+        axes[0, 0].set(xlabel="Tested on", ylabel="Trained on", title=shown(arm) if arm else "Best arm of each cell")
+    return figure
+
+
+def precision_recall(rows: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
+    """Screening on the test patients: precision against recall, mean over seeds by arm; prevalence and keyword rule.
+
+    `rows`: screening predictions of arms and seeds. Precision at a recall is that of the first threshold to reach it.
+    """
+    rows = _needed(rows, ["arm", "seed", "split", "label", "score"])
+    rows = _needed(rows[rows["split"] == "test"], [])
+    recalls = np.linspace(0.005, 1, 200)
+    with mpl.rc_context(STYLE):
+        figure, axes = _panels(1, 1, width_mm, 85, synthetic)
+        for arm, part in rows.groupby("arm", sort=False):
+            lines, areas = [], []
+            for _, fit in part.groupby("seed"):
+                precision, recall, _ = precision_recall_curve(fit["label"], fit["score"])
+                first = len(recall) - 1 - np.searchsorted(recall[::-1], recalls - 1e-9)
+                lines.append(precision[first])
+                areas.append(average_precision_score(fit["label"], fit["score"]))
+            fixed = arm in BASELINES
+            style = {"color": "0.15" if fixed else colours(rows["arm"])[arm], "linestyle": "--" if fixed else "-"}
+            axes[0, 0].plot(recalls, np.mean(lines, axis=0), label=f"{shown(arm)} ({np.mean(areas):.2f})", **style)
+        share = rows["label"].mean()
+        axes[0, 0].axhline(share, color="0.5", linestyle=":", label=f"Prevalence ({share:.2f})")
+        axes[0, 0].set(xlabel="Recall (share of positives found)", ylabel="Precision (share of flagged)")
+        axes[0, 0].set(xlim=(0, 1), ylim=(0, 1.02))
+        figure.legend(loc="outside right center", title="Arm (AUPRC)", title_fontsize=8)
+    return figure
+
+
+def overlap_map(table: pd.DataFrame, *, words: int, width_mm: float = 160, synthetic: bool = False) -> Figure:
+    """Heat map of the square table of `analysis.vocabulary_overlap`, taken over the `words` most frequent words.
+
+    Its rows and columns are called <domain>-<language>.
+    """
+    _needed(table, [])
+    labels = (100 * table).round().astype(int).astype(str).to_numpy()
+    with mpl.rc_context(STYLE):
+        figure, axes = _panels(1, 1, width_mm, 30 + 0.62 * width_mm, synthetic)
+        _heat(axes[0, 0], table.rename(index=shown_corpus, columns=shown_corpus), labels, "Share of words in common")
+        axes[0, 0].set(title=f"Overlap of the {words:,} most frequent words (%)")
+    return figure
+
+
+def recall_groups(table: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
+    """Recall of mentions by where they were seen before: a panel a task, a line an arm (mean), a small point a seed.
+
+    `table`: that of `analysis.recall_by_group`, in-task rows.
+    """
+    _needed(table, ["task", "arm", "seed", "group", "gold", "recall"])
+    tasks, arms = (list(dict.fromkeys(table[column])) for column in ("task", "arm"))
+    groups = [group for group in GROUPS if group in set(table["group"])]
+    with mpl.rc_context(STYLE):
+        figure, axes = _panels(1, len(tasks), width_mm, 85, synthetic, sharey=True)
+        for panel, task in zip(axes[0], tasks, strict=True):
+            part = table[table["task"] == task]
+            for k, arm in enumerate(arms):
+                own = part[part["arm"] == arm]
+                place = own["group"].map(groups.index) + 0.09 * (k - (len(arms) - 1) / 2)
+                style = {
+                    "color": "0.15" if arm in BASELINES else colours(arms)[arm],
+                    "marker": MARKERS[k % len(MARKERS)],
+                }
+                panel.scatter(place, own["recall"], s=6, alpha=0.4, **style)
+                means = own.assign(place=place).groupby("place")["recall"].mean()
+                panel.plot(means.index, means, label=shown(arm), linewidth=1, **style)
+            sizes = part.groupby("group")["gold"].max()
+            broken = [group.replace("in adaptation", "in adaptation\n") for group in groups]
+            names = [f"{text}\n({sizes.get(group, 0)})" for group, text in zip(groups, broken, strict=True)]
+            panel.set(title=shown(task), xticks=range(len(groups)), xticklabels=names, ylim=(0, 1))
+            panel.set_xlabel("Where the mention's text occurs\n(gold mentions)")
+        axes[0, 0].set_ylabel("Strict recall (0 to 1)")
+        _legend(figure, axes[0, 0], 3)
+    return figure

@@ -1,0 +1,192 @@
+"""Fits: every arm and seed fine-tuned on one task, its predictions kept a row an item, finished fits never redone."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sklearn.metrics import average_precision_score
+from transformers import AutoTokenizer
+
+from helpers import baselines, ner, screening, synthetic, tokens, training, windows
+from helpers.documents import Document, Patient, Span
+from helpers.project import digest, file_digest, write_atomically
+from helpers.scores import best_threshold, calibrated, temperature
+from helpers.tasks import split, task
+
+CODE = (baselines, ner, screening, tokens, training, windows)
+
+
+def all_fits(folder: Path, name: str, arms: Sequence[str], seeds: Sequence[int], **values: Any) -> pd.DataFrame:
+    """Make the fits of a task that are missing, and the baseline; one row a fit, also in predictions/<task>/fits.csv.
+
+    `values` are tests, length, overlap, epochs, patience, batch_rows, learning_rate, warmup_share,
+    negatives_per_positive and checkpoint_seconds.
+    """
+    kind = task(folder, name)["kind"]
+    baseline, fit = {"ner": (_dictionary, _fit_ner), "screening": (_keywords, _fit_screening)}[kind]
+    rows = [_once(folder, name, baseline.__name__.strip("_"), 0, baseline, values)]
+    rows += [_once(folder, name, arm, seed, fit, values) for arm in arms for seed in seeds]
+    table = pd.DataFrame(rows)
+    write_atomically(folder / "predictions" / name / "fits.csv", table.to_csv(index=False))
+    return table
+
+
+Fit = Callable[..., tuple[pd.DataFrame, dict[str, Any]]]
+
+
+def _once(folder: Path, name: str, arm: str, seed: int, fit: Fit, values: dict[str, Any]) -> dict[str, Any]:
+    """The fit's row; made now unless it was finished before with the same data, model, settings and code."""
+    place = folder / "predictions" / name / arm / f"seed-{seed}.parquet"
+    fixed = {k: v for k, v in values.items() if k != "checkpoint_seconds"}
+    data = [file_digest(p) for test in values["tests"] for p in sorted((folder / "corpora/tasks" / test).glob("*.jsonl"))]
+    weights = folder / "models" / arm / "model.safetensors"
+    model = file_digest(weights) if weights.is_file() else arm
+    key = digest([name, seed, fixed, data, model, [file_digest(module.__file__) for module in CODE]])
+    note = place.with_suffix(".json")
+    if place.is_file() and note.is_file() and (row := json.loads(note.read_text()))["key"] == key:
+        return row
+    began = time.monotonic()
+    predictions, told = fit(folder, name, arm, seed, key, **values)
+    predictions.insert(0, "task", name)
+    predictions.insert(1, "arm", arm)
+    predictions.insert(2, "seed", seed)
+    write_atomically(place, predictions.to_parquet(index=False))
+    row = {"task": name, "arm": arm, "seed": seed, **told, "seconds": round(time.monotonic() - began, 1), "key": key}
+    write_atomically(note, json.dumps(row))
+    _checkpoint(folder, name, arm, seed).unlink(missing_ok=True)
+    return row
+
+
+def _checkpoint(folder: Path, name: str, arm: str, seed: int) -> Path:
+    return folder / "checkpoints" / name / f"{arm}-{seed}.pt"
+
+
+def _train(folder: Path, name: str, arm: str, seed: int, key: str, model: Any, work: dict[str, Any], **values: Any) -> list:
+    """Run the loop for a fit; `work` gives lengths (of the items), loss(items) and look()."""
+    size = values["batch_rows"]
+    a_epoch = -(-len(work["lengths"]) // size)
+    epochs = [windows.batches(work["lengths"], size, [seed, epoch]) for epoch in range(values["epochs"])]
+    order = [items for epoch in epochs for items in epoch]
+    device = training.accelerator()
+    model.to(device.device)
+
+    def loss(step: int) -> Any:
+        with training.computing(device):
+            return work["loss"](order[step])
+
+    plan = training.Plan(
+        len(order), values["learning_rate"], values["warmup_share"], seed, a_epoch, values["patience"],
+        _checkpoint(folder, name, arm, seed), key, values["checkpoint_seconds"], sum(work["lengths"]) / a_epoch,
+    )
+    return training.train(model, loss, plan, work["look"], score="dev_score")
+
+
+def _fit_ner(
+    folder: Path, name: str, arm: str, seed: int, key: str, *, tests: list[str], length: int, overlap: int, **values: Any
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Fine-tune a tagger, keep the epoch that is best on dev, and tag every test set."""
+    train, dev = split(folder, name, "train"), split(folder, name, "dev")
+    where = str(folder / "models" / arm)
+    tagger = ner.Tagger(where, AutoTokenizer.from_pretrained(where), task(folder, name)["labels"], length, overlap, seed)
+    prepared, targets, seen = tagger.prepare(train), tagger.targets(train), tagger.prepare(dev)
+    prepared = [window for window in prepared if window.words]
+    work = {
+        "lengths": [len(window.ids) for window in prepared],
+        "loss": lambda items: tagger.loss([prepared[i] for i in items], targets),
+        "look": lambda: {"dev_score": ner.dev_score(dev, tagger.predict(dev, seen))},
+    }
+    history = _train(folder, name, arm, seed, key, tagger.model, work, **values)
+    frames = []
+    for test in tests:
+        documents = split(folder, test, "test")
+        frames.append(entity_rows(test, documents, tagger.predict(documents, tagger.prepare(documents))))
+    documents = split(folder, name, "test")
+    told = {"dev_score": max(row["dev_score"] for row in history), "epochs": len(history)}
+    return pd.concat(frames), {**told, **_counted(documents, frames[tests.index(name)])}
+
+
+def _counted(documents: list[Document], rows: pd.DataFrame) -> dict[str, int]:
+    """Gold entities of the test set, all of which are scored, and those no flat tagger can find."""
+    gold = sum(len(document.spans) for document in documents)
+    scored = int((rows["kind"] == "gold").sum())
+    if gold != scored:
+        raise AssertionError(f"{scored} gold entities are scored of {gold} in the test set")
+    return {"gold": gold, "unreachable": ner.unreachable(documents)}
+
+
+def entity_rows(test: str, documents: Sequence[Document], predicted: Sequence[Sequence[Span]]) -> pd.DataFrame:
+    """One row a gold or predicted entity of a test set."""
+    rows = [
+        (test, d.language, d.id, s.start, s.end, s.label, d.text[s.start : s.end], kind)
+        for d, found in zip(documents, predicted, strict=True)
+        for kind, spans in (("gold", d.spans), ("predicted", found))
+        for s in spans
+    ]
+    return pd.DataFrame(rows, columns=["test", "language", "document", "start", "end", "label", "text", "kind"])
+
+
+def _dictionary(
+    folder: Path, name: str, arm: str, seed: int, key: str, *, tests: list[str], **values: Any
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The look-up of training entities, on the same test sets."""
+    dictionary = baselines.build_dictionary(split(folder, name, "train"))
+    frames = []
+    for test in tests:
+        documents = split(folder, test, "test")
+        frames.append(entity_rows(test, documents, [baselines.look_up(document, dictionary) for document in documents]))
+    return pd.concat(frames), _counted(split(folder, name, "test"), frames[tests.index(name)])
+
+
+def _fit_screening(
+    folder: Path, name: str, arm: str, seed: int, key: str, *, tests: list[str], length: int, overlap: int,
+    negatives_per_positive: float, **values: Any
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Fine-tune a screener; aggregation, temperature and threshold are chosen on dev, then applied to test."""
+    train = screening.sample(split(folder, name, "train"), negatives_per_positive, seed)
+    dev, test = split(folder, name, "dev"), split(folder, name, "test")
+    where = str(folder / "models" / arm)
+    screener = screening.Screener(where, AutoTokenizer.from_pretrained(where), length, overlap, seed)
+    prepared, seen = screener.prepare(train), screener.prepare(dev)
+    gold = [patient.label for patient in dev]
+    ranked = lambda logits, pool: [float(pool(x)) for x in logits]  # noqa: E731
+    trained_with = screening.smooth_maximum
+    work = {
+        "lengths": [sum(len(w.ids) for w in some) for some in prepared],
+        "loss": lambda items: screener.loss([prepared[i] for i in items], [train[i].label for i in items]),
+        "look": lambda: {"dev_score": average_precision_score(gold, ranked(screener.predict(seen), trained_with))},
+    }
+    history = _train(folder, name, arm, seed, key, screener.model, work, **values)
+    on_dev, on_test = screener.predict(seen), screener.predict(screener.prepare(test))
+    by = {pool: average_precision_score(gold, ranked(on_dev, f)) for pool, f in screening.AGGREGATIONS.items()}
+    chosen = max(by, key=by.get)
+    pool = screening.AGGREGATIONS[chosen]
+    rows, told = patient_rows(dev, ranked(on_dev, pool), test, ranked(on_test, pool))
+    return rows, {"dev_score": by[chosen], "epochs": len(history), "aggregation": chosen, **told}
+
+
+def patient_rows(
+    dev: Sequence[Patient], on_dev: Sequence[float], test: Sequence[Patient], on_test: Sequence[float]
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """One row a patient of dev and test, with probability and flag from a temperature and threshold fitted on dev."""
+    heat = temperature(gold=[p.label for p in dev], logits=on_dev)
+    threshold = best_threshold(gold=[p.label for p in dev], scores=on_dev)
+    rows = [
+        (part, p.language, p.id, p.label, score)
+        for part, patients, found in (("dev", dev, on_dev), ("test", test, on_test))
+        for p, score in zip(patients, found, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["split", "language", "patient", "label", "score"])
+    table["probability"] = calibrated(logits=table["score"], temperature=heat)
+    table["flagged"] = (table["score"] >= threshold).astype(int)
+    return table, {"temperature": heat, "threshold": threshold}
+
+
+def _keywords(folder: Path, name: str, arm: str, seed: int, key: str, **values: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Un-negated mentions of listed conditions, on the same patients."""
+    dev, test = split(folder, name, "dev"), split(folder, name, "test")
+    terms = synthetic.keyword_terms()
+    found = [[float(baselines.keyword_score(p, **terms)) for p in patients] for patients in (dev, test)]
+    return patient_rows(dev, found[0], test, found[1])

@@ -1,0 +1,309 @@
+"""What run_all.sh starts: checks before any work, one Snakemake run with its progress, and the table at the end."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from helpers import notebooks, options, stages
+from helpers.project import ROOT, RUNS, Mistake
+
+REPORT = "report"
+REFRESH_SECONDS = 0.5
+LINE_SECONDS = 60  # between progress lines when no terminal is attached
+
+
+def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
+    """Everything that can be known to fail is refused here, before any work; `work` = it is more than a look."""
+    if mirror is not None and not Path(mirror).is_dir():
+        raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the source archives")
+    for line in notebooks.sync_pairs():
+        print(line)
+    for stage in profile.stages():
+        path = notebooks.FOLDER / f"{stage.notebook}.ipynb"
+        notebooks.check_parameters(stage.id, path, stage.parameters | stage.speed)
+    problems = profile.problems()
+    if not work:
+        return
+    if problems:
+        raise Mistake(problems[0])
+    try:
+        (RUNS / profile.run / "status").mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=RUNS / profile.run).close()
+    except OSError as error:
+        raise Mistake(f"runs/{profile.run}: cannot be written ({error.strerror}); make it writable") from None
+    if profile.parts():
+        from helpers import sources
+
+        sources.check(profile.parts(), Path(mirror) if mirror else None, offline)
+
+
+def lock(run: Path) -> IO[str]:
+    """Hold the run's lock until this process and Snakemake, which inherits it, have ended, however they end."""
+    file = (run / ".lock").open("a+", encoding="utf-8")
+    for _ in range(10):  # what was killed a moment ago needs a second to be gone
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.4)
+        else:
+            file.truncate(0)
+            print(os.getpid(), end="", file=file, flush=True)
+            return file
+    file.seek(0)
+    raise Mistake(f"runs/{run.name}: another run is at work (process {file.read()}); let it end first")
+
+
+def chosen(stage: str, plan: list[Any]) -> list[str]:
+    """The ids that a STAGE argument means: one stage, or all stages of one notebook."""
+    found = [s.id for s in plan if stage in (s.id, s.notebook)] or [REPORT] * (stage == REPORT)
+    if not found:
+        allowed = dict.fromkeys([s.notebook for s in plan] + [s.id for s in plan] + [REPORT])
+        raise Mistake(f"stage {stage!r} is unknown; allowed: {', '.join(allowed)}")
+    return found
+
+
+def selection(asked: Namespace, plan: list[Any], run: Path) -> list[str]:
+    """Snakemake's arguments for --only, --from and --force: which rules count, which run again, which target."""
+    if not (asked.only or asked.since):
+        # Products that a reader made by hand, perhaps with other values, are no run's: no stage recorded them.
+        again = [s.id for s in plan if (run / s.outputs[0]).exists() and not stages.read_status(run, s.id)]
+        again += chosen(asked.force, plan) if asked.force not in (None, "*") else []
+        force = ["--forceall"] if asked.force == "*" else ["--forcerun", *again] if again else []
+        return [*force, "--", "report.html"]
+    allowed = first = chosen(asked.only or asked.since, plan)
+    for stage in plan if asked.since else []:
+        if any(set(stage.inputs) & set(s.outputs) for s in plan if s.id in allowed):
+            allowed = [*dict.fromkeys([*allowed, stage.id])]
+    chain = [s for s in plan if s.id in allowed]
+    targets = [out for s in chain for out in s.outputs]
+    missing = [i for s in chain for i in s.inputs if i not in targets and not (run / i).exists()]
+    if missing:
+        what = "--only" if asked.only else "--from"
+        raise Mistake(f"{what} {first[0]}: it needs {missing[0]}, which is not made yet; leave out {what}")
+    if asked.since or first == [REPORT]:
+        allowed, targets = [*allowed, REPORT], ["report.html"]
+    return ["--allowed-rules", *allowed, "--forcerun", *first, "--", *targets]
+
+
+def snakemake(run: Path, plan: Path, jobs: int, arguments: Iterable[str]) -> list[str]:
+    """The Snakemake command line for a run's folder."""
+    return [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(run)),
+        *("--jobs", str(jobs), "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"),
+        *("--scheduler", "greedy", "--latency-wait", "2", "--config", f"plan={plan}", *arguments),
+    ]
+
+
+def environment() -> dict[str, str]:
+    """Snakemake's environment: this process's, with the package on the path and nobody's private settings."""
+    ours = {"PYTHONPATH": str(ROOT / "src"), "HELPERS_FRONT_DOOR": str(os.getpid()), "SNAKEMAKE_PROFILE": "none"}
+    return os.environ | ours
+
+
+def dry_run(profile: Any, jobs: int, arguments: list[str]) -> int:
+    """Print which stages would run and why."""
+    run = RUNS / profile.run
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Path(folder) / "plan.json"
+        stages.write_plan(plan, profile)
+        place = run if run.is_dir() else Path(folder)
+        command = snakemake(place, plan, jobs, ["--dry-run", *arguments])
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Mistake(f"Snakemake: {_last(done.stdout + done.stderr)}")
+    rule, found = "", {}
+    for line in (done.stdout + done.stderr).splitlines():
+        kind, _, rest = line.strip().partition(" ")
+        if kind in ("rule", "localrule"):
+            rule = rest.rstrip(":")
+        elif kind == "reason:" and rule:
+            found[rule] = rest
+    known = {stage.id: stage for stage in profile.stages()} | {REPORT: None}
+    lines = [f"{name:<34} {_reason(found[name], run, stage)}" for name, stage in known.items() if name in found]
+    print("\n".join(lines) or "nothing to do: all products are up to date")
+    return 0
+
+
+def _reason(text: str, run: Path, stage: Any) -> str:
+    """Snakemake's reason for a rule in our words; names the changed values where the last run recorded them."""
+    before = stages.read_status(run, stage.id) if stage else {}
+    if text.startswith("Params have changed"):
+        old = before.get("parameters", {})
+        changed = [k for k, v in stage.parameters.items() if v != old.get(k, v)] if stage else []
+        shown = [f"{k} {old[k]} -> {stage.parameters[k]}" for k in changed]
+        return (
+            f"changed value: {'; '.join(s if len(s) < 60 else s.split()[0] for s in shown)}"
+            if shown
+            else "its code changed"
+        )
+    words = {
+        "Missing output": f"not finished ({before['status']})" if before else "not made yet",
+        "Input files updated": "follows from a stage above",
+        "Updated input": "an input is newer",
+        "Forced": "asked for",
+        "Set of input files": "its set of inputs changed",
+        "Incomplete": "was stopped before its end",
+    }
+    return next((ours for theirs, ours in words.items() if text.startswith(theirs)), text)
+
+
+def _last(log: str) -> str:
+    """The last line of a log that says something."""
+    return next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "no message")
+
+
+def watch(process: Any, run: Path, plan: list[Any], since: float) -> None:
+    """Follow the stages' status files until Snakemake ends: a line when one starts and ends, and live progress."""
+    seen: dict[str, str] = {}
+    live, spoke, ended = sys.stderr.isatty(), time.monotonic(), False
+    clear = "\r\033[K" if live else ""
+    while not ended:
+        ended = process.poll() is not None  # before the last look, so that nothing is missed
+        progress = []
+        for number, stage in enumerate(plan, start=1):
+            status = stages.read_status(run, stage.id)
+            state = status.get("status", "") if status.get("started", 0) >= since else ""
+            if state != seen.get(stage.id, ""):
+                seconds = f" in {status['seconds']:.0f} s" if "seconds" in status else ""
+                print(f"{clear}[{number}/{len(plan)}] {stage.id}: {state}{seconds}", file=sys.stderr, flush=True)
+                seen[stage.id] = state
+            file = run / "status" / f"{stage.id}.progress"
+            if state == "running" and file.is_file():
+                progress.append(f"{stage.id} {file.read_text(encoding='utf-8').strip()}")
+        line = " | ".join(progress)
+        if live:
+            print(clear + line[: shutil.get_terminal_size().columns - 1], end="", file=sys.stderr, flush=True)
+        elif line and time.monotonic() - spoke > LINE_SECONDS:
+            print(line, file=sys.stderr, flush=True)
+            spoke = time.monotonic()
+        time.sleep(0 if ended else REFRESH_SECONDS)
+
+
+def work(profile: Any, jobs: int, arguments: list[str]) -> int:
+    """Write the plan, run Snakemake under the run's lock, and tell how it ended; 0 when everything passed."""
+    run, plan, since = RUNS / profile.run, profile.stages(), time.time()
+    held = lock(run)
+    stages.write_plan(run / "plan.json", profile)
+    log = run / "logs" / "snakemake.log"
+    log.parent.mkdir(exist_ok=True)
+    command = snakemake(run, run / "plan.json", jobs, arguments)
+    with log.open("w", encoding="utf-8") as out, held:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment(), pass_fds=[held.fileno()])
+        try:
+            watch(process, run, plan, since)
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+    return summary(run, plan, since, process.returncode, log)
+
+
+def summary(run: Path, plan: list[Any], since: float, code: int, log: Path) -> int:
+    """Print the table of stages, then the report's path or, last, every failed stage's cell, error and notebook."""
+    table(run, plan, since)
+    shown = os.path.relpath(run, ROOT)
+    if code == 0:
+        if (run / "report.html").is_file():
+            print(f"report: {shown}/report.html")
+        return 0
+    failed = [s for s in (stages.read_status(run, stage.id) for stage in plan) if s.get("status") == "failed"]
+    failed = [s for s in failed if s["started"] >= since]
+    for status in failed:
+        where = f", cell [{status['cell']}]: `{status['line']}`" if status["cell"] is not None else ""
+        print(f"failed: stage {status['id']}{where}", file=sys.stderr)
+        print(f"{status['error']}: {status['message']}", file=sys.stderr)
+        print(f"kept notebook: {shown}/notebooks/{status['id']}.ipynb", file=sys.stderr)
+    if not failed:
+        text = log.read_text(encoding="utf-8")
+        print(f"stopped; the same command goes on from here ({_last(text)}; {shown}/logs/{log.name})", file=sys.stderr)
+    return 1
+
+
+def table(run: Path, plan: list[Any], since: float = float("inf")) -> None:
+    """Print stage, status, seconds and product; `kept` = made by an earlier run (started before `since`)."""
+    print(f"\n{'stage':<34} {'status':<9} {'seconds':>7}  product")
+    for stage in plan:
+        status = stages.read_status(run, stage.id)
+        state = status.get("status", "not run")
+        if state == "done" and status["started"] < since < float("inf"):
+            state = "kept"
+        seconds = f"{status['seconds']:.1f}" if "seconds" in status else "-"
+        print(f"{stage.id:<34} {state:<9} {seconds:>7}  {os.path.relpath(run, ROOT)}/{stage.outputs[0]}")
+
+
+def publish(run: Path) -> None:
+    """Copy the run's figures and claims to figures/<run>/, the place for recorded runs."""
+    target = ROOT / "figures" / run.name
+    target.mkdir(parents=True, exist_ok=True)
+    for file in [*sorted((run / "figures").glob("*")), run / "results" / "claims.json"]:
+        shutil.copy2(file, target)
+    print(f"published: figures/{run.name}/")
+
+
+def listing(profile: Any) -> None:
+    """Print every profile with its description, and the stages of one."""
+    from helpers import settings
+
+    for path in sorted((ROOT / "profiles").glob("*.yaml")):
+        print(f"{path.stem:<14} {' '.join(settings.load(path.stem, []).description.split())}")
+    print(f"\nstages of {profile.run}:\n" + "\n".join(f"  {stage.id}" for stage in profile.stages()))
+
+
+def make_until(profile: Any, stage: Any) -> None:
+    """Make a stage and what it needs, without words; for readers who open one notebook. Mistake when it fails."""
+    import contextlib
+    import io
+
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+        check(profile, os.environ.get("HELPERS_MIRROR"), bool(os.environ.get("HELPERS_OFFLINE")), work=True)
+        code = work(profile, os.cpu_count() or 1, ["--", *stage.outputs])
+    if code:
+        raise Mistake(" ".join(told.getvalue().strip().splitlines()[-3:]))
+
+
+def run(asked: Namespace) -> int:
+    """Do what the options ask for; the exit status."""
+    from helpers import settings
+
+    profile = settings.load(asked.profile, asked.set)
+    plan, folder = profile.stages(), RUNS / profile.run
+    if asked.list:
+        listing(profile)
+        return 0
+    if asked.status:
+        table(folder, plan)
+        return 0
+    arguments = selection(asked, plan, folder)
+    if asked.mirror:
+        os.environ["HELPERS_MIRROR"] = str(Path(asked.mirror).resolve())
+    if asked.offline:
+        os.environ["HELPERS_OFFLINE"] = "1"
+    check(profile, asked.mirror, asked.offline, work=not asked.dry_run)
+    jobs = asked.jobs or os.cpu_count() or 1
+    if asked.dry_run:
+        return dry_run(profile, jobs, arguments)
+    code = work(profile, jobs, arguments)
+    if code == 0 and asked.publish:
+        publish(folder)
+    return code
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status of one call of run_all.sh: 2 for a user's mistake, told in one line."""
+    try:
+        return run(options.parse(arguments))
+    except Mistake as mistake:
+        print(f"run_all.sh: {' '.join(str(mistake).split())}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,151 @@
+"""Models: started from a configuration, the hub or a folder; saved with tokenizer and card; logits where they are needed."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import nn
+from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from helpers.project import ROOT, Mistake
+
+SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+
+# More text than this no longer changes a vocabulary much, and it has to be held in memory.
+TOKENIZER_CHARACTERS = 20_000_000
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """Cased word pieces learnt from `texts`, with BERT's special tokens and word boundaries; the same texts, the same pieces."""
+    held = _first(texts, TOKENIZER_CHARACTERS)
+    counts = Counter(character for text in held for character in text if not character.isspace())
+    alphabet = sorted(character for character, count in counts.items() if count > 1)
+    inner = [f"##{character}" for character in alphabet]
+    # The trainer numbers inner pieces in the random order of a hash map, and ties between merges follow the numbers:
+    # listed among the special tokens they get the same numbers in every run.
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary, special_tokens=[*SPECIAL.values(), *inner], initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet), show_progress=False,
+    )
+    learner = _word_pieces(None)
+    learner.train_from_iterator(held, trainer)
+    tokenizer = _word_pieces(learner.get_vocab())
+    ends = [(piece, tokenizer.token_to_id(piece)) for piece in (SPECIAL["cls_token"], SPECIAL["sep_token"])]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    tokenizer.decoder = decoders.WordPiece()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
+
+
+def _first(texts: Iterable[str], characters: int) -> list[str]:
+    """The first texts up to so many characters."""
+    held: list[str] = []
+    for text in texts:
+        if characters <= 0:
+            break
+        held.append(text)
+        characters -= len(text)
+    return held
+
+
+def _word_pieces(vocabulary: dict[str, int] | None) -> Tokenizer:
+    """A tokenizer with BERT's word boundaries and these pieces."""
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIAL["unk_token"]))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def start(base: dict[str, Any], texts: Iterable[str], seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The first model of a run and its tokenizer, after the profile's `base`.
+
+    A scratch model learns its tokenizer from `texts` and draws its weights from `seed`. Raises Mistake when the
+    architecture, model or folder is not to be had.
+    """
+    torch.manual_seed(seed)
+    if not base["architecture"]:
+        where = base["hub"] or str(ROOT / Path(base["folder"]).expanduser())
+        return _pretrained(where, base["revision"] or None)
+    tokenizer = train_tokenizer(texts, base["vocabulary"])
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep")}
+    ends = {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
+    try:
+        config = AutoConfig.for_model(base["architecture"], vocab_size=len(tokenizer), **ids, **ends, **base["config"])
+        model = AutoModelForMaskedLM.from_config(config)
+    except (ValueError, TypeError, KeyError) as error:
+        raise Mistake(f"base: no model from architecture {base['architecture']!r}: {error}") from None
+    return _checked(model), tokenizer
+
+
+def _pretrained(where: str, revision: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A saved masked-language model with its own tokenizer, in float32."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
+        model = AutoModelForMaskedLM.from_pretrained(where, revision=revision, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise Mistake(f"base: no model at {where!r}: {reason} (check the name, the folder or the network)") from None
+    return _checked(model), tokenizer
+
+
+def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """An arm's model and tokenizer."""
+    return _pretrained(str(folder))
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, card: str) -> None:
+    """Write checkpoint, tokenizer and model card to `folder`, replacing what was there only when all is written."""
+    beside = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    model.save_pretrained(beside)
+    tokenizer.save_pretrained(beside)
+    (beside / "README.md").write_text(card, encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(beside, folder)
+
+
+def encode(model: PreTrainedModel, ids: torch.Tensor, attention: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Hidden states (rows, length, width) of the encoder without its prediction head."""
+    return model.base_model(input_ids=ids, attention_mask=attention, position_ids=positions)[0]
+
+
+def vocabulary_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """Logits (n, vocabulary) of the prediction head for the hidden states (n, width) of chosen positions only.
+
+    The head of a masked-language model is what follows its encoder; its modules stand in the order of use, which
+    `start` and `load` check against the model's own forward pass.
+    """
+    for module in _head(model):
+        hidden = module(hidden)
+    return hidden
+
+
+def _head(model: PreTrainedModel) -> list[nn.Module]:
+    return [module for module in model.children() if module is not model.base_model]
+
+
+@torch.no_grad()
+def _checked(model: PreTrainedModel) -> PreTrainedModel:
+    """The model itself, once its head applied to its encoder is seen to equal its own logits."""
+    model.eval()
+    ids = torch.arange(5, 13).remainder(model.config.vocab_size).unsqueeze(0)
+    positions = torch.arange(8).unsqueeze(0)
+    ours = vocabulary_logits(model, encode(model, ids, torch.ones_like(ids), positions))
+    if not torch.allclose(ours, model(input_ids=ids, position_ids=positions).logits, atol=1e-4):
+        raise Mistake(f"base: the head of {model.config.model_type!r} is not a chain of modules; use bert or modernbert")
+    return model
+
+
+def card(arm: str, parent: str, text: dict[str, dict[str, float]], tokens: int, synthetic: bool) -> str:
+    """A model card in Markdown: how the arm was made and what it is not for."""
+    warning = "**Trained on synthetic text: for learning and testing only.**\n\n" if synthetic else ""
+    mixture = "\n".join(f"- {d}, {lang}: weight {w:g}" for d, langs in text.items() for lang, w in langs.items())
+    return (
+        f"---\nlanguage: [nl, ro, es]\npipeline_tag: fill-mask\n---\n# {arm}\n\n{warning}"
+        f"Masked-language model, trained on from `{parent or 'the base'}` with {tokens:,} word pieces of:\n\n"
+        f"{mixture or '- nothing: the base as it is'}\n\nA research model: not a medical device.\n"
+    )

@@ -1,0 +1,147 @@
+"""Notebooks as files: declared parameters, the code digest that decides staleness, .py/.ipynb pairs, HTML pages."""
+
+import ast
+import hashlib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from helpers.project import ROOT, Mistake, write_atomically
+
+FOLDER = ROOT / "notebooks"
+# These modules only drive, show or fetch what notebooks do: no result can change with them.
+DRIVERS = {"__init__", "front_door", "notebooks", "options", "provenance", "report", "settings", "profile", "stages"}
+
+
+def code_cells(notebook: Path) -> list[tuple[str, list[str]]]:
+    """Source and tags of each code cell of an .ipynb file."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return [
+        ("".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in cells if cell["cell_type"] == "code"
+    ]
+
+
+def declared(notebook: Path) -> dict[str, Any]:
+    """Names and default values of the cell tagged `parameters`; Mistake unless it is one cell of plain literals."""
+    tagged = [source for source, tags in code_cells(notebook) if "parameters" in tags]
+    if len(tagged) != 1:
+        raise Mistake(f"{notebook.name}: found {len(tagged)} cells tagged `parameters`; exactly one is allowed")
+    values = {}
+    for line in ast.parse(tagged[0]).body:
+        if not (isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)):
+            raise Mistake(f"{notebook.name}: parameters cell has `{ast.unparse(line)}`; allowed: name = literal")
+        try:
+            values[line.targets[0].id] = ast.literal_eval(line.value)
+        except ValueError:
+            raise Mistake(f"{notebook.name}: `{ast.unparse(line)}` is no plain literal; write its value") from None
+    return values
+
+
+def check_parameters(stage: str, notebook: Path, injected: dict[str, Any]) -> None:
+    """Mistake unless the injected names are exactly the declared ones, with values of the same types."""
+    if not notebook.is_file():
+        raise Mistake(f"stage {stage}: notebook {notebook.name} is missing from {notebook.parent.name}/")
+    names = declared(notebook)
+    for name in [*injected, *names]:
+        if name not in names:
+            raise Mistake(f"stage {stage}: {notebook.name} has no parameter {name!r}; allowed: {', '.join(names)}")
+        if name not in injected:
+            raise Mistake(f"stage {stage}: parameter {name!r} of {notebook.name} gets no value; remove or inject it")
+        wanted, found = type(names[name]).__name__, type(injected[name]).__name__
+        if wanted != found:
+            raise Mistake(f"stage {stage}: parameter {name!r} of {notebook.name} is {wanted}, found {found}")
+
+
+def _modules(tree: ast.AST) -> set[str]:
+    """Names of the helper modules that a syntax tree imports, at any depth of its functions."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "helpers":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
+            found.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("helpers.")}
+    return found - DRIVERS
+
+
+def _bare(tree: ast.Module) -> str:
+    """A syntax tree as text without comments, positions and docstrings, so that prose makes nothing stale."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [n for n in node.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
+    return ast.dump(tree)
+
+
+def code_digest(notebook: Path) -> str:
+    """sha256 of the code that a notebook runs: its cells, and the helper modules it imports, at first or second hand.
+
+    The defaults of the parameters cell are left out: a run replaces every one of them.
+    """
+    source = "\n".join(source for source, tags in code_cells(notebook) if "parameters" not in tags)
+    trees, waiting = {"": ast.parse(source)}, [""]
+    while waiting:
+        for name in _modules(trees[waiting.pop()]) - set(trees):
+            path = Path(__file__).parent / f"{name}.py"
+            if path.is_file():
+                trees[name] = ast.parse(path.read_text(encoding="utf-8"))
+                waiting.append(name)
+    text = "\n".join(f"{name}: {_bare(tree)}" for name, tree in sorted(trees.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _content(notebook: Any) -> list[tuple[str, str, list[str]]]:
+    return [(cell.cell_type, cell.source.strip(), cell.metadata.get("tags", [])) for cell in notebook.cells]
+
+
+def sync_pairs(folder: Path = FOLDER, strip: bool = False) -> list[str]:
+    """Make each .py/.ipynb pair equal, from the newer file, and say so; `strip` also removes outputs everywhere."""
+    import jupytext
+
+    lines = []
+    for stem in sorted({path.stem for path in [*folder.glob("[0-9]*.py"), *folder.glob("[0-9]*.ipynb")]}):
+        both = [path for path in (folder / f"{stem}.py", folder / f"{stem}.ipynb") if path.is_file()]
+        newer = max(both, key=lambda path: path.stat().st_mtime)
+        contents = [jupytext.read(path) for path in both]
+        if len(both) < 2 or _content(contents[0]) != _content(contents[1]):
+            older = newer.with_suffix(".ipynb" if newer.suffix == ".py" else ".py")
+            _write(older, contents[both.index(newer)])
+            lines.append(f"{older.name} was made again from {newer.name}, which is newer")
+        elif strip and any(cell.get("outputs") or cell.get("execution_count") for cell in contents[1].cells):
+            _write(both[1], contents[1])
+            lines.append(f"{both[1].name} lost its outputs")
+    return lines
+
+
+def _write(path: Path, notebook: Any) -> None:
+    """Write one of a pair without outputs, its cell ids the same every time: git sees no idle difference."""
+    import jupytext
+
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:02d}"
+        if cell.cell_type == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    text = jupytext.writes(notebook, fmt="py:percent" if path.suffix == ".py" else "ipynb")
+    write_atomically(path, text.rstrip("\n") + "\n")
+
+
+def write_page(notebook: Path) -> Path:
+    """Write `notebook` as HTML beside it: pictures embedded, nothing to load from a network."""
+    from nbconvert import HTMLExporter
+
+    none = ("require_js_url", "mathjax_url", "jquery_url", "jupyter_widgets_base_url", "mermaid_js_url")
+    exporter = HTMLExporter(template_name="lab", embed_images=True, **dict.fromkeys(none, ""))
+    html, _ = exporter.from_filename(os.fspath(notebook))
+    # The template's scripts load diagram and widget libraries from the network; a finished page needs none of them.
+    html = re.sub(r"<script\b.*?</script>", "", html, flags=re.DOTALL)
+    write_atomically(notebook.with_suffix(".html"), html)
+    return notebook.with_suffix(".html")
+
+
+if __name__ == "__main__":  # the pre-commit hook: a changed file stops the commit, to be looked at and added
+    changed = sync_pairs(strip=True)
+    print("\n".join(changed), end="\n" if changed else "")
+    sys.exit(bool(changed))

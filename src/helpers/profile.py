@@ -1,0 +1,297 @@
+"""A profile's content: every number that differs between runs, typed and checked, and the stages it asks for."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from helpers.project import DATA, Mistake
+
+Name = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+Text = dict[str, dict[str, float]]
+CORPORA = "corpora/statistics.csv"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One execution of one notebook: what is injected, what it reads and makes (below the run's folder)."""
+
+    id: str
+    notebook: str
+    parameters: dict[str, Any]
+    inputs: list[str]
+    outputs: list[str]
+    speed: dict[str, Any] = field(default_factory=dict)
+    threads: int = 1
+
+
+class Section(BaseModel):
+    """Part of a profile; an unknown key or a wrong type is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Corpus(Section):
+    """How much domain text is kept, and when two documents count as the same."""
+
+    characters: int = Field(gt=0, description="characters kept for each domain and language, at most")
+    heldout_characters: int = Field(gt=0, description="characters set aside for the held-out loss")
+    near_duplicate: float = Field(gt=0, le=1, description="Jaccard similarity from which a document is a near duplicate")
+
+
+class Task(Section):
+    """A task's data; `trained: false` makes it a test set only."""
+
+    name: str = Name
+    kind: Literal["ner", "screening"]
+    language: str
+    source: str = "synthetic"
+    documents: dict[Literal["train", "dev", "test"], int] = Field(default={}, description="documents or patients a split")
+    common: dict[str, str] = Field(default={}, description="own label -> label shared with other tasks")
+    trained: bool = True
+
+
+class Base(Section):
+    """Where the first model comes from: a configuration to start from scratch, the hub, or a folder."""
+
+    architecture: str = Field(default="", description="transformers model type, for a model from scratch")
+    config: dict[str, Any] = Field(default={}, description="configuration values of that architecture")
+    vocabulary: int = Field(default=0, ge=0, description="word pieces of the tokenizer trained on the base's text")
+    hub: str = Field(default="", description="model id on the hub; needs a revision")
+    revision: str = Field(default="", pattern=r"^([0-9a-f]{40})?$", description="commit of the model on the hub")
+    folder: str = Field(default="", description="folder of a saved model with its tokenizer")
+
+    @model_validator(mode="after")
+    def one_origin(self) -> Self:
+        """Exactly one of the three origins, each complete."""
+        if sum(map(bool, (self.architecture, self.hub, self.folder))) != 1:
+            raise ValueError("give exactly one of architecture, hub, folder")
+        if self.architecture and not self.vocabulary:
+            raise ValueError("a base from scratch needs vocabulary, for example 3000")
+        if self.hub and not self.revision:
+            raise ValueError("a hub model needs its revision, a commit of 40 hexadecimal digits")
+        return self
+
+
+class Arm(Section):
+    """One model of the experiment: its parent, the text it sees, and how much of it."""
+
+    name: str = Name
+    parent: str = Field(default="", description="the arm it goes on from; empty: the base")
+    text: Text = Field(default={}, description="domain -> language -> weight")
+    tokens: int = Field(ge=0, description="word pieces of training text")
+    learning_rate: float | None = Field(default=None, gt=0)
+    masking_rate: float | None = Field(default=None, gt=0, lt=1)
+
+
+class Pretrain(Section):
+    """Masked-language modelling."""
+
+    length: int = Field(ge=8, description="word pieces a row")
+    batch_rows: int = Field(gt=0, description="rows a step")
+    learning_rate: float = Field(gt=0, description="peak")
+    warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
+    masking_rate: float = Field(gt=0, lt=1, description="share of word pieces to predict")
+    heldout_rows: int = Field(gt=0, description="rows of each held-out set")
+    evaluations: int = Field(gt=0, description="points of the held-out curve")
+
+
+class Finetune(Section):
+    """Fine-tuning on one kind of task."""
+
+    seeds: list[int] = Field(min_length=1)
+    length: int = Field(ge=16, description="word pieces a window")
+    overlap: int = Field(ge=0, description="word pieces that neighbouring windows share")
+    epochs: int = Field(gt=0, description="at most")
+    patience: int = Field(gt=0, description="epochs without a better dev score before stopping")
+    batch_rows: int = Field(gt=0, description="windows (NER) or patients (screening) a step")
+    learning_rate: float = Field(gt=0, description="peak")
+    warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
+    negatives_per_positive: float = Field(default=0, ge=0, description="screening: training patients kept; 0 keeps all")
+
+
+class Analysis(Section):
+    """The analyses behind claim C4."""
+
+    control: str = Field(description="arm that the other arms' gains are measured against")
+    frequent_words: int = Field(gt=0, description="words of each domain whose overlap is measured")
+    rows: int = Field(gt=0, description="rows of each task's text for the masked-token loss")
+    terms: int = Field(gt=0, description="parallel terms for CKA and retrieval")
+
+
+class Figures(Section):
+    """How the figures look."""
+
+    width_mm: int = Field(gt=40, lt=400)
+    dpi: int = Field(ge=50, le=1200)
+    formats: list[Literal["png", "svg", "pdf"]]
+
+
+class Comparison(Section):
+    """One member of the family of comparisons, declared before the run."""
+
+    claim: Literal["C1", "C2", "C3", "C4"]
+    task: str
+    test: str = ""
+    arm: str
+    against: str
+    metric: Literal["f1", "recall", "auprc"]
+    mentions: Literal["all", "unseen", "seen"] = "all"
+
+
+class Claims(Section):
+    """The family of comparisons and how its uncertainty is measured."""
+
+    family: list[Comparison]
+    draws: int = Field(ge=100, description="bootstrap draws")
+    confidence: float = Field(gt=0.5, lt=1)
+
+
+class Compute(Section):
+    """What changes the speed of a run but not its results."""
+
+    threads: int = Field(ge=0, description="processor threads a stage; 0: all")
+    checkpoint_seconds: int = Field(ge=0, description="seconds between checkpoints")
+
+
+class Profile(Section):
+    """A whole run."""
+
+    name: str = Name
+    description: str
+    seed: int
+    corpus: Corpus
+    corpora: dict[str, dict[str, list[str]]] = Field(description="domain -> language -> parts of data/sources.yaml")
+    tasks: list[Task]
+    base: Base
+    arms: list[Arm] = Field(min_length=1)
+    pretrain: Pretrain
+    ner: Finetune
+    screening: Finetune
+    analysis: Analysis
+    figures: Figures
+    claims: Claims
+    compute: Compute
+
+    @model_validator(mode="after")
+    def names_exist(self) -> Self:
+        """Parents precede their arms; texts, tasks and arms that are named exist."""
+        known: list[str] = []
+        for arm in self.arms:
+            if arm.name in known:
+                raise ValueError(f"arms: {arm.name!r} stands twice; every arm needs its own name")
+            if arm.parent and arm.parent not in known:
+                raise ValueError(f"arms: {arm.name!r} has parent {arm.parent!r}; allowed: an arm before it, {known}")
+            for domain, languages in arm.text.items():
+                for language in languages:
+                    if language not in self.corpora.get(domain, {}):
+                        raise ValueError(f"arms: {arm.name!r} reads {domain}/{language}, which corpora does not list")
+            if arm.tokens and not arm.text:
+                raise ValueError(f"arms: {arm.name!r} has tokens but no text")
+            if not arm.tokens and not arm.parent and self.base.architecture:
+                raise ValueError(f"arms: {arm.name!r} starts from scratch and needs tokens above 0")
+            known.append(arm.name)
+        tasks = [task.name for task in self.tasks]
+        if len(set(tasks)) < len(tasks):
+            raise ValueError(f"tasks: a name stands twice in {tasks}")
+        if self.analysis.control not in known:
+            raise ValueError(f"analysis.control: {self.analysis.control!r} is unknown; allowed: {known}")
+        for item in self.claims.family:
+            for what, value, allowed in (
+                ("task", item.task, [task.name for task in self.tasks if task.trained]),
+                ("test", item.test or item.task, tasks),
+                ("arm", item.arm, known),
+                ("against", item.against, [*known, "dictionary", "keywords"]),
+            ):
+                if value not in allowed:
+                    raise ValueError(f"claims.family: {what} {value!r} is unknown; allowed: {allowed}")
+        return self
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any text of the run is generated; its results are then no evidence."""
+        parts = {part for languages in self.corpora.values() for parts in languages.values() for part in parts}
+        return "synthetic" in parts | {task.source for task in self.tasks}
+
+    @property
+    def run(self) -> str:
+        """The folder of the run below runs/."""
+        return self.name
+
+    def parts(self) -> list[str]:
+        """The parts and tasks of data/sources.yaml that the run reads."""
+        parts = {part for languages in self.corpora.values() for parts in languages.values() for part in parts}
+        return sorted((parts | {task.source for task in self.tasks}) - {"synthetic"})
+
+    def problems(self) -> list[str]:
+        """One line for each thing that this version cannot load yet; Mistake for a name that nobody knows."""
+        listed = yaml.safe_load((DATA / "sources.yaml").read_text(encoding="utf-8")) if self.parts() else {}
+        known = set(listed.get("tasks", {})) | {p for s in listed.get("sources", {}).values() for p in s.get("parts", {})}
+        planned = listed.get("planned", {})
+        for part in self.parts():
+            if part not in known and part not in planned:
+                raise Mistake(f"profile {self.name}: source {part!r} is unknown; allowed: {sorted(known)} or synthetic")
+        lines = [f"{part} ({planned[part]})" for part in self.parts() if part in planned]
+        return [f"profile {self.name}: no loader yet for {', '.join(lines)}; --dry-run works"] if lines else []
+
+    def stages(self) -> list[Stage]:
+        """The stages of the run in the order of the study; a stage's inputs are outputs of stages before it."""
+        trained = [task for task in self.tasks if task.trained]
+        return [
+            self._start(),
+            self._corpora(),
+            *(self._pretrain(arm) for arm in self.arms),
+            *(self._finetune(task) for task in trained),
+            self._analysis(trained),
+            self._figures(),
+        ]
+
+    def _speed(self) -> dict[str, Any]:
+        return {"checkpoint_seconds": self.compute.checkpoint_seconds}
+
+    def _start(self) -> Stage:
+        arms = [{"arm": a.name, "parent": a.parent or "-", "tokens": a.tokens} for a in self.arms]
+        tasks = [{"task": t.name, "kind": t.kind, "language": t.language, "trained": t.trained} for t in self.tasks]
+        values = {"run": self.run, "description": self.description, "arms": arms, "tasks": tasks}
+        return Stage("00_start_here", "00_start_here", values, [], ["results/plan.csv"])
+
+    def _corpora(self) -> Stage:
+        tasks = [task.model_dump() for task in self.tasks]
+        values = {"run": self.run, "corpora": self.corpora, "tasks": tasks, "seed": self.seed, **dict(self.corpus)}
+        return Stage("01_build_corpora", "01_build_corpora", values, [], [CORPORA])
+
+    def _pretrain(self, arm: Arm) -> Stage:
+        values = {"run": self.run, "arm": arm.name, "parent": arm.parent, "text": arm.text, "tokens": arm.tokens}
+        values |= {"base": {} if arm.parent else self.base.model_dump(), "seed": self.seed, **dict(self.pretrain)}
+        values |= {k: v for k in ("learning_rate", "masking_rate") if (v := getattr(arm, k)) is not None}
+        inputs = [CORPORA, *([f"models/{arm.parent}/training.csv"] if arm.parent else [])]
+        outputs = [f"models/{arm.name}/training.csv"]
+        # Every other arm waits for one without a parent: it may have the whole processor.
+        threads = self.compute.threads if arm.parent else 0
+        return Stage(f"02_pretrain-{arm.name}", "02_pretrain", values, inputs, outputs, self._speed(), threads)
+
+    def _finetune(self, task: Task) -> Stage:
+        shared = set(task.common.values())
+        tests = [t.name for t in self.tasks if t.name == task.name or (t.kind == "ner" and shared & set(t.common.values()))]
+        arms = [arm.name for arm in self.arms]
+        section = self.ner if task.kind == "ner" else self.screening
+        values = {"run": self.run, "task": task.name, "tests": tests, "arms": arms, **dict(section)}
+        inputs = [CORPORA, *(f"models/{arm}/training.csv" for arm in arms)]
+        outputs = [f"predictions/{task.name}/fits.csv"]
+        threads = self.compute.threads
+        return Stage(f"03_finetune-{task.name}", "03_finetune", values, inputs, outputs, self._speed(), threads)
+
+    def _analysis(self, trained: list[Task]) -> Stage:
+        arms = [arm.name for arm in self.arms]
+        names = [task.name for task in trained]
+        values = {"run": self.run, "arms": arms, "trained": names, "length": self.pretrain.length, **dict(self.analysis)}
+        inputs = [f"predictions/{task.name}/fits.csv" for task in trained]
+        return Stage("04_cross_lingual", "04_cross_lingual", values, inputs, ["results/metrics.csv"], {}, 0)
+
+    def _figures(self) -> Stage:
+        family = [item.model_dump() for item in self.claims.family]
+        values = {"run": self.run, "synthetic": self.synthetic, "family": family, "seed": self.seed}
+        values |= {"arms": [arm.name for arm in self.arms], "frequent_words": self.analysis.frequent_words}
+        values |= {"draws": self.claims.draws, "confidence": self.claims.confidence, **dict(self.figures)}
+        return Stage("05_figures", "05_figures", values, ["results/metrics.csv"], ["results/claims.json"])

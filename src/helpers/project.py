@@ -1,0 +1,53 @@
+"""Where things are: the compendium's folders, and the products of one run."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "data"
+RUNS = ROOT / "runs"
+
+
+class Mistake(Exception):
+    """A user's mistake: one line that names the place, what was found, what is allowed and how to mend it."""
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace `path` by `content` in one step, so that a kill leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.replace(beside, path)
+
+
+def digest(content: object) -> str:
+    """SHA-256 of bytes, or of anything that JSON can hold."""
+    raw = content if isinstance(content, bytes) else json.dumps(content, sort_keys=True, default=str).encode()
+    return hashlib.sha256(raw).hexdigest()
+
+
+def file_digest(path: Path | str) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder(run: str) -> Path:
+    """The folder of a run's products."""
+    return RUNS / run
+
+
+def write_table(path: Path, table: "pd.DataFrame") -> None:
+    """Write a table as CSV, without its index."""
+    write_atomically(path, table.to_csv(index=False))
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write what JSON can hold, indented; numbers that are missing become null."""
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).replace("NaN", "null") + "\n")

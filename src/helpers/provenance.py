@@ -1,0 +1,72 @@
+"""Where a run's results come from: versions, commit, profile, data, seeds, device, and the cost of every stage."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from helpers import stages
+from helpers.project import ROOT
+
+
+def commit() -> dict[str, Any]:
+    """The commit of the compendium and whether files differ from it; None outside a git checkout."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        return {"commit": head, "dirty": bool(_git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def device() -> str:
+    """The accelerator's name, or the processor's with its number of cores."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+
+
+def seeds(values: Any, place: str = "") -> dict[str, Any]:
+    """Every `seed` and `seeds` of a profile, by the way that leads to it."""
+    items = values.items() if isinstance(values, dict) else ()
+    found: dict[str, Any] = {}
+    for name, value in items:
+        way = f"{place}.{name}".lstrip(".")
+        found |= {way: value} if name in ("seed", "seeds") else seeds(value, way)
+    return found
+
+
+def collect(run: Path) -> dict[str, Any]:
+    """Everything above for the run in folder `run`; its plan and the status of each stage must be there."""
+    plan = stages.read_plan(run / "plan.json")
+    recorded = [stages.read_status(run, stage["id"]) for stage in plan["stages"]]
+    sources = run / "corpora" / "sources.json"
+    kept = ("id", "key", "status", "started", "seconds", "memory_mb", "threads", "product")
+    return {
+        "run": plan["run"],
+        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "synthetic": plan["synthetic"],
+        **commit(),
+        "profile_sha256": plan["profile_sha256"],
+        "profile": plan["profile"],
+        "data": json.loads(sources.read_text(encoding="utf-8")) if sources.is_file() else {},
+        "seeds": seeds(plan["profile"]),
+        "device": device(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": dict(sorted({d.name: d.version for d in importlib.metadata.distributions()}.items())),
+        "seconds": round(sum(status.get("seconds", 0) for status in recorded), 1),
+        "stages": [{name: status.get(name) for name in kept} for status in recorded],
+    }

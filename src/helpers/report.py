@@ -1,0 +1,122 @@
+"""The page that a person opens first, report.html, and provenance.json: both made from a finished run's folder."""
+
+import base64
+import csv
+import hashlib
+import json
+import statistics
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from helpers import provenance, stages
+from helpers.project import write_atomically
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+PRIMARY = ("f1", "auprc")  # the primary metric of NER and of screening
+DOWNLOADS = ("results/*.csv", "results/*.json", "corpora/*.csv", "figures/*.svg", "figures/*.pdf", "provenance.json")
+
+
+def key(plan: dict[str, Any]) -> str:
+    """Staleness key of the report: the profile, and the code that makes the page."""
+    files = (TEMPLATE, Path(__file__), Path(provenance.__file__))
+    text = plan["profile_sha256"].encode() + b"".join(file.read_bytes() for file in files)
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def read_claims(folder: Path) -> list[dict[str, Any]]:
+    """The claims of claims.json, each with its rows of comparisons.csv; an empty list where the run has none."""
+    if not (folder / "claims.json").is_file():
+        return []
+    claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))["claims"]
+    rows: list[dict[str, str]] = []
+    if (folder / "comparisons.csv").is_file():
+        with (folder / "comparisons.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    return [claim | {"comparisons": [row for row in rows if row["claim"] == claim["claim"]]} for claim in claims]
+
+
+def read_figures(folder: Path) -> list[dict[str, str]]:
+    """Each PNG of the run as a data URL with its caption (captions.json: name -> sentence) and title."""
+    file = folder / "captions.json"
+    captions = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return [
+        {
+            "title": path.stem.replace("_", " ").replace("-", " ").capitalize(),
+            "caption": captions.get(path.stem, ""),
+            "url": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
+        }
+        for path in sorted(folder.glob("*.png"))
+    ]
+
+
+def key_results(metrics: Path) -> dict[str, Any]:
+    """The primary metrics by task and test (rows) and arm (columns): mean and spread over seeds, the best marked."""
+    values: dict[tuple[str, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    arms: dict[str, None] = {}
+    with metrics.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["metric"] in PRIMARY and row["label"] == "all" and row["split"] == "test" and row["value"]:
+                values[row["task"], row["test"], row["language"], row["metric"]][row["arm"]].append(float(row["value"]))
+                arms[row["arm"]] = None
+    rows = []
+    for (task, test, language, metric), by_arm in values.items():
+        best = max(statistics.fmean(found) for found in by_arm.values())
+        cells = [_cell(by_arm.get(arm, []), best) for arm in arms]
+        name = task if task == test else f"{task} on {test}"
+        rows.append({"name": name, "zero_shot": task != test, "language": language, "metric": metric, "cells": cells})
+    return {"arms": list(arms), "rows": sorted(rows, key=lambda row: row["zero_shot"])}
+
+
+def _cell(found: list[float], best: float) -> dict[str, Any]:
+    """One cell: mean and spread of the seeds, or a dash."""
+    if not found:
+        return {"mean": "–", "spread": "", "best": False}
+    mean = statistics.fmean(found)
+    spread = f"± {statistics.stdev(found):.3f}" if len(found) > 1 else ""
+    return {"mean": f"{mean:.3f}", "spread": spread, "best": mean == best}
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+
+
+def number(value: Any, form: str = "+.3f") -> str:
+    """A number, or one read from a table; a dash where there is none (empty, null, nan)."""
+    known = value not in (None, "") and float(value) == float(value)
+    return format(float(value), form) if known else "–"
+
+
+def render(run: Path, origin: dict[str, Any]) -> str:
+    """The page as HTML; everything it shows is inside it, links lead to files of the run's folder."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.Undefined)
+    environment.filters |= {"duration": duration, "number": number}
+    metrics = run / "results" / "metrics.csv"
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        plan=stages.read_plan(run / "plan.json"),
+        origin=origin,
+        claims=read_claims(run / "results"),
+        figures=read_figures(run / "figures"),
+        results=key_results(metrics) if metrics.is_file() else {"arms": [], "rows": []},
+        pages={path.stem for path in (run / "notebooks").glob("*.html")},
+        downloads=[str(file.relative_to(run)) for glob in DOWNLOADS for file in sorted(run.glob(glob))],
+    )
+
+
+def main(run: Path) -> None:
+    """Write provenance.json and report.html of a run's folder."""
+    origin = provenance.collect(run)
+    write_atomically(run / "provenance.json", json.dumps(origin, indent=1, ensure_ascii=False))
+    write_atomically(run / "report.html", render(run, origin))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

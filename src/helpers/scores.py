@@ -1,0 +1,263 @@
+"""How good predictions are: strict spans and screening metrics, from one row an item to tidy rows of metrics."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from nervaluate import Evaluator
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
+from seqeval.metrics import f1_score
+from seqeval.scheme import IOB2
+from sklearn.metrics import average_precision_score, brier_score_loss, precision_recall_curve, roc_auc_score
+
+from helpers.project import Mistake
+
+SPAN = ["document", "label", "start", "end"]
+FIT = ["task", "test", "arm", "seed"]
+NER = [*FIT, "language", "document", "start", "end", "label", "text", "kind"]
+SCREENING = ["task", "arm", "seed", "split", "language", "patient", "label", "score", "probability", "flagged"]
+METRICS = ["task", "test", "language", "arm", "seed", "split", "label", "metric", "value"]
+PRECISIONS = (0.5, 0.8)  # the fixed precisions at which recall is reported
+
+
+def folded(text: str) -> str:
+    """A mention's text with case and runs of white space levelled, the form in which mentions are compared."""
+    return " ".join(text.casefold().split())
+
+
+def read_predictions(path: Path, *, columns: Sequence[str] = NER) -> pd.DataFrame:
+    """A predictions file; Mistake when it is missing or lacks one of `columns`."""
+    try:
+        rows = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise Mistake(f"{path.name}: no readable predictions at {path} ({reason}); run 03_finetune first") from None
+    if lacking := [column for column in columns if column not in rows]:
+        raise Mistake(f"{path}: column {lacking[0]!r} is missing; found {list(rows)}; run 03_finetune again")
+    return rows
+
+
+def to_common(rows: pd.DataFrame, common: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+    """Zero-shot rows (`test` differs from `task`) with the labels that both tasks share; all others as they are.
+
+    `common`: task -> own label -> common label. Gold labels are the test's, predicted labels those of the task the
+    model was trained on; items whose label the other side lacks are left out. Mistake when two tasks share no label.
+    """
+    parts = []
+    for (task, test), part in rows.groupby(["task", "test"], sort=False):
+        if task != test:
+            trained, tested = common.get(task, {}), common.get(test, {})
+            shared = set(trained.values()) & set(tested.values())
+            if not shared:
+                raise Mistake(f"tasks.common: {task!r} and {test!r} share no label; give both a common mapping")
+            own = part["label"]
+            mapped = own.map(dict(tested)).where(part["kind"] == "gold", own.map(dict(trained)))
+            part = part.assign(label=mapped)[mapped.isin(shared)]
+        parts.append(part)
+    return pd.concat(parts) if parts else rows
+
+
+def match(*, gold: pd.DataFrame, predicted: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Gold and predicted items with a Boolean column `hit`: strict matches of document, label and both offsets.
+
+    One to one within a fit (columns of `FIT` that both frames have): a prediction that repeats another is dropped;
+    overlapping gold items all count, and of two gold items that are the same only the first can be hit. (Rule:
+    MultiClinAIEval.)
+    """
+    keys = [column for column in FIT if column in gold and column in predicted] + SPAN
+    predicted = predicted.drop_duplicates(keys)
+    ours, theirs = pd.MultiIndex.from_frame(gold[keys]), pd.MultiIndex.from_frame(predicted[keys])
+    hit = ours.isin(theirs) & ~gold.duplicated(keys).to_numpy()
+    return gold.assign(hit=hit), predicted.assign(hit=theirs.isin(ours))
+
+
+def counts(*, gold: pd.DataFrame, predicted: pd.DataFrame, by: Sequence[str] = ("document",)) -> pd.DataFrame:
+    """Strict counts `tp`, `fp`, `fn` by the columns `by`, one row each; items as `match` takes them."""
+    gold, predicted = match(gold=gold, predicted=predicted)
+    parts = [gold.assign(tp=gold["hit"], fp=False, fn=~gold["hit"])]
+    parts.append(predicted.assign(tp=False, fp=~predicted["hit"], fn=False))
+    rows = pd.concat(parts)[[*by, "tp", "fp", "fn"]]
+    return rows.groupby(list(by), observed=True)[["tp", "fp", "fn"]].sum().astype(int)
+
+
+def precision_recall_f1(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1 of counts of any shape.
+
+    No predictions: precision 0 and F1 0. No gold: recall 0 and F1 0. Neither gold nor predictions: all three nan.
+    """
+    tp, fp, fn = (np.asarray(values, dtype=float) for values in (tp, fp, fn))
+    void = np.where(tp + fp + fn > 0, 0.0, np.nan)
+    shares = [(tp, tp + fp), (tp, tp + fn), (2 * tp, 2 * tp + fp + fn)]
+    precision, recall, f1 = (np.divide(part, whole, out=void.copy(), where=whole > 0) for part, whole in shares)
+    return precision, recall, f1
+
+
+def strict_scores(*, gold: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+    """Strict precision, recall, F1 and counts, by label and micro-averaged ("all"): columns label, metric, value."""
+    table = counts(gold=gold, predicted=predicted, by=["label"])
+    table = pd.concat([pd.DataFrame([table.sum()], index=["all"]), table])
+    scores = precision_recall_f1(table["tp"], table["fp"], table["fn"])
+    table = table.assign(**dict(zip(("precision", "recall", "f1"), scores, strict=True)))
+    return table.rename_axis("label").reset_index().melt("label", var_name="metric", value_name="value")
+
+
+def partial_f1(*, gold: pd.DataFrame, predicted: pd.DataFrame) -> float:
+    """nervaluate's partial F1: an overlap (1 % of the gold item) counts half, whatever the labels; nan if empty."""
+    if gold.empty and predicted.empty:
+        return float("nan")
+    predicted = predicted.drop_duplicates(SPAN)
+    names = sorted(set(gold["document"]) | set(predicted["document"]))
+    tags = sorted(set(gold["label"]) | set(predicted["label"]))
+    sides = [_listed(items, names) for items in (gold, predicted)]
+    return float(Evaluator(*sides, tags=tags, loader="dict").evaluate()["overall"]["partial"].f1)
+
+
+def _listed(items: pd.DataFrame, names: list[str]) -> list[list[dict]]:
+    """Items by document as nervaluate reads them; its ends are inclusive, ours exclusive."""
+    found = {name: [] for name in names}
+    for document, label, start, end in items[SPAN].sort_values(SPAN).itertuples(index=False):
+        found[document].append({"label": label, "start": int(start), "end": int(end) - 1})
+    return list(found.values())
+
+
+def seqeval_f1(*, gold: pd.DataFrame, predicted: pd.DataFrame, words: Mapping[str, Sequence[tuple[int, int]]]) -> float:
+    """seqeval's micro F1 in strict IOB2 mode on word tags; `words`: document -> (start, end) of its words.
+
+    A word belongs to the earliest item that touches it (the longest, of those that start together), so overlapping
+    items are cut or lost: secondary to the strict spans. nan if nothing is there; items outside the documents of
+    `words` raise Mistake.
+    """
+    if gold.empty and predicted.empty:
+        return float("nan")
+    if unknown := sorted((set(gold["document"]) | set(predicted["document"])) - set(words)):
+        raise Mistake(f"words: document {unknown[0]!r} is missing; give the words of every scored document")
+    sides = [_tagged(items, words) for items in (gold, predicted)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # seqeval warns where a side is empty; 0 is what we say then
+        return float(f1_score(*sides, mode="strict", scheme=IOB2, zero_division=0))
+
+
+def _tagged(items: pd.DataFrame, words: Mapping[str, Sequence[tuple[int, int]]]) -> list[list[str]]:
+    """IOB2 tags of every document's words."""
+    tags = {name: ["O"] * len(spans) for name, spans in words.items()}
+    ordered = items.assign(length=items["start"] - items["end"]).sort_values(["document", "start", "length", "label"])
+    for document, label, start, end in ordered[SPAN].itertuples(index=False):
+        touched = [i for i, (first, last) in enumerate(words[document]) if first < end and start < last]
+        for i in (free := [i for i in touched if tags[document][i] == "O"]):
+            tags[document][i] = f"{'B' if i == free[0] else 'I'}-{label}"
+    return list(tags.values())
+
+
+def recall_at_precision(*, gold: Sequence[int], scores: Sequence[float], precision: float) -> float:
+    """The highest recall of a threshold whose precision is at least `precision`; 0 if there is none."""
+    precisions, recalls, _ = precision_recall_curve(gold, scores)
+    # The curve ends in precision 1 at recall 0, so there is always a point.
+    return float(recalls[precisions >= precision].max())
+
+
+def calibration_error(*, gold: Sequence[int], probability: Sequence[float], bins: int = 10) -> float:
+    """Expected calibration error: mean |share of positives − mean probability| over equal-width bins, weighted by size.
+
+    Source: Naeini et al. 2015. A probability on an edge belongs to the bin above it, 1 to the last.
+    """
+    gold, probability = np.asarray(gold, dtype=float), np.asarray(probability, dtype=float)
+    which = np.minimum((probability * bins).astype(int), bins - 1)
+    gap = np.bincount(which, gold - probability, minlength=bins)  # bin size × (share − mean)
+    return float(np.abs(gap).sum() / len(gold))
+
+
+def temperature(*, gold: Sequence[int], logits: Sequence[float]) -> float:
+    """T in [0.01, 100] that minimises the log loss of sigmoid(logits / T), to be fitted on dev; Guo et al. 2017."""
+    gold, logits = np.asarray(gold, dtype=float), np.asarray(logits, dtype=float)
+
+    def loss(log_t: float) -> float:
+        return float(np.mean(np.logaddexp(0, logits / np.exp(log_t)) - gold * logits / np.exp(log_t)))
+
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.01), np.log(100)), method="bounded").x))
+
+
+def calibrated(*, logits: Sequence[float], temperature: float) -> np.ndarray:
+    """Probabilities sigmoid(logits / temperature)."""
+    return expit(np.asarray(logits, dtype=float) / temperature)
+
+
+def best_threshold(*, gold: Sequence[int], scores: Sequence[float]) -> float:
+    """The score from which flagging (score >= threshold) has the highest F1; the highest of equals. Choose it on dev.
+
+    Raises Mistake when no patient is positive.
+    """
+    if not np.any(np.asarray(gold) == 1):
+        raise Mistake("threshold: no positive patient in dev; give the task more dev patients")
+    precisions, recalls, thresholds = precision_recall_curve(gold, scores)
+    total = np.maximum(precisions + recalls, 1e-12)[:-1]
+    f1 = 2 * (precisions * recalls)[:-1] / total
+    return float(thresholds[len(f1) - 1 - int(np.argmax(np.round(f1[::-1], 12)))])
+
+
+def screening_scores(
+    *, gold: Sequence[int], scores: Sequence[float], probability: Sequence[float], flagged: Sequence[int]
+) -> dict[str, float]:
+    """Metric -> value for patients; ranking metrics are nan without both labels, calibration without probabilities."""
+    gold, scores, probability, flagged = (np.asarray(values) for values in (gold, scores, probability, flagged))
+    both = 0 < gold.mean() < 1
+    known = not np.isnan(probability.astype(float)).any()
+    tp, fp, fn = (np.sum(pair) for pair in (gold * flagged, (1 - gold) * flagged, gold * (1 - flagged)))
+    precision, recall, f1 = precision_recall_f1(tp, fp, fn)
+    values = {"auprc": average_precision_score(gold, scores) if both else np.nan}
+    values |= {"auroc": roc_auc_score(gold, scores) if both else np.nan}
+    for fixed in PRECISIONS:
+        at = recall_at_precision(gold=gold, scores=scores, precision=fixed) if both else np.nan
+        values[f"recall_at_precision_{fixed:.2f}"] = at
+    values |= {"brier": brier_score_loss(gold, probability, pos_label=1) if known else np.nan}
+    values |= {"calibration_error": calibration_error(gold=gold, probability=probability) if known else np.nan}
+    values |= {"precision": precision, "recall": recall, "f1": f1, "prevalence": gold.mean()}
+    return {metric: float(value) for metric, value in values.items()}
+
+
+def score_file(
+    path: Path,
+    common: Mapping[str, Mapping[str, str]] | None = None,
+    words: Mapping[str, Mapping[str, Sequence[tuple[int, int]]]] | None = None,
+) -> pd.DataFrame:
+    """The rows of results/metrics.csv (columns `METRICS`) of one NER predictions file, in-task and zero-shot tests.
+
+    `common`: task -> own label -> common label (see `to_common`). `words`: test -> document -> (start, end) of words;
+    tests that it names get seqeval's F1 too. Mistake when the file is missing or lacks a column.
+    """
+    rows = to_common(read_predictions(path), common or {})
+    tables = []
+    for values, part in rows.groupby([*FIT, "language"], sort=False):
+        gold, predicted = part[part["kind"] == "gold"], part[part["kind"] == "predicted"]
+        table = strict_scores(gold=gold, predicted=predicted)
+        table.loc[len(table)] = ["all", "partial_f1", partial_f1(gold=gold, predicted=predicted)]
+        if values[1] in (words or {}):
+            value = seqeval_f1(gold=gold, predicted=predicted, words=words[values[1]])
+            table.loc[len(table)] = ["all", "seqeval_f1", value]
+        tables.append(table.assign(split="test", **dict(zip([*FIT, "language"], values, strict=True))))
+    return pd.concat(tables)[METRICS].reset_index(drop=True) if tables else pd.DataFrame(columns=METRICS)
+
+
+def score_screening_file(path: Path) -> pd.DataFrame:
+    """The rows of results/metrics.csv (columns `METRICS`) of one screening predictions file, dev and test."""
+    rows = read_predictions(path, columns=SCREENING)
+    found = []
+    for (task, arm, seed, split, language), part in rows.groupby(
+        ["task", "arm", "seed", "split", "language"], sort=False
+    ):
+        values = screening_scores(
+            gold=part["label"], scores=part["score"], probability=part["probability"], flagged=part["flagged"]
+        )
+        fit = {
+            "task": task,
+            "test": task,
+            "language": language,
+            "arm": arm,
+            "seed": seed,
+            "split": split,
+            "label": "all",
+        }
+        found += [fit | {"metric": metric, "value": value} for metric, value in values.items()]
+    return pd.DataFrame(found, columns=METRICS)

@@ -1,0 +1,82 @@
+"""Patient screening: all notes of a patient, newest first, read in windows whose scores make one score a patient."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
+
+from helpers import training, windows
+from helpers.documents import Patient
+
+
+def text(patient: Patient, separator: str) -> list[str]:
+    """The words of a patient's notes, newest note first, with `separator` between notes."""
+    made: list[str] = []
+    for note in reversed(patient.notes):
+        made += [note.text[a:b] for a, b in windows.words(note.text)] + [separator]
+    return made[:-1]
+
+
+def smooth_maximum(logits: torch.Tensor) -> torch.Tensor:
+    """log(sum(exp)) of a patient's window logits: large as soon as one window is."""
+    return torch.logsumexp(logits, dim=0)
+
+
+# How window logits become a patient's score; training uses the first, dev chooses among them.
+AGGREGATIONS = {"smooth maximum": smooth_maximum, "maximum": lambda x: x.max(), "mean": lambda x: x.mean()}
+
+
+def sample(patients: Sequence[Patient], negatives_per_positive: float, seed: int) -> list[Patient]:
+    """All positives and as many negatives for each as asked for, drawn with `seed`; 0 keeps every patient."""
+    if not negatives_per_positive:
+        return list(patients)
+    positive = [p for p in patients if p.label]
+    negative = [p for p in patients if not p.label]
+    wanted = min(len(negative), round(negatives_per_positive * len(positive)))
+    kept = np.random.default_rng(seed).choice(len(negative), wanted, replace=False)
+    return positive + [negative[i] for i in sorted(kept)]
+
+
+class Screener:
+    """A classifier of patients on windows of one arm's word pieces."""
+
+    def __init__(self, folder: str, tokenizer: PreTrainedTokenizerFast, length: int, overlap: int, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.tokenizer, self.length, self.overlap = tokenizer, length, overlap
+        self.model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+            folder, num_labels=1, dtype=torch.float32
+        )
+
+    def prepare(self, patients: Sequence[Patient]) -> list[list[windows.Window]]:
+        """The windows of each patient."""
+        texts = [text(patient, self.tokenizer.sep_token) for patient in patients]
+        made: list[list[windows.Window]] = [[] for _ in patients]
+        for window in windows.cut(texts, self.tokenizer, self.length, self.overlap):
+            made[window.text].append(window)
+        return made
+
+    def logits(self, prepared: Sequence[Sequence[windows.Window]]) -> list[torch.Tensor]:
+        """Each patient's window logits."""
+        ids, attention = windows.pad([w for some in prepared for w in some], self.tokenizer.pad_token_id)
+        device = self.model.device
+        out = self.model(input_ids=ids.to(device), attention_mask=attention.to(device)).logits.float().squeeze(-1)
+        return list(out.split([len(some) for some in prepared]))
+
+    def loss(self, prepared: Sequence[Sequence[windows.Window]], labels: Sequence[int]) -> torch.Tensor:
+        """Binary cross-entropy of the patients' smooth maxima."""
+        pooled = torch.stack([smooth_maximum(x) for x in self.logits(prepared)])
+        return binary_cross_entropy_with_logits(pooled, torch.tensor(labels, dtype=torch.float32, device=pooled.device))
+
+    @torch.no_grad()
+    def predict(self, prepared: Sequence[Sequence[windows.Window]]) -> list[torch.Tensor]:
+        """Window logits of every patient, on the processor."""
+        found: list[torch.Tensor] = [torch.empty(0)] * len(prepared)
+        order = sorted(range(len(prepared)), key=lambda i: sum(len(w.ids) for w in prepared[i]))
+        with training.computing(training.accelerator()):
+            for at in range(0, len(order), 32):
+                some = order[at : at + 32]
+                for i, logits in zip(some, self.logits([prepared[i] for i in some]), strict=True):
+                    found[i] = logits.cpu()
+        return found

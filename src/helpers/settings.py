@@ -1,0 +1,95 @@
+"""Reading a profile: `extends`, `--set`, and every fault as one line that names the place and what is allowed."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from helpers.profile import Profile, Stage
+from helpers.project import ROOT, Mistake
+
+__all__ = ["Mistake", "Profile", "Stage", "load"]
+
+
+def load(profile: str, sets: list[str] | None = None) -> Profile:
+    """Read a profile by name or file, follow `extends`, apply `key.key=value` changes; one Mistake for any fault."""
+    path = Path(profile) if profile.endswith((".yaml", ".yml")) else ROOT / "profiles" / f"{profile}.yaml"
+    if not path.is_file():
+        names = sorted(p.stem for p in (ROOT / "profiles").glob("*.yaml"))
+        raise Mistake(f"profile {profile!r} is unknown; allowed: {', '.join(names)}, or a file that ends in .yaml")
+    values = {"name": path.stem, **_extended(path, [])}
+    for change in sets or []:
+        _change(values, change)
+    try:
+        return Profile.model_validate(values)
+    except ValidationError as error:
+        raise Mistake(f"{path.name}: {_explained(error)}") from None
+
+
+def _extended(path: Path, seen: list[Path]) -> dict[str, Any]:
+    """The values of a profile laid over those of the profile that it extends."""
+    if path.resolve() in seen:
+        raise Mistake(f"{path.name}: extends itself in a circle; remove one `extends`")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Mistake(f"{path.name}: no readable YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise Mistake(f"{path.name}: found {type(values).__name__}, a profile is a list of `key: value` lines")
+    parent = values.pop("extends", None)
+    if parent is None:
+        return values
+    file = path.parent / f"{parent}.yaml"
+    file = file if file.is_file() else ROOT / "profiles" / f"{parent}.yaml"
+    if not file.is_file():
+        raise Mistake(f"{path.name}: extends {parent!r}, which is no profile in {path.parent.name}/ or profiles/")
+    return _laid_over(_extended(file, [*seen, path.resolve()]), values)
+
+
+# A list or one of these keys is replaced whole: half of another profile's base or text would make no sense.
+WHOLE = {"base", "corpora"}
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` over `below`, dictionaries merged key by key except those of `WHOLE`."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(below.get(key), dict) and key not in WHOLE
+        merged[key] = _laid_over(below[key], value) if both else value
+    return merged
+
+
+def _change(values: dict[str, Any], change: str) -> None:
+    """Apply `pretrain.length=64` or `arms.general.tokens=5000` (a list item by its name) in place."""
+    key, equals, text = change.partition("=")
+    if not equals:
+        raise Mistake(f"--set {change}: no `=` found; write --set key=value, for example --set pretrain.length=64")
+    *way, last = key.split(".")
+    place: Any = values
+    for step in way:
+        if isinstance(place, list):
+            place = next((item for item in place if isinstance(item, dict) and item.get("name") == step), None)
+        else:
+            place = place.get(step) if isinstance(place, dict) else None
+        if not isinstance(place, dict | list):
+            raise Mistake(f"--set {change}: {step!r} of {key!r} is unknown; the profile's own keys are allowed")
+    if not isinstance(place, dict):
+        raise Mistake(f"--set {change}: {key!r} names a list; name an item and its key, as in arms.general.tokens")
+    place[last] = yaml.safe_load(text)
+
+
+def _explained(error: ValidationError) -> str:
+    """The first fault of a validation error in one line."""
+    first = error.errors()[0]
+    where = ".".join(str(step) for step in first["loc"]) or "profile"
+    found = "" if first["type"] in ("missing", "value_error") else f", found {first['input']!r}"
+    if first["type"] == "extra_forbidden":
+        model: Any = Profile
+        for step in first["loc"][:-1]:
+            annotation = model.model_fields[step].annotation if hasattr(model, "model_fields") and step in model.model_fields else model
+            model = next((a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")), annotation)
+        allowed = f"; allowed: {', '.join(model.model_fields)}" if hasattr(model, "model_fields") else ""
+        return f"{where}: unknown key{allowed}"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}{found}{more}"

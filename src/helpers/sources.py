@@ -1,0 +1,193 @@
+"""Archives of public commits: found in a folder, the cache or on the network, verified by the checksum of their files.
+
+`data/sources.yaml` lists them. A stamp in the cache remembers an archive that was verified by its path, size and time
+of change, so that it is hashed once. Environment: HELPERS_CACHE (folder), HELPERS_MIRROR (folder of archives),
+HELPERS_OFFLINE (not empty: no network), HELPERS_ARCHIVES_URL (in place of https://github.com).
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from helpers.project import DATA, Mistake, digest, write_atomically
+
+LISTED = DATA / "sources.yaml"
+
+
+@cache
+def catalogue() -> dict[str, dict[str, Any]]:
+    """What data/sources.yaml says, by name: `sources`, `tasks`, `parts` (each with its `source`) and `planned`."""
+    listed = yaml.safe_load(LISTED.read_text(encoding="utf-8"))
+    sources = listed["sources"].items()
+    return {**listed, "parts": {name: {"source": id, **part} for id, s in sources for name, part in s["parts"].items()}}
+
+
+def entry(kind: str, name: str) -> dict[str, Any]:
+    """The entry `name` of the catalogue's `kind`: "sources", "tasks" or "parts"; Mistake for a name that is unknown."""
+    entries = catalogue()[kind]
+    if name not in entries:
+        raise Mistake(f"{LISTED.name}: {name!r} is not in {kind}; allowed: {', '.join(sorted(entries))}")
+    return entries[name]
+
+
+def needed(names: Iterable[str]) -> list[str]:
+    """The ids of the archives that parts, tasks or sources of these names are read from."""
+    listed, found = catalogue(), set()
+    for name in names:
+        if name in listed["tasks"]:
+            found |= {raw["source"] for raw in listed["tasks"][name]["raw"].values()}
+        elif name not in listed["sources"]:
+            part = entry("parts", name)
+            found |= {part["source"], *needed(part.get("tasks", ()))}
+        else:
+            found.add(name)
+    return sorted(found)
+
+
+def provenance(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Repository, commit, licence and checksum of each archive behind `names`, by its id."""
+    kept = ("owner", "repo", "commit", "licence", "tree_sha256")
+    return {id: {key: entry("sources", id)[key] for key in kept} for id in needed(names)}
+
+
+def check(names: Iterable[str], mirror: Path | None = None, offline: bool | None = None) -> None:
+    """Mistake if an archive behind `names` is missing or wrong; one that can still be downloaded passes, and waits."""
+    mirror, offline = _place(mirror, offline)
+    for id in needed(names):
+        if mirror or offline or _cached(id).is_file():
+            archive(id, mirror, offline)
+
+
+def archive(id: str, mirror: Path | None = None, offline: bool | None = None) -> Path:
+    """The verified archive of a source in the folder `mirror`, or without one in the cache, downloaded if need be."""
+    mirror, offline = _place(mirror, offline)
+    path = _in_mirror(id, mirror) if mirror else _cached(id)
+    if not path.is_file():
+        if offline:
+            raise Mistake(f"source {id}: {path} is missing, --offline allows no download; run without it, or give --mirror DIR")
+        _download(id, path)
+    _verify(id, path)
+    return path
+
+
+def read_files(
+    id: str, files: Sequence[str] | None = None, mirror: Path | None = None, offline: bool | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """Stream (path without the top folder, content) of a source's needed files, sorted by path; `files` selects some.
+
+    `files`: globs in which `*` stays within a folder, or `@name` for a list of paths in data/.
+    """
+    path = archive(id, mirror, offline)
+    with _opened(id, path) as zipped:
+        inside = _inside(zipped, files or entry("sources", id)["files"])
+        for name in sorted(inside):
+            yield name, zipped.read(inside[name])
+
+
+def tree_sha256(zipped: zipfile.ZipFile, files: Sequence[str]) -> tuple[str, int]:
+    r"""SHA-256 of the sorted lines "<sha256 of a file>  <its path>\n" over the files that `files` selects; their number."""
+    inside = _inside(zipped, files)
+    lines = sorted(f"{hashlib.sha256(zipped.read(info)).hexdigest()}  {name}\n" for name, info in inside.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest(), len(lines)
+
+
+def _place(mirror: Path | None, offline: bool | None) -> tuple[Path | None, bool]:
+    """Where archives come from: the arguments, or else the environment."""
+    given = os.environ.get("HELPERS_MIRROR")
+    mirror = mirror or (Path(given) if given else None)
+    return mirror, bool(os.environ.get("HELPERS_OFFLINE")) if offline is None else offline
+
+
+def _cached(id: str) -> Path:
+    source, given = entry("sources", id), os.environ.get("HELPERS_CACHE")
+    folder = Path(given) if given else Path.home() / ".cache" / "multilingual-medical-bert"
+    return folder / f"{source['owner']}__{source['repo']}__{source['commit'][:12]}.zip"
+
+
+def _in_mirror(id: str, mirror: Path) -> Path:
+    """The archive in a folder of archives, under one of its two names."""
+    if not mirror.is_dir():
+        raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the source archives")
+    names = [_cached(id).name, "{repo}-{commit}.zip".format(**entry("sources", id))]
+    found = [mirror / name for name in names if (mirror / name).is_file()]
+    if not found:
+        raise Mistake(f"source {id}: {mirror} has no {' or '.join(names)}; put it there, or leave out --mirror to download it")
+    return found[0]
+
+
+def _download(id: str, path: Path) -> None:
+    """Download a source's archive to `path`, which appears only when it is complete and verified."""
+    import pooch  # here, as most runs download nothing
+    import requests
+
+    base = os.environ.get("HELPERS_ARCHIVES_URL", "https://github.com").rstrip("/")
+    url = base + "/{owner}/{repo}/archive/{commit}.zip".format(**entry("sources", id))
+    pooch.get_logger().setLevel("WARNING")
+    beside = path.with_name(f".{path.name}")
+    shutil.rmtree(beside, ignore_errors=True)  # what a killed download left
+    print(f"source {id}: downloading {url}", flush=True)
+    try:
+        beside.mkdir(parents=True)
+        got = Path(pooch.retrieve(url, None, path.name, beside, downloader=pooch.HTTPDownloader(timeout=60)))
+        _verify(id, got)
+        os.replace(got, path)
+    except (requests.RequestException, OSError, ValueError) as error:
+        raise Mistake(f"source {id}: {url} cannot be downloaded ({_line(error)}); try again, or give --mirror DIR") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _verify(id: str, path: Path) -> None:
+    """Mistake unless the needed files of the archive at `path` have the listed checksum."""
+    source, at = entry("sources", id), path.stat()
+    stamp = _cached(id).parent / "verified" / digest([str(path.resolve()), at.st_size, at.st_mtime_ns, source["tree_sha256"]])
+    if stamp.is_file():
+        return
+    with _opened(id, path) as zipped:
+        found, number = tree_sha256(zipped, source["files"])
+    if found != source["tree_sha256"]:
+        raise Mistake(
+            f"source {id}: wrong checksum of {path}: {found[:12]}… of {number} files, {LISTED.name} lists"
+            f" {source['tree_sha256'][:12]}… of {source['n_files']}; delete it, or replace it by the archive of the commit"
+        )
+    try:
+        write_atomically(stamp, f"{id}\n")
+    except OSError:  # without a place for stamps archives are hashed each time
+        pass
+
+
+@contextmanager
+def _opened(id: str, path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive at `path`; what shows that it is damaged becomes a Mistake."""
+    try:
+        with zipfile.ZipFile(path) as zipped:
+            yield zipped
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        raise Mistake(f"source {id}: {path} is damaged ({_line(error)}); delete it, or put a sound copy in its place") from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _inside(zipped: zipfile.ZipFile, files: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
+    """The files of an archive that `files` selects, by path without the top folder."""
+    named = ((info.filename.partition("/")[2], info) for info in zipped.infolist() if not info.is_dir())
+    return {name: info for name, info in named if _pattern(tuple(files)).match(name)}
+
+
+@cache
+def _pattern(files: tuple[str, ...]) -> re.Pattern[str]:
+    """One pattern for globs and for `@name`, a list of paths in data/."""
+    listed = [(DATA / item[1:]).read_text(encoding="utf-8").split() if item[0] == "@" else [item] for item in files]
+    return re.compile("|".join("[^/]*".join(map(re.escape, glob.split("*"))) + r"\Z" for globs in listed for glob in globs))

@@ -1,0 +1,192 @@
+"""One stage: its staleness key, and its execution by papermill with status, progress and a page; `need` for readers."""
+
+import argparse
+import hashlib
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from helpers import notebooks
+from helpers.project import ROOT, RUNS, Mistake, write_atomically
+
+POLL_SECONDS = 1.0
+
+
+def write_plan(path: Path, profile: Any) -> None:
+    """Write what a run will do as JSON: the resolved profile and its stages, for Snakefile, runner and report."""
+    content = profile.model_dump(mode="json")
+    plan = {
+        "run": profile.run,
+        "description": profile.description,
+        "synthetic": profile.synthetic,
+        "profile_sha256": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
+        "profile": content,
+        "stages": [asdict(stage) | {"key": key(stage)} for stage in profile.stages()],
+    }
+    write_atomically(path, json.dumps(plan, indent=1, ensure_ascii=False))
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """The plan that `write_plan` made."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def key(stage: Any) -> str:
+    """Staleness key of a stage: the values that change its results, and the code that it runs."""
+    code = notebooks.code_digest(notebooks.FOLDER / f"{stage.notebook}.ipynb")
+    values = json.dumps([stage.parameters, stage.outputs], sort_keys=True)
+    return f"{hashlib.sha256(values.encode()).hexdigest()[:16]}-{code[:16]}"
+
+
+def read_status(run: Path, stage: str) -> dict[str, Any]:
+    """What the last execution of a stage recorded; empty before the first."""
+    try:
+        return json.loads((run / "status" / f"{stage}.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+
+
+def peak_memory() -> int:
+    """Largest resident memory of any child process that has ended, in MB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes elsewhere
+    return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 2**20)
+
+
+def _environment(run: Path, stage: str, threads: int) -> dict[str, str]:
+    """What the kernel finds in its environment."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    return {
+        **dict.fromkeys(names, str(threads)),
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "HELPERS_STAGE": stage,
+        "HELPERS_PROGRESS": str(run / "status" / f"{stage}.progress"),
+        **({"HF_HUB_OFFLINE": "1"} if os.environ.get("HELPERS_OFFLINE") else {}),
+    }
+
+
+def _die_with_driver() -> None:
+    """End this process soon after its parent or the front door was killed: nobody would know of it any more.
+
+    The kernel watches this process in the same way (ipykernel), so no orphan writes into a run that was started again.
+    """
+    parent, door = os.getppid(), int(os.environ.get("HELPERS_FRONT_DOOR", "0"))
+    while True:
+        time.sleep(POLL_SECONDS)
+        try:
+            os.kill(door, 0) if door else None
+        except ProcessLookupError:
+            parent = -1
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _fault(error: BaseException, page: Path) -> dict[str, Any]:
+    """Cell, error and message of a failed execution; `cell` is the number in brackets in the kept notebook."""
+    fault = {"error": type(error).__name__, "message": " ".join(str(error).split())[:1000], "cell": None, "line": ""}
+    if all(hasattr(error, name) for name in ("exec_count", "source", "ename", "evalue")):
+        fault |= {"error": error.ename, "message": error.evalue, "cell": error.exec_count}
+        fault["line"] = error.source.strip().split("\n")[0]
+    elif type(error).__name__ == "DeadKernelError":
+        ran = [c for c in json.loads(page.read_text(encoding="utf-8"))["cells"] if c.get("execution_count")]
+        fault |= {"message": "the kernel died (killed, or out of memory)", "cell": ran[-1]["execution_count"]}
+        fault["line"] = "".join(ran[-1]["source"]).strip().split("\n")[0]
+    return fault
+
+
+def _execute(run: Path, stage: dict[str, Any], page: Path) -> None:
+    """Run the stage's notebook with its parameters; it is saved after every cell."""
+    import papermill
+
+    papermill.execute_notebook(
+        notebooks.FOLDER / f"{stage['notebook']}.ipynb",
+        page,
+        parameters=stage["parameters"] | stage["speed"],
+        kernel_name="python3",
+        cwd=notebooks.FOLDER,
+        progress_bar=False,
+        autosave_cell_every=30,
+        shutdown_kernel="immediate",  # the graceful way sometimes waits five seconds for nothing
+    )
+    for product in stage["outputs"]:
+        if not (run / product).exists():
+            raise Mistake(f"the notebook ended without making {product}")
+
+
+def run_stage(run: Path, name: str, threads: int) -> int:
+    """Execute one stage of the run's plan; 0 when it passed. Status, notebook and page are written in any case."""
+    stage = next(stage for stage in read_plan(run / "plan.json")["stages"] if stage["id"] == name)
+    page, start = run / "notebooks" / f"{name}.ipynb", time.time()
+    os.environ.update(_environment(run, name, threads))
+    status = {k: stage[k] for k in ("id", "notebook", "parameters", "key")}
+    status |= {"product": stage["outputs"][0], "threads": threads, "started": start, "status": "running"}
+    page.parent.mkdir(parents=True, exist_ok=True)
+
+    def record(**values: Any) -> None:
+        status.update(values)
+        write_atomically(run / "status" / f"{name}.json", json.dumps(status, indent=1, ensure_ascii=False))
+
+    record()
+    threading.Thread(target=_die_with_driver, daemon=True).start()
+    try:
+        _execute(run, stage, page)
+        outcome: dict[str, Any] = {"status": "done"}
+    except Exception as error:  # whatever a notebook raises belongs into its status
+        outcome = {"status": "failed", **_fault(error, page)}
+    except KeyboardInterrupt:
+        outcome = {"status": "stopped"}
+    record(**outcome, seconds=round(time.time() - start, 1), memory_mb=peak_memory())
+    (run / "status" / f"{name}.progress").unlink(missing_ok=True)
+    if page.is_file():
+        notebooks.write_page(page)
+    return int(outcome["status"] != "done")
+
+
+def need(run: str, product: str) -> Path:
+    """The run's folder for a stage's id, or the path of a product; a reader of one notebook gets it made first."""
+    from helpers import settings
+
+    place = RUNS / run / product
+    inside = "HELPERS_STAGE" in os.environ  # a stage of a run: Snakemake saw to it that all is there
+    if place.exists() or (inside and "/" not in product):
+        return place if place.exists() else RUNS / run
+    if inside:
+        raise Mistake(f"stage {os.environ['HELPERS_STAGE']} needs {product}, which no stage before it made")
+    profile = settings.load(run, [])
+    folders = Path(product).parents[:-1]  # what stands beside or below a declared product has the same maker
+    for test in (
+        lambda stage: product == stage.id or product in stage.outputs,
+        lambda stage: any(Path(out).parent in (Path(product), *folders) for out in stage.outputs),
+    ):
+        for stage in filter(test, profile.stages()):
+            if not all((RUNS / run / out).exists() for out in stage.outputs):
+                from helpers import front_door
+
+                print(f"making what is needed first: the stages up to {stage.id} of profile {run} ...", flush=True)
+                front_door.make_until(profile, stage)
+            return RUNS / run if product == stage.id else place
+    raise Mistake(f"no stage of profile {run} makes {product!r}")
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m helpers.stages RUN_FOLDER STAGE --threads N`, as the Snakefile calls it."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("stage")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return run_stage(options.run.resolve(), options.stage, options.threads)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

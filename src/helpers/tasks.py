@@ -1,0 +1,111 @@
+"""The task sets of a run: made or read once with their labels and counts, then handed out by part."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML
+
+from helpers import readers, synthetic
+from helpers.documents import Document, Patient, read_jsonl, write_jsonl
+from helpers.project import Mistake, write_json
+
+PARTS = ("train", "dev", "test")
+
+
+def build(folder: Path, wanted: Sequence[dict[str, Any]], seed: int) -> pd.DataFrame:
+    """Write every task's parts below corpora/tasks/ and corpora/tasks.json; return items, mentions and labels by part."""
+    listed, rows = [], []
+    for spec in wanted:
+        parts = _made(spec, seed) if spec["source"] == "synthetic" else _read(spec)
+        labels: set[str] = set()
+        for part, items in parts.items():
+            write_jsonl(folder / "corpora" / "tasks" / spec["name"] / f"{part}.jsonl", items)
+            labels |= {span.label for item in items for span in getattr(item, "spans", ())}
+            rows.append({"task": spec["name"], "part": part, **_size(items)})
+        listed.append({**spec, "labels": sorted(labels)})
+    write_json(folder / "corpora" / "tasks.json", listed)
+    return pd.DataFrame(rows)
+
+
+def _made(spec: dict[str, Any], seed: int) -> dict[str, list[Any]]:
+    """The parts of a synthetic task."""
+    if spec["kind"] == "screening":
+        return {part: list(synthetic.patients(n, seed, part)) for part, n in spec["documents"].items()}
+    made = {p: synthetic.ner_documents(spec["language"], p, n, seed) for p, n in spec["documents"].items()}
+    return {part: list(items) for part, items in made.items()}
+
+
+def _read(spec: dict[str, Any]) -> dict[str, list[Any]]:
+    """The parts of a task of data/sources.yaml; `documents` cuts a part to its first ones."""
+    return {part: items[: spec["documents"].get(part)] for part, items in readers.tasks(spec["source"]).items()}
+
+
+def _size(items: Sequence[Any]) -> dict[str, int]:
+    """Items of a part, and its gold mentions or positive patients."""
+    gold = sum(len(i.spans) if isinstance(i, Document) else i.label for i in items)
+    return {"items": len(items), "gold": gold, "characters": sum(map(_characters, items))}
+
+
+def _characters(item: Document | Patient) -> int:
+    return len(item.text) if isinstance(item, Document) else sum(len(note.text) for note in item.notes)
+
+
+def task(folder: Path, name: str) -> dict[str, Any]:
+    """A task of a run: its name, kind, language, source, labels and shared labels."""
+    listed = json.loads((folder / "corpora" / "tasks.json").read_text(encoding="utf-8"))
+    for spec in listed:
+        if spec["name"] == name:
+            return spec
+    raise Mistake(f"task {name!r} is unknown in {folder.name}; allowed: {[spec['name'] for spec in listed]}")
+
+
+def split(folder: Path, name: str, part: str) -> list[Any]:
+    """Documents or patients of a task's train, dev or test part; none where the task has no such part."""
+    kind = Patient if task(folder, name)["kind"] == "screening" else Document
+    path = folder / "corpora" / "tasks" / name / f"{part}.jsonl"
+    return list(read_jsonl(path, kind)) if path.is_file() else []
+
+
+def made_up(folder: Path) -> bool:
+    """Whether any text of the run is synthetic, so that its results are no evidence."""
+    return json.loads((folder / "corpora" / "origin.json").read_text(encoding="utf-8"))["synthetic"]
+
+
+def summary(folder: Path, name: str) -> pd.DataFrame:
+    """Items, gold mentions or positives, and characters of each part of a task."""
+    return pd.DataFrame({part: _size(split(folder, name, part)) for part in PARTS}).rename_axis(name)
+
+
+def show(folder: Path, name: str) -> HTML:
+    """The first training item of a task, its mentions marked (NER), or its notes under their dates (screening)."""
+    item = split(folder, name, "train")[0]
+    if isinstance(item, Patient):
+        notes = "".join(f"<p><b>{note.date}</b> {_escaped(note.text)}</p>" for note in item.notes)
+        return HTML(f"<div>{notes}<p>label: <b>{'include' if item.label else 'do not include'}</b></p></div>")
+    html, at = "", 0
+    for span in sorted(item.spans, key=lambda s: s.start):
+        if span.start >= at:
+            html += _escaped(item.text[at : span.start])
+            html += f"<mark>{_escaped(item.text[span.start : span.end])}<sub>{span.label}</sub></mark>"
+            at = span.end
+    return HTML(f"<p style='line-height:1.8'>{html}{_escaped(item.text[at:])}</p>")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
+
+
+def errors(folder: Path, name: str, arm: str, seed: int, rows: int = 8) -> pd.DataFrame:
+    """Some of a fit's errors on its own test set: missed and false mentions, or wrongly flagged and missed patients."""
+    table = pd.read_parquet(folder / "predictions" / name / arm / f"seed-{seed}.parquet")
+    if task(folder, name)["kind"] == "screening":
+        wrong = table[(table["split"] == "test") & (table["label"] != table["flagged"])]
+        return wrong[["patient", "label", "flagged", "probability"]].head(rows).round(3)
+    table = table[table["test"] == name]
+    place = ["document", "start", "end", "label"]
+    alone = table[~table.duplicated(place, keep=False)]
+    error = alone["kind"].map({"gold": "missed", "predicted": "false"})
+    return alone.assign(error=error)[["error", "label", "text", "document"]].groupby("error").head(rows // 2)

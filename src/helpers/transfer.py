@@ -1,0 +1,158 @@
+"""What a run's saved models and predictions show side by side: all scores, losses on task text, terms across languages."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from helpers import analysis, models, pretraining, scores, tasks, tokens, training, windows
+
+
+def specs(folder: Path) -> dict[str, dict]:
+    """The tasks of a run by name."""
+    return {spec["name"]: spec for spec in pd.read_json(folder / "corpora/tasks.json", dtype=False).to_dict("records")}
+
+
+def common(folder: Path) -> dict[str, dict[str, str]]:
+    """Task -> own label -> label shared with other tasks."""
+    return {name: dict(spec["common"]) for name, spec in specs(folder).items()}
+
+
+def is_ner(folder: Path, task: str) -> bool:
+    """Whether a task is entity recognition (or else screening)."""
+    return specs(folder)[task]["kind"] == "ner"
+
+
+def fits(folder: Path, task: str, arms: Sequence[str] = ()) -> Iterator[Path]:
+    """The prediction files of a task that belong to its finished table of fits, of all arms or of `arms` only."""
+    table = pd.read_csv(folder / "predictions" / task / "fits.csv")
+    for row in table.itertuples():
+        if not arms or row.arm in arms:
+            yield folder / "predictions" / task / row.arm / f"seed-{row.seed}.parquet"
+
+
+def metrics(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
+    """Every fit and baseline scored on every test set: the rows of results/metrics.csv."""
+    shared = common(folder)
+    tables = [
+        scores.score_file(path, shared) if is_ner(folder, task) else scores.score_screening_file(path)
+        for task in trained for path in fits(folder, task)
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def task_texts(folder: Path, task: str) -> list[str]:
+    """The test texts of a task, a document or a note each."""
+    items = tasks.split(folder, task, "test")
+    return [note.text for item in items for note in getattr(item, "notes", [item])]
+
+
+def masked_losses(folder: Path, arms: Sequence[str], trained: Sequence[str], rows: int, length: int) -> pd.DataFrame:
+    """Masked-token loss (nats) of each arm on each task's test text, one fixed mask: columns task, arm, loss."""
+    found = []
+    for arm in arms:
+        model, tokenizer = models.load(folder / "models" / arm)
+        model.to(training.accelerator().device)
+        for task in trained:
+            store = folder / "tokens" / arm / f"{task}.test.bin"
+            packed = tokens.pack(task_texts(folder, task), tokenizer, length, rows, store)
+            found.append({"task": task, "arm": arm, "loss": pretraining.heldout_loss(model, tokenizer, packed)})
+    return pd.DataFrame(found)
+
+
+def parallel_terms(folder: Path, count: int) -> pd.DataFrame:
+    """Terms named in every language of corpora/terms.csv, one row a concept, a column a language; at most `count`."""
+    table = pd.read_csv(folder / "corpora" / "terms.csv").drop_duplicates(["concept", "language"])
+    wide = table.pivot(index="concept", columns="language", values="term").dropna()
+    # Terms spelt alike in two languages would make retrieval a comparison of spellings.
+    different = wide.apply(lambda row: row.str.casefold().nunique() == len(row), axis=1)
+    return wide[different].sort_index().iloc[:: max(1, int(different.sum()) // count)][:count]
+
+
+@torch.no_grad()
+def term_vectors(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, terms: Sequence[str]) -> np.ndarray:
+    """Mean last hidden state over each term's pieces, (terms, width)."""
+    made = [windows.Window(i, tuple(ids), (), ()) for i, ids in enumerate(tokenizer(list(terms))["input_ids"])]
+    vectors, device = [], training.accelerator()
+    for at in range(0, len(made), 128):
+        ids, attention = (x.to(model.device) for x in windows.pad(made[at : at + 128], tokenizer.pad_token_id))
+        with training.computing(device):
+            hidden = model.base_model(input_ids=ids, attention_mask=attention)[0].float()
+        inner = attention & (ids != tokenizer.cls_token_id) & (ids != tokenizer.sep_token_id)
+        vectors.append((hidden * inner[..., None]).sum(1) / inner.sum(1, keepdim=True).clamp(min=1))
+    return torch.cat(vectors).cpu().numpy()
+
+
+def alignment(folder: Path, arms: Sequence[str], terms: pd.DataFrame) -> pd.DataFrame:
+    """How alike an arm represents the same terms in two languages: arm, one, other, cka, retrieval, chance, distance."""
+    found = []
+    for arm in arms:
+        model, tokenizer = models.load(folder / "models" / arm)
+        model.to(training.accelerator().device)
+        vectors = {language: term_vectors(model, tokenizer, terms[language]) for language in terms}
+        for one, other in combinations(sorted(terms), 2):
+            near = analysis.retrieval(vectors[one], vectors[other])
+            row = {"arm": arm, "one": one, "other": other, "cka": analysis.cka(vectors[one], vectors[other])}
+            row |= {"retrieval": near["mean"], "chance": near["chance"], "distance": analysis.distance(one, other)}
+            found.append(row)
+    return pd.DataFrame(found)
+
+
+def corpora(folder: Path) -> list[str]:
+    """The run's corpora, as `domain-language`."""
+    return sorted(p.stem for p in (folder / "corpora").glob("*.jsonl") if not p.stem.endswith(".heldout"))
+
+
+def word_counts(folder: Path, documents: int = 2000) -> dict[str, analysis.Counter]:
+    """Word frequencies of the first documents of each corpus."""
+    return {
+        name: analysis.word_counts(islice(pretraining.corpus(folder, *name.rsplit("-", 1)), documents))
+        for name in corpora(folder)
+    }
+
+
+def fertility(folder: Path, counts: Mapping[str, analysis.Counter], arm: str) -> pd.DataFrame:
+    """Word pieces a word in every corpus, with the tokenizer of an arm: columns domain, language, pieces a word."""
+    tokenizer = AutoTokenizer.from_pretrained(str(folder / "models" / arm))
+    rows = [
+        {**dict(zip(("domain", "language"), name.rsplit("-", 1), strict=True)),
+         "pieces a word": analysis.fertility(words, tokenizer.tokenize)}
+        for name, words in counts.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def train_mentions(folder: Path, task: str) -> set[str]:
+    """The folded texts of a task's training mentions."""
+    documents = tasks.split(folder, task, "train")
+    return {scores.folded(d.text[s.start : s.end]) for d in documents for s in d.spans}
+
+
+def mention_recall(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
+    """Recall of each fit on mentions seen in training, only in the medical text, or nowhere: see `analysis.recall_by_group`."""
+    tables = []
+    for task in (name for name in trained if is_ner(folder, name)):
+        rows = pd.concat([scores.read_predictions(path) for path in fits(folder, task)])
+        rows = rows[rows["test"] == task]
+        language = specs(folder)[task]["language"]
+        medical = [name for name in corpora(folder) if name.endswith(f"-{language}") and not name.startswith("general")]
+        texts = (text for name in medical for text in pretraining.corpus(folder, *name.rsplit("-", 1)))
+        mentions = {scores.folded(text) for text in rows.loc[rows["kind"] == "gold", "text"]}
+        seen = analysis.found_in_text(mentions, texts)
+        tables.append(analysis.recall_by_group(rows, train=train_mentions(folder, task), adaptation=seen))
+    return pd.concat(tables, ignore_index=True)
+
+
+def curves(folder: Path, arms: Sequence[str]) -> pd.DataFrame:
+    """Held-out losses of every arm as rows: arm, tokens, domain, language, loss."""
+    tables = []
+    for arm in arms:
+        wide = pd.read_csv(folder / "models" / arm / "training.csv").drop(columns=["step", "loss"])
+        table = wide.melt("tokens", var_name="corpus", value_name="loss").assign(arm=arm)
+        table[["domain", "language"]] = table["corpus"].str.rsplit("-", n=1, expand=True)
+        tables.append(table.drop(columns="corpus"))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,152 @@
+"""The analyses behind C4 on cases worked by hand, and by their invariances."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ortho_group
+
+from helpers import analysis
+from helpers.project import Mistake
+from helpers.scores import NER
+
+
+def test_distances_are_symmetric_and_known():
+    assert analysis.distance("nl", "ro") == analysis.distance("ro", "nl") == 0.22
+    assert (analysis.distance("nl", "es"), analysis.distance("es", "ro"), analysis.distance("es", "es")) == (
+        0.195,
+        0.098,
+        0,
+    )
+    with pytest.raises(Mistake, match="'sv': no syntactic distance"):
+        analysis.distance("nl", "sv")
+
+
+def test_word_counts_level_case_and_leave_numbers_out():
+    assert analysis.word_counts(["De hond, de 3 katten.", "DE x2"]) == Counter(
+        {"de": 3, "hond": 1, "katten": 1, "x": 1}
+    )
+
+
+def test_vocabulary_overlap_anchors():
+    counts = {
+        name: Counter(text.split()) for name, text in (("a", "x x x y y z"), ("b", "x x x z z w"), ("c", "q r s"))
+    }
+    two, three = (analysis.vocabulary_overlap(counts, words=words) for words in (2, 3))
+    assert two.loc["a", "a"] == 1
+    assert two.loc["a", "c"] == 0
+    assert two.loc["a", "b"] == 0.5  # {x, y} and {x, z}
+    assert three.loc["b", "a"] == pytest.approx(2 / 3)
+    np.testing.assert_array_equal(two, two.T)
+    with pytest.raises(Mistake, match="'d': no words"):
+        analysis.vocabulary_overlap(counts | {"d": Counter()}, words=2)
+
+
+def test_fertility_weighs_words_by_occurrence():
+    counts = Counter({"hond": 3, "maagzweer": 1})
+    assert analysis.fertility(counts, lambda word: [word]) == 1
+    assert analysis.fertility(counts, list) == pytest.approx((3 * 4 + 9) / 4)
+    with pytest.raises(Mistake, match="no words"):
+        analysis.fertility(Counter(), list)
+
+
+def test_found_in_text_wants_whole_words():
+    mentions = ["Diabet  zaharat", "renal", "asma", "IL-2"]
+    texts = ["Pacient cu DIABET\nzaharat tip 2", "suprarenal, il-2 crescut", "plasma"]
+    assert analysis.found_in_text(mentions, texts) == {"diabet zaharat", "il-2"}
+    assert analysis.found_in_text([], texts) == set()
+    assert analysis.found_in_text(mentions, []) == set()
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=3)), st.lists(st.lists(st.sampled_from("abcd"))))
+def test_found_in_text_equals_searching_each(mentions, texts):
+    mentions, texts = ([" ".join(words) for words in side] for side in (mentions, texts))
+    expected = {mention for mention in mentions if any(f" {mention} " in f" {text} " for text in texts)}
+    assert analysis.found_in_text(mentions, texts) == expected
+
+
+def test_recall_by_group_by_hand():
+    rows = [(i, f"m{i}", kind) for i in range(5) for kind in ("gold", "predicted") if kind == "gold" or i in (0, 1, 3)]
+    frame = pd.DataFrame(
+        [("t", "t", "a", 1, "ro", "d", 10 * i, 10 * i + 3, "X", text, kind) for i, text, kind in rows], columns=NER
+    )
+    table = analysis.recall_by_group(frame, train={"m0", "m1"}, adaptation={"m1", "m2", "m3"}).set_index("group")
+    assert table["gold"].to_dict() == {"in training set": 2, "in adaptation text only": 2, "in neither": 1}
+    assert table["recall"].to_dict() == {"in training set": 1, "in adaptation text only": 0.5, "in neither": 0}
+    assert table["gold"].sum() == (frame["kind"] == "gold").sum()
+
+
+def test_cka_is_invariant_and_anchored():
+    generator = np.random.default_rng(1)
+    x, y = generator.normal(size=(60, 8)), generator.normal(size=(60, 5))
+    turn = ortho_group.rvs(8, random_state=2)
+    assert analysis.cka(x, x) == pytest.approx(1)
+    assert analysis.cka(x, 3 * x @ turn + 7) == pytest.approx(1)
+    assert analysis.cka(5 * x @ turn, y - 2) == pytest.approx(analysis.cka(x, y))
+    assert analysis.cka(x, y) == pytest.approx(analysis.cka(y, x))
+    assert analysis.cka(x, x @ generator.normal(size=(8, 8))) < 0.999  # not invariant to any linear map
+    # Orthogonal, centred columns have nothing in common.
+    assert analysis.cka(np.array([[1.0], [-1], [1], [-1]]), np.array([[1.0], [1], [-1], [-1]])) == pytest.approx(0)
+    # One column each: the squared correlation.
+    assert analysis.cka(x[:, :1], y[:, :1]) == pytest.approx(np.corrcoef(x[:, 0], y[:, 0])[0, 1] ** 2)
+
+
+def test_cka_equals_the_kernel_formula():
+    generator = np.random.default_rng(2)
+    x, y = generator.normal(size=(30, 4)), generator.normal(size=(30, 6))
+    centre = np.eye(30) - 1 / 30
+    k, m = (centre @ (v @ v.T) @ centre for v in (x, y))
+    assert analysis.cka(x, y) == pytest.approx(np.trace(k @ m) / np.sqrt(np.trace(k @ k) * np.trace(m @ m)))
+
+
+def test_cka_edges():
+    assert np.isnan(analysis.cka(np.ones((4, 2)), np.eye(4)))
+    with pytest.raises(ValueError, match="4 and 3 rows"):
+        analysis.cka(np.eye(4), np.eye(3))
+
+
+def test_retrieval_anchors():
+    x = np.eye(4)
+    assert analysis.retrieval(x, 5 * x) == {"forward": 1, "backward": 1, "mean": 1, "chance": 0.25}
+    assert analysis.retrieval(x, x[[1, 2, 3, 0]])["mean"] == 0
+    # Collapsed vectors are all alike: no hit.
+    assert analysis.retrieval(np.ones((4, 3)), np.ones((4, 3)))["mean"] == 0
+    # y[0] and y[1] both point to x[0]: forward x[0] ties, x[1] has no partner, x[2] hits; backward y[0], y[2] hit.
+    y = np.array([[1.0, 0, 0], [1, 0, 0], [0, 0, 1]])
+    found = analysis.retrieval(np.eye(3), y)
+    assert (found["forward"], found["backward"]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+    with pytest.raises(ValueError, match="3 and 4 rows"):
+        analysis.retrieval(np.eye(3), x)
+
+
+def test_associations_anchors():
+    table = pd.DataFrame({"a": [1.0, 2, 3, 4, np.nan], "b": [2.0, 4, 6, 8, 1], "c": [1.0, 4, 9, 16, 2], "d": 1.0})
+    found = analysis.associations(table, pairs=[("a", "b"), ("a", "c"), ("a", "d")])
+    assert found["n"].tolist() == [4, 4, 4]
+    assert found.loc[0, "pearson"] == pytest.approx(1)
+    assert found.loc[1, "pearson"] == pytest.approx(np.corrcoef([1, 2, 3, 4], [1, 4, 9, 16])[0, 1])
+    assert found.loc[1, "spearman"] == pytest.approx(1)
+    assert np.isnan(found.loc[2, "pearson"])
+
+
+def test_gains_by_hand():
+    losses = pd.DataFrame(
+        [("t", "general", 3.0), ("t", "clinical", 2.5), ("u", "clinical", 1.0)], columns=["task", "arm", "loss"]
+    )
+    rows = [
+        ("t", "t", arm, s, value)
+        for arm, pair in (("general", (0.5, 0.7)), ("clinical", (0.6, 0.8)))
+        for s, value in enumerate(pair)
+    ]
+    rows += [("t", "u", "clinical", 0, 0.1), ("u", "u", "clinical", 0, 0.9)]
+    metrics = pd.DataFrame(rows, columns=["task", "test", "arm", "seed", "value"]).assign(
+        split="test", label="all", metric="f1"
+    )
+    found = analysis.gains(losses, metrics, control="general")
+    assert found[["task", "arm"]].values.tolist() == [["t", "clinical"]]
+    assert found[["loss_gain", "score_gain"]].values.tolist() == [pytest.approx([0.5, 0.1])]
+    with pytest.raises(Mistake, match="control arm 'base'"):
+        analysis.gains(losses, metrics, control="base")

@@ -1,0 +1,83 @@
+"""The baselines on texts short enough to check by eye."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import baselines
+from helpers.documents import Document, Note, Patient, Span
+from helpers.project import Mistake
+
+
+def document(name, text, **mentions):
+    """A document whose mentions are given as label=[text, …]."""
+    spans = [Span(text.index(m), text.index(m) + len(m), label) for label, found in mentions.items() for m in found]
+    return Document(name, "es", text, tuple(spans))
+
+
+TRAIN = [
+    document("1", "insuficiencia renal aguda", DISO=["insuficiencia renal aguda"]),
+    document("2", "la insuficiencia renal", DISO=["insuficiencia renal"]),
+    document("3", "renal", ANAT=["renal"]),
+    document("4", "renal", PROC=["renal"]),
+    document("5", "renal", PROC=["renal"]),
+]
+
+
+def found(text):
+    """What look-up finds in a text."""
+    spans = baselines.look_up(Document("x", "es", text), baselines.build_dictionary(TRAIN))
+    return [(text[span.start : span.end], span.label) for span in spans]
+
+
+def test_longest_mention_wins_and_majority_labels():
+    assert found("Insuficiencia  renal aguda, fallo renal") == [
+        ("Insuficiencia  renal aguda", "DISO"),
+        ("renal", "PROC"),
+    ]
+    assert found("insuficiencia renal crónica") == [("insuficiencia renal", "DISO")]
+    assert found("suprarenal, insuficiencia") == []
+
+
+def test_equal_votes_take_the_first_label_of_the_alphabet():
+    dictionary = baselines.build_dictionary([document("1", "x", PROC=["x"]), document("2", "x", ANAT=["x"])])
+    assert dictionary == {("x",): "ANAT"}
+
+
+def test_an_empty_dictionary_finds_nothing():
+    assert baselines.look_up(TRAIN[0], {}) == ()
+
+
+@given(st.lists(st.sampled_from(["Renal", "insuficiencia", "aguda", "İ", "ß", ",", "x"]), max_size=15))
+def test_spans_do_not_overlap_and_lie_on_the_text(words):
+    text = " ".join(words)
+    spans = baselines.look_up(Document("x", "es", text), baselines.build_dictionary(TRAIN))
+    assert all(a.end <= b.start for a, b in zip(spans, spans[1:], strict=False))
+    assert all(text[s.start : s.end].casefold() in text.casefold() for s in spans)
+
+
+TERMS = {"indicators": ["herpes zoster", "CIN"], "tests": ["hiv-test"]}
+
+
+@pytest.mark.parametrize(
+    ("notes", "score"),
+    [
+        (["Herpes zoster. Later nog eens herpes zoster en CIN."], 3),
+        (["Geen herpes zoster."], 0),
+        (["Geen koorts. Wel herpes zoster."], 1),
+        (["vaccin en herpes zosters"], 0),
+        (["Herpes zoster. HIV-test verricht."], 0),
+        (["Herpes zoster.", "HIV-test negatief."], 0),
+        (["HIV-test negatief.", "Herpes zoster."], 1),
+        (["Herpes zoster.", "Er werd geen hiv-test verricht."], 1),
+        ([], 0),
+    ],
+)
+def test_keyword_score(notes, score):
+    patient = Patient("p", "nl", 1, tuple(Note(f"2020-01-{day:02}", text) for day, text in enumerate(notes, 1)))
+    assert baselines.keyword_score(patient, **TERMS) == score
+
+
+def test_no_terms_is_a_mistake():
+    with pytest.raises(Mistake, match="keywords: no terms"):
+        baselines.keyword_score(Patient("p", "nl", 0, (Note("2020-01-01", "x"),)), indicators=[], tests=["hiv-test"])

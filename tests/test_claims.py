@@ -1,0 +1,282 @@
+"""The bootstrap against SciPy and scikit-learn, Holm by hand, and the rule for verdicts on made predictions."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import bootstrap, false_discovery_control
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+from helpers import claims
+from helpers.project import Mistake
+from helpers.scores import NER
+
+OPTIONS = {"draws": 400, "confidence": 0.95, "seed": 11, "synthetic": True}
+
+
+def tallies(seeds, documents, right, generator):
+    """Counts (seeds, documents, 3) of a tagger that finds a share `right` of four mentions a document."""
+    tp = generator.binomial(4, right, size=(seeds, documents))
+    return np.stack([tp, generator.poisson(1.0, size=tp.shape), 4 - tp], axis=-1)
+
+
+def test_draws_are_the_sample_then_resamples_and_follow_seed_and_key():
+    one, again = (claims.draw_weights(units=7, draws=50, seed=3, key="a") for _ in range(2))
+    np.testing.assert_array_equal(one, again)
+    np.testing.assert_array_equal(one[0], np.ones(7))
+    assert set(one.sum(axis=1)) == {7}
+    for seed, key in ((4, "a"), (3, "b")):
+        assert (claims.draw_weights(units=7, draws=50, seed=seed, key=key) != one).any()
+
+
+def test_ner_scores_equal_counting_repeated_documents():
+    generator = np.random.default_rng(1)
+    made, weights = tallies(2, 9, 0.5, generator), claims.draw_weights(units=9, draws=5, seed=1, key="a")
+    found, recalls = (claims.ner_scores(tallies=made, weights=weights, metric=metric) for metric in ("f1", "recall"))
+    for draw in range(6):
+        for seed in range(2):
+            tp, fp, fn = np.repeat(made[seed], weights[draw], axis=0).sum(axis=0)
+            assert found[draw, seed] == pytest.approx(
+                f1_score([1] * (tp + fn) + [0] * fp, [1] * tp + [0] * fn + [1] * fp)
+            )
+            assert recalls[draw, seed] == pytest.approx(tp / (tp + fn))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 4)), min_size=2, max_size=15), st.integers(0, 99))
+def test_screening_scores_equal_scikit_learn_with_weights(patients, seed):
+    gold, scores = np.array(patients).T
+    weights = claims.draw_weights(units=len(gold), draws=3, seed=seed, key="p")
+    found = {
+        metric: claims.screening_scores(gold=gold, scores=scores[None].astype(float), weights=weights, metric=metric)
+        for metric in ("auprc", "auroc")
+    }
+    for draw, repeats in enumerate(weights):
+        y, s = np.repeat(gold, repeats), np.repeat(scores, repeats)
+        if 0 < y.mean() < 1:
+            assert found["auprc"][draw, 0] == pytest.approx(average_precision_score(y, s))
+            assert found["auroc"][draw, 0] == pytest.approx(roc_auc_score(y, s))
+        else:
+            assert np.isnan(found["auprc"][draw, 0])
+            assert np.isnan(found["auroc"][draw, 0])
+
+
+def test_one_level_interval_agrees_with_scipy():
+    generator = np.random.default_rng(2)
+    base = generator.binomial(4, 0.5, size=120)
+    better = np.minimum(4, base + generator.binomial(1, 0.3, size=120))
+    sides = [np.stack([tp, np.ones_like(tp), 4 - tp], axis=-1)[None] for tp in (better, base)]
+    weights = claims.draw_weights(units=120, draws=6000, seed=5, key="a")
+    ours, theirs = (claims.ner_scores(tallies=side, weights=weights, metric="f1")[:, 0] for side in sides)
+    low, high, _ = claims.interval((ours - theirs)[1:], 0.95)
+
+    def difference(a, b, axis=-1):
+        return sum(sign * 2 * tp.sum(axis) / (tp.sum(axis) + 5 * tp.shape[axis]) for sign, tp in ((1, a), (-1, b)))
+
+    reference = bootstrap(
+        (better, base), difference, paired=True, method="percentile", n_resamples=6000, vectorized=True, rng=5
+    ).confidence_interval
+    width = reference.high - reference.low
+    # Two draws of the same quantile differ by about 3 % of the width; the unpaired interval is far wider.
+    assert (low, high) == pytest.approx((reference.low, reference.high), abs=0.08 * width)
+    shuffled = claims.ner_scores(tallies=sides[1][:, ::-1], weights=weights, metric="f1")[:, 0]
+    unpaired = claims.interval((ours - shuffled)[1:], 0.95)
+    assert unpaired[1] - unpaired[0] > 1.5 * width
+
+
+def test_interval_properties():
+    assert claims.interval(np.zeros(99), 0.95) == (0, 0, 1)
+    low, high, p = claims.interval(np.full(99, 0.2), 0.95)
+    assert (low, high, p) == (0.2, 0.2, 2 / 100)
+    draws = np.random.default_rng(4).normal(1, 1, 4000)
+    low, high, p = claims.interval(draws, 0.9)
+    assert (low, high) == pytest.approx((1 - 1.645, 1 + 1.645), abs=0.1)
+    assert p == pytest.approx(2 * 0.1587, abs=0.03)
+    assert np.isnan(claims.interval(np.array([np.nan]), 0.9)).all()
+    assert claims.interval(np.array([np.nan, 0.2]), 0.9)[0] == 0.2
+
+
+def test_holm_by_hand():
+    # Ordered .01 .02 .03 .04 -> .04 .06 .06 .06: each step is at least the one before.
+    np.testing.assert_allclose(claims.holm([0.04, 0.01, 0.03, 0.02]), [0.06, 0.04, 0.06, 0.06])
+    np.testing.assert_allclose(claims.holm([0.5, 0.6]), [1, 1])
+    np.testing.assert_allclose(claims.holm([0.01, np.nan]), [0.02, np.nan])
+    assert len(claims.holm([])) == 0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_lies_between_false_discovery_control_and_bonferroni(p):
+    adjusted = claims.holm(p)
+    assert (adjusted <= np.minimum(1, np.array(p) * len(p)) + 1e-12).all()
+    assert (adjusted >= false_discovery_control(p) - 1e-12).all()
+
+
+def write_ner(folder, arm, right, *, seeds=(1, 2, 3), task="ro", test="ro", documents=40):
+    """Predictions of an arm that finds the same share `right` of ten mentions in every document, more or less."""
+    for seed in seeds:
+        generator = np.random.default_rng([seed, *arm.encode()])
+        rows = []
+        for document in range(documents):
+            for mention in range(10):
+                fit = (task, test, arm, seed, "ro", f"d{document}", 10 * mention, 10 * mention + 5, "X", f"m{mention}")
+                rows.append((*fit, "gold"))
+                if generator.random() < right:
+                    rows.append((*fit, "predicted"))
+        path = folder / task / arm / f"seed-{seed}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows, columns=NER).to_parquet(path)
+
+
+def item(arm, against, **more):
+    return {"claim": "C1", "task": "ro", "arm": arm, "against": against, "metric": "f1"} | more
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Predictions: `good` and `same` about equal, `poor` clearly below; one dictionary; one arm with one seed."""
+    folder = tmp_path_factory.mktemp("predictions")
+    for arm, right in (("good", 0.8), ("same", 0.8), ("poor", 0.5)):
+        write_ner(folder, arm, right)
+    write_ner(folder, "dictionary", 0.4, seeds=(0,))
+    write_ner(folder, "single", 0.6, seeds=(1,))
+    for arm, noise in (("good", 0.3), ("poor", 3.0)):
+        for seed in (1, 2):
+            generator = np.random.default_rng([seed, int(noise)])
+            label = np.arange(200) % 5 == 0
+            table = pd.DataFrame({"patient": [f"p{i}" for i in range(200)], "label": label.astype(int)})
+            table = table.assign(score=label + generator.normal(0, noise, 200), probability=0.5, flagged=0)
+            table = table.assign(task="s", arm=arm, seed=seed, split="test", language="nl")
+            (folder / "s" / arm).mkdir(parents=True, exist_ok=True)
+            table.to_parquet(folder / "s" / arm / f"seed-{seed}.parquet")
+    return folder
+
+
+def verdict(folder, *family, **options):
+    """The comparison table and the verdicts by claim."""
+    table, content = claims.assess(folder, family, **OPTIONS | options)
+    json.dumps(content, allow_nan=False)
+    return table, {claim["claim"]: claim for claim in content["claims"]}
+
+
+def test_an_arm_against_itself_has_no_width(folder):
+    table, found = verdict(folder, item("good", "good"))
+    assert table.loc[0, ["difference", "low", "high", "p"]].tolist() == [0, 0, 0, 1]
+    assert found["C1"]["verdict"] == "inconclusive"
+
+
+def test_better_and_worse_arms(folder):
+    table, found = verdict(folder, item("good", "poor"))
+    assert table.loc[0, "verdict"] == found["C1"]["verdict"] == "supported"
+    # 80 % and 50 % found, nothing else predicted: F1 2 · .8 / 1.8 and 2 · .5 / 1.5.
+    assert table.loc[0, "difference"] == pytest.approx(1.6 / 1.8 - 1 / 1.5, abs=0.03)
+    assert table.loc[0, "arm_value"] - table.loc[0, "against_value"] == pytest.approx(table.loc[0, "difference"])
+    assert table.loc[0, "low"] < table.loc[0, "difference"] < table.loc[0, "high"]
+    mirrored, found = verdict(folder, item("poor", "good"))
+    assert found["C1"]["verdict"] == "contradicted"
+    assert mirrored.loc[0, "low"] == pytest.approx(-table.loc[0, "high"])
+
+
+def test_one_comparison_below_zero_bars_supported(folder):
+    family = [item("good", "poor"), item("good", "dictionary"), item("poor", "good")]
+    table, found = verdict(folder, *family)
+    assert table["verdict"].tolist() == ["supported", "supported", "contradicted"]
+    assert found["C1"]["low"] > 0
+    assert found["C1"]["verdict"] == "inconclusive"
+    assert found["C1"]["difference"] == pytest.approx(table["difference"].mean())
+
+
+def test_holm_spans_the_whole_family(folder):
+    table, _ = verdict(folder, item("good", "poor"), item("good", "same", claim="C2"))
+    assert table["p_holm"].tolist() == pytest.approx(claims.holm(table["p"]))
+    assert table.loc[0, "p_holm"] == pytest.approx(2 * table.loc[0, "p"])
+
+
+def test_pooling_keeps_the_correlation_of_comparisons_on_one_test(folder):
+    # good − poor and poor − good cancel draw by draw: the pooled difference has no width at all.
+    _, found = verdict(folder, item("good", "poor"), item("poor", "good"))
+    assert (found["C1"]["low"], found["C1"]["high"]) == pytest.approx((0, 0), abs=1e-12)
+
+
+def test_the_same_seed_gives_the_same_table(folder):
+    one, again, other = (verdict(folder, item("good", "same"), seed=seed)[0] for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(one, again)
+    assert one.loc[0, "low"] != other.loc[0, "low"]
+
+
+def test_noisier_seeds_widen_the_interval(tmp_path):
+    for arm, rights in (("steady", (0.7, 0.71, 0.72)), ("wild", (0.5, 0.7, 0.9))):
+        for seed, right in enumerate(rights):
+            write_ner(tmp_path, arm, right, seeds=(seed,))
+    for seed in range(3):
+        write_ner(tmp_path, "base", 0.6, seeds=(seed,))
+    table, _ = verdict(tmp_path, item("steady", "base"), item("wild", "base"))
+    width = table["high"] - table["low"]
+    assert width[1] > 2 * width[0]
+
+
+def test_the_baseline_stands_against_every_seed(folder):
+    table, _ = verdict(folder, item("good", "dictionary"))
+    assert (table.loc[0, "seeds"], table.loc[0, "units"]) == (3, 40)
+
+
+def test_recall_of_unseen_mentions(folder):
+    train = {"ro": {f"m{i}" for i in range(8)}}
+    family = [item("good", "poor", metric="recall", mentions=mentions) for mentions in ("unseen", "seen", "all")]
+    table, _ = verdict(folder, *family, train=train)
+    unseen, seen, every = table["arm_value"]
+    assert every == pytest.approx(0.2 * unseen + 0.8 * seen)
+    table, _ = verdict(folder, family[0])
+    assert "training mentions of task 'ro' are not known" in table.loc[0, "reason"]
+    table, _ = verdict(folder, family[0], train={"ro": {f"m{i}" for i in range(10)}})
+    assert "recall is undefined" in table.loc[0, "reason"]
+
+
+@pytest.mark.parametrize("metric", ["auprc", "auroc"])
+def test_screening(folder, metric):
+    table, found = verdict(folder, item("good", "poor", task="s", metric=metric))
+    assert found["C1"]["verdict"] == "supported"
+    score = {"auprc": average_precision_score, "auroc": roc_auc_score}[metric]
+    rows = pd.concat(pd.read_parquet(folder / "s" / "good" / f"seed-{seed}.parquet") for seed in (1, 2))
+    expected = np.mean([score(part["label"], part["score"]) for _, part in rows.groupby("seed")])
+    assert table.loc[0, "arm_value"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (item("good", "absent"), "no predictions of arm 'absent' on task 'ro'"),
+        (item("good", "single"), "1 seeds in common, at least 2 are needed"),
+        (item("good", "poor", metric="auprc"), "metric 'auprc' does not fit task 'ro'; allowed: f1, recall"),
+        (item("good", "poor", test="es"), "no predictions on test 'es'"),
+    ],
+)
+def test_not_testable_says_why(folder, broken, reason):
+    table, found = verdict(folder, item("good", "poor"), broken)
+    assert table["verdict"].tolist() == ["supported", "not testable here"]
+    assert reason in table.loc[1, "reason"]
+    assert found["C1"]["verdict"] == "not testable here"
+    assert reason in found["C1"]["reason"]
+    assert found["C4"]["reason"] == "the profile declares no comparison for it"
+
+
+def test_a_broken_file_stops_the_run(tmp_path):
+    (tmp_path / "ro" / "good").mkdir(parents=True)
+    (tmp_path / "ro" / "good" / "seed-1.parquet").write_text("no parquet")
+    with pytest.raises(Mistake, match="no readable predictions"):
+        claims.assess(tmp_path, [item("good", "poor")], **OPTIONS)
+
+
+def test_synthetic_text_is_marked(folder):
+    _, content = claims.assess(folder, [item("good", "poor")], **OPTIONS)
+    assert content["note"] == "synthetic text: shows the method, is no evidence"
+    _, content = claims.assess(folder, [item("good", "poor")], **OPTIONS | {"synthetic": False})
+    assert (content["synthetic"], content["note"]) == (False, "")
+
+
+def test_an_empty_family_leaves_every_claim_untestable(folder):
+    table, found = verdict(folder)
+    assert table.empty
+    assert {claim["verdict"] for claim in found.values()} == {"not testable here"}

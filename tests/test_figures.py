@@ -1,0 +1,162 @@
+"""Each figure shows what its table holds, says its units, and is the same bytes every time."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import figures
+from helpers.analysis import GROUPS
+from helpers.claims import SYNTHETIC
+from helpers.project import Mistake
+
+ARMS = ["general", "clinical", "my_arm"]
+CURVES = pd.DataFrame(
+    [
+        (arm, t, d, lang, 5 - t / 1e6)
+        for arm in ARMS
+        for d in ("general", "clinical")
+        for lang in ("nl", "ro")
+        for t in (0, 1e6)
+    ],
+    columns=["arm", "tokens", "domain", "language", "loss"],
+)
+METRICS = pd.DataFrame(
+    [
+        ("ner_ro", test, arm, seed, "f1", 0.5 + seed / 10)
+        for test in ("ner_ro", "ner_nl")
+        for arm in ARMS
+        for seed in (1, 2)
+    ]
+    + [("screening_nl", "screening_nl", arm, seed, "auprc", 0.3) for arm in ARMS for seed in (1, 2)]
+    + [("ner_ro", "ner_ro", "dictionary", 0, "f1", 0.2), ("ner_ro", "ner_nl", "dictionary", 0, "f1", 0.9)],
+    columns=["task", "test", "arm", "seed", "metric", "value"],
+).assign(split="test", label="all")
+COMPARISONS = pd.DataFrame(
+    [("C1", "ner_ro", 0.1, 0.05, 0.15, "supported"), ("C3", "ner_nl", np.nan, np.nan, np.nan, "not testable here")],
+    columns=["claim", "test", "difference", "low", "high", "verdict"],
+).assign(task="ner_ro", arm="clinical", against="general", metric="f1", mentions="all")
+PATIENTS = pd.DataFrame(
+    [(arm, seed, i % 4 == 0, i % 4 == 0) for arm in [*ARMS, "keywords"] for seed in (1, 2) for i in range(40)],
+    columns=["arm", "seed", "label", "score"],
+).assign(split="test")
+PATIENTS[["label", "score"]] = PATIENTS[["label", "score"]].astype(float)
+OVERLAP = pd.DataFrame([[1, 0.25], [0.25, 1]], ["general-nl", "clinical-ro"], ["general-nl", "clinical-ro"])
+RECALLS = pd.DataFrame(
+    [("ner_ro", arm, seed, group, 10, 0.5) for arm in ARMS for seed in (1, 2) for group in GROUPS],
+    columns=["task", "arm", "seed", "group", "gold", "recall"],
+)
+ALL = {
+    "loss": (figures.loss_curves, CURVES, {}),
+    "tasks": (figures.task_scores, METRICS, {}),
+    "forest": (figures.forest, COMPARISONS, {}),
+    "transfer": (figures.transfer_matrix, METRICS, {}),
+    "curve": (figures.precision_recall, PATIENTS, {}),
+    "overlap": (figures.overlap_map, OVERLAP, {"words": 1000}),
+    "recall": (figures.recall_groups, RECALLS, {}),
+}
+
+
+def texts(figure):
+    """All texts of a figure, in one string."""
+    return "\n".join(text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text")))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_figure_is_labelled_marked_and_reproducible(name, tmp_path):
+    draw, table, more = ALL[name]
+    before = table.copy()
+    first, second = (
+        figures.save(draw(table, synthetic=True, **more), tmp_path / str(i), name, ["png", "svg"], 60) for i in (1, 2)
+    )
+    assert [path.name for path in first] == [f"{name}.png", f"{name}.svg"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert not re.search(rb"<dc:date>", first[1].read_bytes())
+    figure = draw(table, synthetic=True, width_mm=120, **more)
+    assert figure.get_size_inches()[0] * 25.4 == pytest.approx(120)
+    assert SYNTHETIC in texts(figure)
+    assert SYNTHETIC not in texts(draw(table, **more))
+    assert any(axes.get_xlabel() for axes in figure.axes) or name == "overlap"
+    pd.testing.assert_frame_equal(table, before)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_empty_table_or_a_missing_column_is_a_mistake(name):
+    draw, table, more = ALL[name]
+    with pytest.raises(Mistake, match="figure: "):
+        draw(table.head(0), **more)
+    if name != "overlap":
+        with pytest.raises(Mistake, match="is missing; found"):
+            draw(table.drop(columns=table.columns[0]), **more)
+
+
+def test_loss_curves_hold_every_arm_in_every_panel():
+    figure = figures.loss_curves(CURVES)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "General, Dutch",
+        "General, Romanian",
+        "Clinical, Dutch",
+        "Clinical, Romanian",
+    ]
+    for axes in figure.axes:
+        assert [line.get_xydata().tolist() for line in axes.lines] == [[[0, 5], [1, 4]]] * len(ARMS)
+
+
+def test_task_scores_show_seeds_means_and_the_baseline_of_the_task():
+    ner, screening = figures.task_scores(METRICS).axes
+    assert ner.lines[0].get_xdata().tolist() == pytest.approx([0.6, 0.7])
+    assert list(ner.lines[1].get_xdata()) == pytest.approx([0.65, 0.65])
+    assert list(ner.lines[-1].get_xdata()) == [0.2, 0.2]
+    assert (ner.get_xlabel(), screening.get_xlabel()) == ("Strict F1 (0 to 1)", "AUPRC (0 to 1)")
+    assert len(screening.lines) == 2 * len(ARMS)
+
+
+def test_transfer_matrix_leaves_baselines_out_and_takes_one_arm_or_the_best():
+    higher = METRICS.assign(value=METRICS["value"] + 0.05 * (METRICS["arm"] == "my_arm"))
+    best, one = figures.transfer_matrix(higher), figures.transfer_matrix(higher, arm="clinical")
+    assert texts(best).count("0.70\nmy arm") == 2
+    assert texts(one).count("0.65") == 2
+    with pytest.raises(Mistake, match="the table is empty"):
+        figures.transfer_matrix(higher, arm="absent")
+
+
+def test_precision_recall_of_a_perfect_model():
+    figure = figures.precision_recall(PATIENTS)
+    axes = figure.axes[0]
+    assert set(axes.lines[0].get_ydata()) == {1.0}
+    assert "Clinical (1.00)" in texts(figure)
+    assert "Prevalence (0.25)" in texts(figure)
+
+
+def test_forest_draws_the_interval_and_says_what_is_not_testable():
+    figure = figures.forest(COMPARISONS)
+    segments = [s for c in figure.axes[0].collections for s in c.get_segments()]
+    assert any(np.allclose(segment, [[0.05, 0], [0.15, 0]]) for segment in segments if len(segment))
+    assert "C1  Clinical − General\nNER, Romanian, Strict F1" in texts(figure)
+    assert "NER, Romanian → NER, Dutch" in texts(figure)
+    assert "not testable here" in texts(figure)
+
+
+def test_names_and_colours():
+    assert figures.shown("clinical_nl") == "Clinical, Dutch only"
+    assert figures.shown("my_arm") == "my arm"
+    assert figures.shown_corpus("clinical-nl") == "Clinical, Dutch"
+    assert figures.colours(["my_arm"])["clinical"] == figures.colours(["another", "my_arm"])["clinical"]
+
+
+def test_an_unknown_format_is_a_mistake(tmp_path):
+    with pytest.raises(Mistake, match=r"figures.formats: 'bmp' is unknown; allowed: png, svg, pdf"):
+        figures.save(figures.overlap_map(OVERLAP, words=5), tmp_path, "x", ["bmp"], 60)
+
+
+def test_keep_saves_and_shows(tmp_path, monkeypatch):
+    seen, picture = [], figures.overlap_map(OVERLAP, words=5)
+    monkeypatch.setattr(figures, "display", seen.append)
+    figures.keep(picture, folder=tmp_path, name="x", formats=["svg"], dpi=60)
+    figures.keep(None, folder=tmp_path, name="y", formats=["svg"], dpi=60)
+    assert (seen, [path.name for path in tmp_path.iterdir()]) == ([picture], ["x.svg"])
+
+
+def test_a_notebook_gets_one_picture():
+    assert figures.overlap_map(OVERLAP, words=5)._repr_png_().startswith(b"\x89PNG")

@@ -1,0 +1,201 @@
+"""What run_all.sh says: one line for every mistake, before any work; a failed set-up never looks ready."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def front_door(*arguments, **more):
+    """Call the front door of this checkout as run_all.sh does."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")} | more
+    return subprocess.run(
+        [sys.executable, "-m", "helpers.front_door", *arguments],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["smoke", "--bogus"], "unrecognized arguments: --bogus"),
+        (["smoke", "--jobs", "many"], "argument --jobs: found 'many', allowed is a whole number above 0"),
+        (["smoke", "--only"], "argument --only: expected one argument"),
+        (["smoke", "--only", "a", "--from", "b"], "--only and --from exclude each other"),
+        (["smoke", "--list", "--status"], "--dry-run, --list and --status exclude each other"),
+        (["nowhere"], "'nowhere' is unknown; allowed: "),
+        (["nowhere.yaml"], "'nowhere.yaml'"),
+        (["smoke", "--only", "09_nothing"], "stage '09_nothing' is unknown; allowed: 00_start_here, "),
+        (["smoke", "--from", "09_nothing"], "stage '09_nothing' is unknown"),
+        (["smoke", "--force", "09_nothing"], "stage '09_nothing' is unknown"),
+        (["smoke", "--set", "pretrain.lenght=64"], "lenght: unknown key; allowed: "),
+        (["smoke", "--set", "pretrain.length=long"], "pretrain.length"),
+        (["smoke", "--set", "pretrain.length"], "no `=` found"),
+        (["smoke", "--mirror", "no/such/folder"], "--mirror no/such/folder: no such folder"),
+    ],
+)
+def test_a_mistake_is_one_line_within_ten_seconds(arguments, message):
+    start = time.monotonic()
+    done = front_door(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("run_all.sh: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert time.monotonic() - start < 10
+
+
+def test_front_door_imports_no_torch():
+    code = (
+        "import sys; from helpers import front_door, settings; print('torch' in sys.modules or 'pandas' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, capture_output=True
+    )
+    assert done.stdout == b"False\n", done.stderr
+
+
+def test_unknown_key_in_a_file_is_one_line(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: smoke\ncolour: blue\n")
+    done = front_door(str(file), "--dry-run")
+    assert done.returncode == 2
+    assert "mine.yaml: colour: unknown key" in done.stderr
+
+
+def test_list_names_profiles_and_stages():
+    done = front_door("smoke", "--list")
+    assert done.returncode == 0
+    for path in (ROOT / "profiles").glob("*.yaml"):
+        assert path.stem in done.stdout
+    assert "02_pretrain-clinical" in done.stdout
+
+
+def test_notebook_parameter_that_nobody_declares_is_refused(project):
+    project.write_notebook("04_draw", 'run = "mini"', "pass")
+    done = project.run("mini")
+    assert done.returncode == 2
+    assert done.stderr == "run_all.sh: stage 04_draw: 04_draw.ipynb has no parameter 'colour'; allowed: run\n"
+    assert project.executed() == []
+
+
+def test_unwritable_runs_is_refused(project):
+    (project.root / "runs").write_text("a file where the folder should be")
+    done = project.run("mini")
+    assert done.returncode == 2
+    assert done.stderr.startswith("run_all.sh: runs/mini: cannot be written (")
+    assert done.stderr.count("\n") == 1
+
+
+def test_pairs_are_synced_from_the_newer_file(finished):
+    script, notebook = (finished.root / "notebooks" / f"04_draw.{end}" for end in ("py", "ipynb"))
+    original = script.read_text()
+    script.write_text(original.replace("# # 04_draw", "# # A title"))
+    os.utime(script, (time.time() + 60,) * 2)
+    assert finished.run("mini", "--dry-run").stdout.startswith("04_draw.ipynb was made again from 04_draw.py")
+    assert "# A title" in notebook.read_text()
+    notebook.write_text(notebook.read_text().replace("# A title", "# 04_draw"))
+    os.utime(notebook, (time.time() + 120,) * 2)
+    assert finished.run("mini", "--dry-run").stdout.startswith("04_draw.py was made again from 04_draw.ipynb")
+    assert "# # 04_draw" in script.read_text()
+
+
+def test_publish_copies_claims(finished):
+    assert "published: figures/mini/" in finished.run("mini", "--publish").stdout
+    assert (finished.root / "figures" / "mini" / "claims.json").is_file()
+
+
+def test_status_of_a_run_that_never_was(project):
+    done = project.run("mini", "--status")
+    assert done.returncode == 0
+    assert done.stdout.count("not run") == 5
+
+
+def write_program(path, text):
+    path.write_text(f"#!/bin/bash\n{text}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A checkout without environment, and a folder of programs that is all of its PATH; no Python yet."""
+    root, programs = tmp_path / "checkout", tmp_path / "programs"
+    programs.mkdir()
+    shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("run_all.sh", "requirements.lock", "environment.yml"):
+        shutil.copy(ROOT / name, root)
+    for name in ("awk", "df", "dirname", "tail", "head", "grep", "sed", "cat", "rm"):
+        (programs / name).symlink_to(shutil.which(name))
+    return root, programs
+
+
+def set_up(bare, *arguments, **more):
+    root, programs = bare
+    environment = {"PATH": str(programs), "HOME": str(root)} | more
+    return subprocess.run(
+        ["/bin/bash", "./run_all.sh", *arguments], cwd=root, env=environment, text=True, capture_output=True
+    )
+
+
+def add_python(bare):
+    write_program(bare[1] / "python3", f'exec {sys.executable} "$@"')
+
+
+def one_line(done, text):
+    assert done.returncode != 0
+    assert text in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    return True
+
+
+def test_no_python(bare):
+    assert one_line(set_up(bare), "no Python 3.11 or newer among python3 python3.13 python3.12 python3.11")
+
+
+def test_too_old_a_python(bare):
+    write_program(bare[1] / "python3", "exit 1")
+    assert one_line(set_up(bare, PYTHON="python3"), "no Python 3.11 or newer among python3;")
+
+
+def test_no_venv_module(bare):
+    write_program(bare[1] / "python3", f'case "$*" in *ensurepip*) exit 1;; esac; exec {sys.executable} "$@"')
+    assert one_line(set_up(bare), "has no venv module; install it")
+
+
+def test_too_little_disk(bare):
+    add_python(bare)
+    (bare[1] / "df").unlink()
+    write_program(bare[1] / "df", 'echo header; echo "disk 9 9 1048576 1% /"')
+    assert one_line(set_up(bare), "1 GB free at ")
+
+
+def test_misspelt_option_is_told_before_the_set_up(bare):
+    add_python(bare)
+    assert one_line(set_up(bare, "--ofline"), "unrecognized arguments: --ofline")
+    assert not (bare[0] / ".venv").exists()
+
+
+def test_help_needs_no_environment(bare):
+    add_python(bare)
+    done = set_up(bare, "--help")
+    assert done.returncode == 0
+    for option in "--dry-run --list --status --only --from --force --offline --mirror --jobs --set --publish".split():
+        assert option in done.stdout
+
+
+def test_no_network_leaves_no_environment_that_looks_ready(bare):
+    add_python(bare)
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    for _ in range(2):
+        assert one_line(set_up(bare, **nowhere), "the package index cannot be reached")
+    assert not (bare[0] / ".venv" / ".ready").exists()
+    assert (bare[0] / ".venv-setup.log").is_file()

@@ -1,0 +1,249 @@
+"""Scores against perfect, empty and worked cases, and against scikit-learn, seqeval and nervaluate."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nervaluate import Evaluator
+from sklearn import metrics as sk
+
+from helpers import scores
+from helpers.project import Mistake
+
+SPANS = st.lists(
+    st.tuples(st.sampled_from("ab"), st.sampled_from("XY"), st.integers(0, 5), st.integers(1, 3)), max_size=12
+)
+
+
+def items(*rows):
+    """A frame of items from (document, label, start, end)."""
+    return pd.DataFrame(rows, columns=scores.SPAN)
+
+
+def values(gold, predicted):
+    """(label, metric) -> value of the strict scores."""
+    table = scores.strict_scores(gold=gold, predicted=predicted)
+    return table.set_index(["label", "metric"])["value"].to_dict()
+
+
+GOLD = items(("a", "X", 0, 3), ("a", "Y", 4, 9), ("b", "X", 0, 3), ("b", "X", 1, 3))
+
+
+def test_perfect_prediction_scores_one():
+    found = values(GOLD, GOLD)
+    assert [found["all", m] for m in ("precision", "recall", "f1", "tp")] == [1, 1, 1, 4]
+
+
+def test_no_prediction_scores_zero():
+    found = values(GOLD, items())
+    assert [found["all", m] for m in ("precision", "recall", "f1", "fn")] == [0, 0, 0, 4]
+
+
+def test_worked_case():
+    # One hit, one wrong label, one wrong end given twice, one hit given twice: 2 right of 4 different ones; 4 gold.
+    wrong, right = [("b", "X", 0, 4)] * 2, [("b", "X", 1, 3)] * 2
+    predicted = items(("a", "X", 0, 3), ("a", "X", 4, 9), *wrong, *right)
+    found = values(GOLD, predicted)
+    assert [found["all", m] for m in ("tp", "fp", "fn")] == [2, 2, 2]
+    assert found["X", "precision"] == pytest.approx(2 / 4)
+    assert found["X", "recall"] == pytest.approx(2 / 3)
+    assert found["X", "f1"] == pytest.approx(4 / 7)
+    assert (found["Y", "f1"], found["Y", "fn"]) == (0, 1)
+
+
+def test_one_prediction_hits_one_of_two_equal_gold_items():
+    gold = items(("a", "X", 0, 3), ("a", "X", 0, 3))
+    found = values(gold, items(("a", "X", 0, 3)))
+    assert (found["all", "tp"], found["all", "fn"], found["all", "fp"]) == (1, 1, 0)
+
+
+def test_nothing_at_all_is_nan_and_no_gold_is_zero():
+    assert np.isnan(scores.precision_recall_f1(0, 0, 0)).all()
+    assert np.isnan(scores.partial_f1(gold=items(), predicted=items()))
+    assert np.isnan(scores.seqeval_f1(gold=items(), predicted=items(), words={}))
+    np.testing.assert_array_equal(scores.precision_recall_f1([0], [2], [0]), [[0], [0], [0]])
+
+
+@settings(max_examples=40, deadline=None)
+@given(SPANS, SPANS)
+def test_strict_counts_equal_set_arithmetic_and_sklearn(gold, predicted):
+    gold, predicted = ([(d, lab, s, s + n) for d, lab, s, n in sorted(set(side))] for side in (gold, predicted))
+    table = scores.counts(gold=items(*gold), predicted=items(*predicted))
+    for document in "ab":
+        ours, theirs = ({i for i in side if i[0] == document} for side in (gold, predicted))
+        expected = (len(ours & theirs), len(theirs - ours), len(ours - theirs))
+        found = tuple(table.loc[document]) if document in table.index else (0, 0, 0)
+        assert found == expected
+    every = sorted(set(gold) | set(predicted))
+    if every:
+        y = [[int(i in side) for i in every] for side in (gold, predicted)]
+        reference = sk.precision_recall_fscore_support(*y, average="binary", zero_division=0)[:3]
+        np.testing.assert_allclose(scores.precision_recall_f1(*table.sum()), reference)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SPANS, SPANS)
+def test_strict_equals_nervaluate_without_overlaps(gold, predicted):
+    # nervaluate matches overlapping items in another order, so the items stand apart here.
+    gold, predicted = (
+        sorted({(d, lab, 10 * s, 10 * s + n) for d, lab, s, n in side}, key=lambda i: (i[0], i[2]))
+        for side in (gold, predicted)
+    )
+    gold, predicted = (
+        [i for k, i in enumerate(side) if not k or i[:3:2] != side[k - 1][:3:2]] for side in (gold, predicted)
+    )
+    if gold or predicted:
+        sides = [
+            [[dict(label=i[1], start=i[2], end=i[3] - 1) for i in side if i[0] == d] for d in "ab"]
+            for side in (gold, predicted)
+        ]
+        reference = Evaluator(*sides, tags=["X", "Y"], loader="dict").evaluate()["overall"]["strict"]
+        assert values(items(*gold), items(*predicted))["all", "f1"] == pytest.approx(reference.f1)
+
+
+def test_partial_f1_anchors():
+    assert scores.partial_f1(gold=GOLD, predicted=GOLD) == 1
+    assert scores.partial_f1(gold=GOLD, predicted=items()) == 0
+    # One exact, one half: 1.5 of 2 on both sides. A touching neighbour is no overlap: ends are exclusive.
+    gold = items(("a", "X", 0, 3), ("a", "X", 10, 14))
+    assert scores.partial_f1(gold=gold, predicted=items(("a", "Y", 0, 3), ("a", "X", 12, 20))) == pytest.approx(0.75)
+    assert scores.partial_f1(gold=items(("a", "X", 0, 3)), predicted=items(("a", "X", 3, 5))) == 0
+
+
+def test_seqeval_f1_anchors():
+    words = {"a": [(0, 2), (3, 5), (6, 9), (9, 10)]}
+    gold = items(("a", "X", 0, 5), ("a", "Y", 6, 9))
+    assert scores.seqeval_f1(gold=gold, predicted=gold, words=words) == 1
+    assert scores.seqeval_f1(gold=gold, predicted=items(), words=words) == 0
+    # Y is right, X is cut: one hit of two on both sides.
+    cut = items(("a", "X", 0, 2), ("a", "Y", 6, 9))
+    assert scores.seqeval_f1(gold=gold, predicted=cut, words=words) == pytest.approx(0.5)
+    # Two neighbours of one label are two entities, not one.
+    two = items(("a", "X", 0, 2), ("a", "X", 3, 5))
+    assert scores.seqeval_f1(gold=two, predicted=gold.head(1), words=words) == 0
+    with pytest.raises(Mistake, match="document 'b' is missing"):
+        scores.seqeval_f1(gold=GOLD, predicted=cut, words=words)
+
+
+def test_ranking_metrics_anchors():
+    gold = np.array([1, 0, 1, 0, 0])
+    perfect = scores.screening_scores(gold=gold, scores=gold, probability=gold, flagged=gold)
+    assert [perfect[m] for m in ("auprc", "auroc", "brier", "calibration_error", "f1")] == [1, 1, 0, 0, 1]
+    none = scores.screening_scores(gold=gold, scores=0 * gold, probability=0 * gold + 0.4, flagged=0 * gold)
+    assert (none["auprc"], none["auroc"], none["recall"], none["precision"]) == (0.4, 0.5, 0, 0)
+    assert none["calibration_error"] == pytest.approx(0)
+    # Ranks of the positives are 1 and 3: precision 1/1 and 2/3, each half of the recall.
+    worked = scores.screening_scores(
+        gold=gold, scores=[5, 4, 3, 2, 1], probability=[0.9, 0.6, 0.5, 0.2, 0.1], flagged=[1, 1, 0, 0, 0]
+    )
+    assert worked["auprc"] == pytest.approx((1 + 2 / 3) / 2)
+    assert worked["auroc"] == pytest.approx(5 / 6)
+    assert worked["brier"] == pytest.approx((0.01 + 0.36 + 0.25 + 0.04 + 0.01) / 5)
+    assert (worked["precision"], worked["recall"], worked["prevalence"]) == (0.5, 0.5, 0.4)
+    assert (worked["recall_at_precision_0.50"], worked["recall_at_precision_0.80"]) == (1, 0.5)
+
+
+def test_undefined_screening_metrics_are_nan():
+    found = scores.screening_scores(gold=[0, 0], scores=[1, 2], probability=[np.nan, 0.5], flagged=[0, 0])
+    assert all(np.isnan(found[m]) for m in ("auprc", "auroc", "brier", "calibration_error", "f1"))
+
+
+def test_recall_at_precision_is_zero_where_no_threshold_reaches_it():
+    assert scores.recall_at_precision(gold=[0, 1, 0], scores=[3, 2, 1], precision=0.9) == 0
+
+
+def test_calibration_error_against_a_loop():
+    generator = np.random.default_rng(3)
+    p, gold = generator.random(300), generator.integers(0, 2, 300)
+    p[:2] = [0, 1]
+    expected = 0.0
+    for low in range(10):
+        inside = (p * 10 >= low) & ((p * 10 < low + 1) | (low == 9))
+        if inside.any():
+            expected += inside.mean() * abs(gold[inside].mean() - p[inside].mean())
+    assert scores.calibration_error(gold=gold, probability=p) == pytest.approx(expected)
+
+
+def test_temperature_finds_the_one_that_was_put_in():
+    generator = np.random.default_rng(5)
+    logits = generator.normal(0, 2, 20000)
+    gold = generator.random(20000) < 1 / (1 + np.exp(-logits))
+    t = scores.temperature(gold=gold, logits=3 * logits)
+    assert t == pytest.approx(3, rel=0.05)
+    before, after = (scores.calibrated(logits=3 * logits, temperature=x) for x in (1, t))
+    assert sk.log_loss(gold, after) < sk.log_loss(gold, before)
+    assert scores.calibration_error(gold=gold, probability=after) < 0.02
+
+
+def test_best_threshold_against_trying_all():
+    generator = np.random.default_rng(7)
+    for _ in range(20):
+        gold, score = generator.integers(0, 2, 30), generator.integers(0, 8, 30)
+        gold[0] = 1
+        f1 = {t: sk.f1_score(gold, score >= t) for t in set(score)}
+        best = max(t for t in f1 if f1[t] >= max(f1.values()) - 1e-9)
+        assert scores.best_threshold(gold=gold, scores=score) == best
+    # Flagging one or all four has F1 2/3: the higher threshold is taken.
+    assert scores.best_threshold(gold=[1, 0, 0, 1], scores=[4, 3, 2, 1]) == 4
+    with pytest.raises(Mistake, match="no positive patient"):
+        scores.best_threshold(gold=[0, 0], scores=[1, 2])
+
+
+def ner_file(tmp_path):
+    """A file of one fit with an in-task and a zero-shot test."""
+    rows = [
+        ("ro", "ro", "d1", 0, 3, "DISO", "abc", "gold"),
+        ("ro", "ro", "d1", 0, 3, "DISO", "abc", "predicted"),
+        ("ro", "ro", "d2", 5, 9, "CHEM", "abcd", "gold"),
+        ("es", "es", "d1", 0, 3, "DISEASE", "abc", "gold"),
+        ("es", "es", "d1", 0, 3, "DISO", "abc", "predicted"),
+        ("es", "es", "d1", 4, 6, "PROTEIN", "de", "gold"),
+        ("es", "es", "d1", 7, 9, "CHEM", "fg", "predicted"),
+    ]
+    columns = ["test", "language", "document", "start", "end", "label", "text", "kind"]
+    frame = pd.DataFrame(rows, columns=columns).assign(task="ro", arm="base", seed=1)
+    path = tmp_path / "seed-1.parquet"
+    frame.to_parquet(path)
+    return path
+
+
+def test_score_file_keeps_own_labels_in_task_and_shared_ones_elsewhere(tmp_path):
+    common = {"ro": {"DISO": "disorder", "CHEM": "chemical"}, "es": {"DISEASE": "disorder", "PROTEIN": "protein"}}
+    table = scores.score_file(ner_file(tmp_path), common, {"ro": {"d1": [(0, 3)], "d2": [(5, 9)]}})
+    assert list(table) == scores.METRICS
+    found = table.set_index(["test", "label", "metric"])["value"]
+    assert found["ro", "all", "f1"] == pytest.approx(2 / 3)
+    assert found["ro", "CHEM", "recall"] == 0
+    # PROTEIN and CHEM have no partner on the other side, so only the disorder is scored.
+    assert found["es", "all", "f1"] == found["es", "disorder", "f1"] == 1
+    assert found["es", "all", "fn"] == 0
+    assert found["ro", "all", "partial_f1"] == found["ro", "all", "seqeval_f1"] == pytest.approx(2 / 3)
+    assert ("es", "all", "seqeval_f1") not in found.index
+
+
+def test_score_file_mistakes_name_the_place(tmp_path):
+    path = ner_file(tmp_path)
+    with pytest.raises(Mistake, match="'ro' and 'es' share no label"):
+        scores.score_file(path, {"ro": {"DISO": "disorder"}})
+    with pytest.raises(Mistake, match="absent.parquet: no readable predictions"):
+        scores.score_file(tmp_path / "absent.parquet", {})
+    pd.read_parquet(path).drop(columns="start").to_parquet(path)
+    with pytest.raises(Mistake, match="column 'start' is missing"):
+        scores.score_file(path, {})
+
+
+def test_score_screening_file_scores_each_split(tmp_path):
+    frame = pd.DataFrame({"split": ["dev"] * 3 + ["test"] * 3, "label": [1, 0, 0] * 2, "score": [3, 2, 1, 1, 2, 3]})
+    frame = frame.assign(task="s", arm="base", seed=1, language="nl", patient=list("abcdef"))
+    frame = frame.assign(probability=0.5, flagged=[1, 0, 0, 0, 0, 1])
+    frame.to_parquet(tmp_path / "seed-1.parquet")
+    table = scores.score_screening_file(tmp_path / "seed-1.parquet")
+    found = table.set_index(["split", "metric"])["value"]
+    assert list(table) == scores.METRICS
+    assert (found["dev", "auprc"], found["dev", "f1"], found["test", "f1"]) == (1, 1, 0)
+    assert found["test", "auprc"] == pytest.approx(1 / 3)
+
+
+def test_folded_levels_case_and_space():
+    assert scores.folded("  Diabet \n ZAHARAT ") == "diabet zaharat"
