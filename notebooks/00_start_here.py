@@ -41,8 +41,20 @@ from helpers import environment, project
 # %% tags=["parameters"]
 run = "smoke"  # folder below runs/
 description = "Synthetic text, two-layer models, two seeds; shows that everything runs, and nothing else."  # one line
-arms = []  # of {arm, parent, tokens}: models, and word pieces of text that each sees
-tasks = []  # of {task, kind, language, trained}: what the models are tested on
+arms = [
+    {"arm": "base", "parent": "-", "tokens": 12000},
+    {"arm": "general", "parent": "base", "tokens": 6000},
+    {"arm": "biomedical", "parent": "base", "tokens": 6000},
+    {"arm": "clinical", "parent": "base", "tokens": 6000},
+    {"arm": "biomedical_nl", "parent": "base", "tokens": 6000},
+    {"arm": "clinical_nl", "parent": "base", "tokens": 6000},
+]  # of {arm, parent, tokens}: models, and word pieces of text that each sees
+tasks = [
+    {"task": "ner_ro", "kind": "ner", "language": "ro", "trained": True},
+    {"task": "ner_es", "kind": "ner", "language": "es", "trained": True},
+    {"task": "ner_nl", "kind": "ner", "language": "nl", "trained": False},
+    {"task": "screening_nl", "kind": "screening", "language": "nl", "trained": True},
+]  # of {task, kind, language, trained}: what the models are tested on
 
 # %% [markdown]
 # ## The machine

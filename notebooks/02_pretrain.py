@@ -32,7 +32,7 @@ run = "smoke"  # folder below runs/
 arm = "base"  # name of the model made here
 parent = ""  # arm it goes on from; empty: it is the first
 base = {
-    "architecture": "modernbert", "vocabulary": 1000, "hub": "", "revision": "", "folder": "", "config": {
+    "architecture": "modernbert", "vocabulary": 1000, "vocabulary_from": ["general", "biomedical", "clinical"], "hub": "", "revision": "", "folder": "", "config": {
         "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
         "global_attn_every_n_layers": 1}}  # origin of the first arm: architecture (from scratch), hub or folder
 text = {"general": {"nl": 1.0, "ro": 1.0, "es": 1.0}}  # domain, language: weight
@@ -54,10 +54,8 @@ checkpoint_seconds = 20  # seconds between checkpoints
 # tokenizer it keeps.
 
 # %%
-folder = stages.need(run, "corpora/statistics.csv").parents[1]
-if parent:
-    stages.need(run, f"models/{parent}/training.csv")
-model, tokenizer = pretraining.begin(folder, parent, base, text, seed)
+folder = stages.need(run, f"02_pretrain-{parent}" if parent else "01_build_corpora")
+model, tokenizer = pretraining.begin(folder, parent, base, seed)
 pd.Series({
     "layout": model.config.model_type, "layers": model.config.num_hidden_layers, "width": model.config.hidden_size,
     "parameters (millions)": round(model.num_parameters() / 1e6, 2), "word pieces known": len(tokenizer),

@@ -48,7 +48,7 @@ checkpoint_seconds = 20  # seconds between checkpoints
 # Items and labels of each part. Models see `train`; `dev` decides when to stop; `test` is only predicted.
 
 # %%
-folder = stages.need(run, "corpora/statistics.csv").parents[1]
+folder = stages.need(run, "01_build_corpora")
 tasks.summary(folder, task)
 
 # %% [markdown]
@@ -68,7 +68,7 @@ tasks.show(folder, task)
 
 # %%
 for arm in arms:
-    stages.need(run, f"models/{arm}/training.csv")
+    stages.need(run, f"02_pretrain-{arm}")
 fits = finetuning.all_fits(
     folder, task, arms, seeds, tests=tests, length=length, overlap=overlap, epochs=epochs, patience=patience,
     batch_rows=batch_rows, learning_rate=learning_rate, warmup_share=warmup_share,

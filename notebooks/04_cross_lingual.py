@@ -42,7 +42,7 @@ terms = 60  # parallel terms for CKA and retrieval
 
 # %%
 for task in trained:
-    folder = stages.need(run, f"predictions/{task}/fits.csv").parents[2]
+    folder = stages.need(run, f"03_finetune-{task}")
 results, synthetic = folder / "results", tasks.made_up(folder)
 metrics = transfer.metrics(folder, trained)
 metrics.query("label == 'all' and split == 'test'").groupby(["task", "test", "metric"])["value"].describe().round(3)

@@ -30,7 +30,113 @@ from helpers import claims, figures, project, stages, transfer
 run = "smoke"  # folder below runs/
 synthetic = True  # whether the text is generated; the results are then no evidence
 arms = ["base", "general", "biomedical", "clinical", "biomedical_nl", "clinical_nl"]  # models
-family = []  # of {claim, task, test, arm, against, metric, mentions}: the comparisons, declared before the run
+family = [
+    {"claim": "C1",
+     "task": "ner_ro",
+     "test": "",
+     "arm": "clinical",
+     "against": "general",
+     "metric": "f1",
+     "mentions": "all"},
+    {"claim": "C1",
+     "task": "ner_es",
+     "test": "",
+     "arm": "clinical",
+     "against": "general",
+     "metric": "f1",
+     "mentions": "all"},
+    {"claim": "C1",
+     "task": "ner_ro",
+     "test": "",
+     "arm": "biomedical",
+     "against": "general",
+     "metric": "f1",
+     "mentions": "all"},
+    {"claim": "C1",
+     "task": "ner_es",
+     "test": "",
+     "arm": "biomedical",
+     "against": "general",
+     "metric": "f1",
+     "mentions": "all"},
+    {"claim": "C1",
+     "task": "screening_nl",
+     "test": "",
+     "arm": "clinical",
+     "against": "general",
+     "metric": "auprc",
+     "mentions": "all"},
+    {"claim": "C1",
+     "task": "screening_nl",
+     "test": "",
+     "arm": "biomedical",
+     "against": "general",
+     "metric": "auprc",
+     "mentions": "all"},
+    {"claim": "C2",
+     "task": "ner_ro",
+     "test": "",
+     "arm": "clinical",
+     "against": "biomedical",
+     "metric": "f1",
+     "mentions": "all"},
+    {"claim": "C2",
+     "task": "ner_es",
+     "test": "",
+     "arm": "clinical",
+     "against": "biomedical",
+     "metric": "f1",
+     "mentions": "all"},
+    {"claim": "C2",
+     "task": "screening_nl",
+     "test": "",
+     "arm": "clinical",
+     "against": "biomedical",
+     "metric": "auprc",
+     "mentions": "all"},
+    {"claim": "C3",
+     "task": "ner_ro",
+     "test": "",
+     "arm": "clinical_nl",
+     "against": "general",
+     "metric": "f1",
+     "mentions": "all"},
+    {"claim": "C3",
+     "task": "ner_es",
+     "test": "",
+     "arm": "clinical_nl",
+     "against": "general",
+     "metric": "f1",
+     "mentions": "all"},
+    {"claim": "C3",
+     "task": "ner_ro",
+     "test": "ner_nl",
+     "arm": "clinical",
+     "against": "dictionary",
+     "metric": "f1",
+     "mentions": "all"},
+    {"claim": "C3",
+     "task": "ner_es",
+     "test": "ner_nl",
+     "arm": "clinical",
+     "against": "dictionary",
+     "metric": "f1",
+     "mentions": "all"},
+    {"claim": "C4",
+     "task": "ner_ro",
+     "test": "",
+     "arm": "clinical",
+     "against": "general",
+     "metric": "recall",
+     "mentions": "unseen"},
+    {"claim": "C4",
+     "task": "ner_es",
+     "test": "",
+     "arm": "clinical",
+     "against": "general",
+     "metric": "recall",
+     "mentions": "unseen"},
+]  # of {claim, task, test, arm, against, metric, mentions}: the comparisons, declared before the run
 draws = 200  # bootstrap draws
 confidence = 0.95  # of the intervals, between 0 and 1
 seed = 13  # of the bootstrap
@@ -46,12 +152,12 @@ frequent_words = 500  # most frequent words of each corpus whose overlap was mea
 # documents are drawn with replacement; the interval is that of the difference. `p_holm` is corrected for the whole family.
 
 # %%
-folder = stages.need(run, "results/metrics.csv").parents[1]
+folder = stages.need(run, "04_cross_lingual")
 metrics = pd.read_csv(folder / "results" / "metrics.csv")
 trained = list(dict.fromkeys(metrics["task"]))
 mentions = {task: transfer.train_mentions(folder, task) for task in trained if transfer.is_ner(folder, task)}
 comparisons, verdicts = claims.assess(
-    folder, family, draws=draws, confidence=confidence, seed=seed, synthetic=synthetic, train=mentions,
+    folder / "predictions", family, draws=draws, confidence=confidence, seed=seed, synthetic=synthetic, train=mentions,
     common=transfer.common(folder))
 comparisons.drop(columns=["metric", "units", "reason"]).round(3).style.format(precision=3, na_rep="").hide()
 
@@ -73,7 +179,7 @@ shown.round(3).style.format(precision=3, na_rep="").hide()
 # %%
 looks = {"width_mm": width_mm, "synthetic": synthetic}
 keep = {"folder": folder / "figures", "formats": formats, "dpi": dpi}
-forest = figures.forest(comparisons[comparisons["reason"] == ""], **looks) if len(comparisons) else None
+forest = figures.forest(comparisons, **looks) if len(comparisons) else None
 figures.keep(forest, name="differences", **keep)
 
 # %% [markdown]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 TINY = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-BASE = {"architecture": "modernbert", "vocabulary": 200, "config": TINY, "hub": "", "revision": "", "folder": ""}
+BASE = {"architecture": "modernbert", "vocabulary": 200, "vocabulary_from": ["general"], "config": TINY, "hub": "", "revision": "", "folder": ""}
 VALUES = {"batch_rows": 4, "learning_rate": 1e-3, "warmup_share": 0.1, "masking_rate": 0.15, "evaluations": 2, "seed": 3}
 TEXT = {"general": {"nl": 1.0, "es": 1.0}}
 
@@ -26,7 +26,7 @@ def run(tmp_path):
 
 
 def adapted(run, arm, **changes):
-    model, tokenizer = pretraining.begin(run, "", BASE, TEXT, 3)
+    model, tokenizer = pretraining.begin(run, "", BASE, 3)
     rows = pretraining.Rows(run, arm, TEXT, tokenizer, 120, 32, 3)
     heldout = pretraining.heldout_rows(run, arm, tokenizer, 32, 8)
     history = pretraining.adapt(run, arm, model, rows, heldout, "card", **VALUES, checkpoint_seconds=0, **changes)
@@ -65,7 +65,7 @@ def test_a_finished_arm_is_not_trained_again(run, monkeypatch):
 
 
 def test_packed_texts_do_not_see_each_other(run):
-    model, tokenizer = pretraining.begin(run, "", BASE, TEXT, 3)
+    model, tokenizer = pretraining.begin(run, "", BASE, 3)
     alone = tokenizer("nlba nlce")["input_ids"]
     other = tokenizer("esba esce")["input_ids"]
     swapped = tokenizer("esdu esga")["input_ids"][: len(other)]
@@ -83,7 +83,7 @@ def test_packed_texts_do_not_see_each_other(run):
 
 
 def test_masked_loss_equals_the_model_s_own(run):
-    model, tokenizer = pretraining.begin(run, "", BASE, TEXT, 3)
+    model, tokenizer = pretraining.begin(run, "", BASE, 3)
     ids = np.array([tokenizer("nlba nlce nlda nlfo nlgu nlba nlco")["input_ids"]])
     masked = pretraining.batch(ids, tokenizer, 0.5, np.random.default_rng(1))
     own = model(input_ids=masked["ids"], labels=masked["labels"]).loss

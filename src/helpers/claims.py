@@ -104,10 +104,15 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 
 def load_fits(folder: Path, family: Sequence[Item]) -> Fits:
-    """(task, arm) -> predictions of all seeds, as far as `folder` has files of them."""
+    """(task, arm) -> predictions of all seeds that the task's fits.csv lists, or of all files where there is no table."""
     fits = {}
     for task, arm in {(item["task"], item[side]): None for item in family for side in ("arm", "against")}:
-        if files := sorted((folder / task / arm).glob("seed-*.parquet")):
+        files = sorted((folder / task / arm).glob("seed-*.parquet"))
+        if (listed := folder / task / "fits.csv").is_file():
+            # Fits of an earlier choice of seeds stay on disk, but they are not of this run.
+            rows = pd.read_csv(listed).query("arm == @arm")
+            files = [file for file in files if int(file.stem.removeprefix("seed-")) in set(rows["seed"])]
+        if files:
             parts = [read_predictions(file, columns=["arm", "seed"]) for file in files]
             fits[task, arm] = pd.concat(parts, ignore_index=True)
     return fits

@@ -189,4 +189,6 @@ def _keywords(folder: Path, name: str, arm: str, seed: int, key: str, **values: 
     dev, test = split(folder, name, "dev"), split(folder, name, "test")
     terms = synthetic.keyword_terms()
     found = [[float(baselines.keyword_score(p, **terms)) for p in patients] for patients in (dev, test)]
-    return patient_rows(dev, found[0], test, found[1])
+    rows, told = patient_rows(dev, found[0], test, found[1])
+    # A count of mentions is no log-odds: a probability made of it would mean nothing.
+    return rows.assign(probability=float("nan")), {"threshold": told["threshold"]}

@@ -1,6 +1,8 @@
 """What run_all.sh starts: checks before any work, one Snakemake run with its progress, and the table at the end."""
 
+import contextlib
 import fcntl
+import io
 import os
 import shutil
 import subprocess
@@ -175,9 +177,9 @@ def watch(process: Any, run: Path, plan: list[Any], since: float) -> None:
                 seconds = f" in {status['seconds']:.0f} s" if "seconds" in status else ""
                 print(f"{clear}[{number}/{len(plan)}] {stage.id}: {state}{seconds}", file=sys.stderr, flush=True)
                 seen[stage.id] = state
-            file = run / "status" / f"{stage.id}.progress"
-            if state == "running" and file.is_file():
-                progress.append(f"{stage.id} {file.read_text(encoding='utf-8').strip()}")
+            with contextlib.suppress(FileNotFoundError):  # it goes when the stage ends
+                words = (run / "status" / f"{stage.id}.progress").read_text(encoding="utf-8")
+                progress += [f"{stage.id} {words.strip()}"] * (state == "running")
         line = " | ".join(progress)
         if live:
             print(clear + line[: shutil.get_terminal_size().columns - 1], end="", file=sys.stderr, flush=True)
@@ -258,9 +260,6 @@ def listing(profile: Any) -> None:
 
 def make_until(profile: Any, stage: Any) -> None:
     """Make a stage and what it needs, without words; for readers who open one notebook. Mistake when it fails."""
-    import contextlib
-    import io
-
     told = io.StringIO()
     with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
         check(profile, os.environ.get("HELPERS_MIRROR"), bool(os.environ.get("HELPERS_OFFLINE")), work=True)

@@ -25,17 +25,23 @@ def corpus(folder: Path, domain: str, language: str, heldout: bool = False) -> I
     return (document.text for document in read_jsonl(folder / "corpora" / f"{domain}-{language}{ending}"))
 
 
+def corpora(folder: Path) -> list[str]:
+    """The run's corpora, as `domain-language`."""
+    return sorted(p.stem for p in (folder / "corpora").glob("*.jsonl") if not p.stem.endswith(".heldout"))
+
+
 def parts(text: dict[str, dict[str, float]]) -> list[tuple[str, str, float]]:
     """A mixture as a list of domain, language and weight."""
     return [(domain, language, weight) for domain, by in text.items() for language, weight in by.items()]
 
 
-def begin(folder: Path, parent: str, base: dict[str, Any], text: dict, seed: int) -> tuple[Any, Any]:
+def begin(folder: Path, parent: str, base: dict[str, Any], seed: int) -> tuple[Any, Any]:
     """Model and tokenizer that an arm starts from: its parent's, or the base after the profile."""
     if parent:
         return models.load(folder / "models" / parent)
-    # One text of each part in turn, so that no language or domain fills the vocabulary first.
-    in_turn = zip_longest(*(corpus(folder, domain, language) for domain, language, _ in parts(text)))
+    names = [name.rsplit("-", 1) for name in corpora(folder)]
+    # One text of each corpus in turn, so that none of them fills the vocabulary first.
+    in_turn = zip_longest(*(corpus(folder, *name) for name in names if name[0] in base.get("vocabulary_from", ())))
     return models.start(base, (t for some in in_turn for t in some if t is not None), seed)
 
 

@@ -6,9 +6,9 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from helpers.project import DATA, Mistake
+from helpers.project import DATA, Mistake, digest, file_digest
 
-Name = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+Name = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
 Text = dict[str, dict[str, float]]
 CORPORA = "corpora/statistics.csv"
 
@@ -24,6 +24,12 @@ class Stage:
     outputs: list[str]
     speed: dict[str, Any] = field(default_factory=dict)
     threads: int = 1
+
+
+def lexicon_digest() -> str:
+    """What synthetic text is made from: a changed word makes the corpora stale."""
+    files = sorted([*DATA.glob("lexicons/*.tsv"), *DATA.glob("grammars/*.yaml")])
+    return digest([file_digest(file) for file in files])
 
 
 class Section(BaseModel):
@@ -58,6 +64,7 @@ class Base(Section):
     architecture: str = Field(default="", description="transformers model type, for a model from scratch")
     config: dict[str, Any] = Field(default={}, description="configuration values of that architecture")
     vocabulary: int = Field(default=0, ge=0, description="word pieces of the tokenizer trained on the base's text")
+    vocabulary_from: list[str] = Field(default=["general"], description="domains whose text the tokenizer learns from")
     hub: str = Field(default="", description="model id on the hub; needs a revision")
     revision: str = Field(default="", pattern=r"^([0-9a-f]{40})?$", description="commit of the model on the hub")
     folder: str = Field(default="", description="folder of a saved model with its tokenizer")
@@ -108,7 +115,7 @@ class Finetune(Section):
     batch_rows: int = Field(gt=0, description="windows (NER) or patients (screening) a step")
     learning_rate: float = Field(gt=0, description="peak")
     warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
-    negatives_per_positive: float = Field(default=0, ge=0, description="screening: training patients kept; 0 keeps all")
+    negatives_per_positive: float = Field(default=0.0, ge=0, description="screening: training patients kept; 0 keeps all")
 
 
 class Analysis(Section):
@@ -192,6 +199,9 @@ class Profile(Section):
             if not arm.tokens and not arm.parent and self.base.architecture:
                 raise ValueError(f"arms: {arm.name!r} starts from scratch and needs tokens above 0")
             known.append(arm.name)
+        for domain in self.base.vocabulary_from if self.base.architecture else ():
+            if domain not in self.corpora:
+                raise ValueError(f"base.vocabulary_from: {domain!r} is unknown; allowed: {list(self.corpora)}")
         tasks = [task.name for task in self.tasks]
         if len(set(tasks)) < len(tasks):
             raise ValueError(f"tasks: a name stands twice in {tasks}")
@@ -258,7 +268,8 @@ class Profile(Section):
 
     def _corpora(self) -> Stage:
         tasks = [task.model_dump() for task in self.tasks]
-        values = {"run": self.run, "corpora": self.corpora, "tasks": tasks, "seed": self.seed, **dict(self.corpus)}
+        values = {"run": self.run, "corpora_wanted": self.corpora, "tasks_wanted": tasks, "seed": self.seed}
+        values |= {"lexicons": lexicon_digest() if self.synthetic else "", **dict(self.corpus)}
         return Stage("01_build_corpora", "01_build_corpora", values, [], [CORPORA])
 
     def _pretrain(self, arm: Arm) -> Stage:

@@ -9,7 +9,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from dataclasses import replace
+from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,9 +28,13 @@ GROUP_SENTENCES = 20  # neighbouring sentences, or terms, that make a document
 MENTION = re.compile(r"T\d+\t(\S+) (\d+) (\d+)((?:;\d+ \d+)*)\t(.*)")
 TAG = re.compile(r"([BI])-(\S+)")
 LINK = re.compile(r"!?\[([^\]]*)\]\((?:[^()\n]|\([^()\n]*\)?)*\)")
-MARKUP = re.compile(r"<[^>\n]*>|^#+|^[|\s-]+$|(?<!\w)[*_]{1,2}(?=\S)|(?<=\S)[*_]{1,2}(?!\w)|\\(?=[^\w\s])", re.MULTILINE)
+MARKUP = re.compile(
+    r"<[^>\n]*>|^#+|^[|\s-]+$|(?<!\w)[*_]{1,2}(?=\S)|(?<=\S)[*_]{1,2}(?!\w)|\\(?=[^\w\s])", re.MULTILINE
+)
 # openEHR: a language's section, the fields in it that are prose, and the marker of text left in English.
-FIELD = re.compile(r'\b(?:text|description|comment|purpose|use|misuse|keywords) = <((?:"(?:[^"\\]|\\.)*"[, ]*)+)', re.DOTALL)
+FIELD = re.compile(
+    r'\b(?:text|description|comment|purpose|use|misuse|keywords) = <((?:"(?:[^"\\]|\\.)*"[, ]*)+)', re.DOTALL
+)
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 NOT_TRANSLATED = re.compile(r"\([a-z]{2}\)\s*$")
 
@@ -47,42 +52,45 @@ def _decoded(path: str, content: bytes) -> str:
 
 
 def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
-    """A document for each pair of .txt and .ann; only text-bound annotations (T) are read, which must be contiguous."""
+    """A document for each pair of .txt and .ann, of whose lines only text-bound annotations (T) are read.
+
+    Mistake with file and line for a malformed line, a mention in several pieces, or one outside the text.
+    """
     waiting: dict[str, tuple[str, bytes]] = {}
     for path, content in files:
-        stem, other = path.rpartition(".")[0], waiting.pop(path.rpartition(".")[0], None)
-        if other is None:
+        stem = path.rpartition(".")[0]
+        if stem not in waiting:
             waiting[stem] = (path, content)
             continue
-        pair = dict([other, (path, content)])
-        mentions = list(_brat_mentions(f"{stem}.ann", _text(f"{stem}.ann", pair[f"{stem}.ann"])))
+        pair = dict([waiting.pop(stem), (path, content)])
+        mentions = list(_mentions(f"{stem}.ann", _text(f"{stem}.ann", pair[f"{stem}.ann"])))
         text = _decoded(f"{stem}.txt", pair[f"{stem}.txt"])
-        # brat counts characters; which of them its server saw, where a file has a mark or \r\n, the mentions tell.
+        # Offsets count characters; whether a byte order mark or the \r of \r\n is one, the mentions' texts tell.
         candidates = dict.fromkeys((text, text.removeprefix("\ufeff"), _text(path, text.encode())))
-        misplaced = {t: sum(t[span.start : span.end] != said for span, said in mentions) for t in candidates}
+        misplaced = {t: sum(t[span.start : span.end] != said for _, span, said in mentions) for t in candidates}
         text = min(misplaced, key=misplaced.__getitem__)
-        if outside := [span for span, _ in mentions if not span.start < span.end <= len(text)]:
-            raise Mistake(f"{stem}.ann: mention {outside[0].start} {outside[0].end} is not inside its text of {len(text)} characters")
+        for number, span, _ in mentions:
+            if not span.start < span.end <= len(text):
+                raise Mistake(
+                    f"{stem}.ann, line {number}: {span.start} {span.end} is outside the {len(text)} characters"
+                )
         blemishes["misplaced mention"] += misplaced[text]
-        yield Document(PurePosixPath(stem).name, language, text, tuple(sorted((s for s, _ in mentions), key=_place)))
-    if waiting:
-        raise Mistake(f"{next(iter(waiting.values()))[0]}: its .txt or .ann is missing; brat needs both")
+        spans = sorted((span for _, span, _ in mentions), key=lambda s: (s.start, s.end, s.label))
+        yield Document(PurePosixPath(stem).name, language, text, tuple(spans))
+    for path, _ in waiting.values():
+        raise Mistake(f"{path}: its .txt or .ann is missing; brat needs both")
 
 
-def _brat_mentions(path: str, text: str) -> Iterator[tuple[Span, str]]:
+def _mentions(path: str, text: str) -> Iterator[tuple[int, Span, str]]:
+    """(line number, span, text as annotated) of each mention of a brat file."""
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip() or line[0] in "#AREMN*":
-            continue
-        found = MENTION.fullmatch(line)
-        if not found:
-            raise Mistake(f"{path}, line {number}: {line[:60]!r} is no brat annotation; expected T1<tab>LABEL start end<tab>text")
-        if found[4]:
-            raise Mistake(f"{path}, line {number}: a mention in several pieces, {found[2]} {found[3]}{found[4]}; only one is supported")
-        yield Span(int(found[2]), int(found[3]), found[1]), found[5]
-
-
-def _place(span: Span) -> tuple[int, int, str]:
-    return span.start, span.end, span.label
+        if line.strip() and line[0] not in "#AREMN*":
+            found = MENTION.fullmatch(line)
+            if not found:
+                raise Mistake(f"{path}, line {number}: found {line[:60]!r}, expected T1<tab>LABEL start end<tab>text")
+            if found[4]:
+                raise Mistake(f"{path}, line {number}: {line[:60]!r} is in several pieces; only one is supported")
+            yield number, Span(int(found[2]), int(found[3]), found[1]), found[5]
 
 
 def _sentences(path: str, content: bytes, columns: int) -> Iterator[list[tuple[int, list[str]]]]:
@@ -97,53 +105,52 @@ def _sentences(path: str, content: bytes, columns: int) -> Iterator[list[tuple[i
         elif len(fields) == columns:
             rows.append((number, fields))
         elif not line.startswith("# "):
-            raise Mistake(f"{path}, line {number}: {len(fields)} columns in {line[:60]!r}, expected {columns} between tabs")
+            raise Mistake(f"{path}, line {number}: {line[:60]!r} has {len(fields)} columns, expected {columns}")
 
 
 def conll_tab(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
-    """A document for each sentence of token, lemma, BIO tag, MSD; id is file-number from 0; text is tokens and spaces."""
+    """A document for each sentence of token, lemma, BIO tag, MSD; its text is the tokens joined by spaces."""
     for path, content in files:
         for number, rows in enumerate(_sentences(path, content, 4)):
-            blemishes["tokens"] += len(rows)
-            tagged = [(fields[0], fields[2], " ") for _, fields in rows]
-            yield _tagged(f"{PurePosixPath(path).stem}-{number}", language, tagged, blemishes, f"{path}, line {rows[0][0]}")
+            tagged = [(line, fields[0], fields[2], " ") for line, fields in rows]
+            yield _tagged(path, number, language, tagged, blemishes)
 
 
 def conllu_misc(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
-    """A document for each CoNLL-U sentence; tags from BioNERLabel and spaces from SpaceAfter of the tenth column."""
+    """A document for each CoNLL-U sentence; its tenth column has BioNERLabel and SpaceAfter; ranges are left out."""
     for path, content in files:
         for number, rows in enumerate(_sentences(path, content, 10)):
             tagged = []
-            for _, fields in rows:
-                misc = dict(item.split("=", 1) for item in fields[9].split("|") if "=" in item)
-                if fields[0].isdigit():  # neither a range nor an empty node
-                    tagged.append((fields[1], misc.get("BioNERLabel", "O"), "" if misc.get("SpaceAfter") == "No" else " "))
-            blemishes["tokens"] += len(tagged)
-            yield _tagged(f"{PurePosixPath(path).stem}-{number}", language, tagged, blemishes, f"{path}, line {rows[0][0]}")
+            for line, fields in rows:
+                misc = dict(item.partition("=")[::2] for item in fields[9].split("|"))
+                if fields[0].isdigit():
+                    space = "" if misc.get("SpaceAfter") == "No" else " "
+                    tagged.append((line, fields[1], misc.get("BioNERLabel", "O"), space))
+            yield _tagged(path, number, language, tagged, blemishes)
 
 
 def _tagged(
-    id: str, language: str, tagged: list[tuple[str, str, str]], blemishes: Counter[str], where: str
+    path: str, number: int, language: str, tagged: list[tuple[int, str, str, str]], blemishes: Counter[str]
 ) -> Document:
-    """A document of (token, BIO tag, space after it); a mention starts at B- only and takes in the I- of its label."""
-    text, spans, inside = "", [], False
-    for token, tag, space in tagged:
-        start, found = len(text), TAG.fullmatch(tag)
-        text += token
+    """A document of (line, token, BIO tag, space); a mention starts at B- only and takes in the I- of its label."""
+    text, before, begun, spans = "", "", False, []
+    for line, token, tag, space in tagged:
+        found = TAG.fullmatch(tag)
+        label = found[2] if found else ""
         if found and found[1] == "B":
-            spans.append(Span(start, len(text), found[2]))
-        elif found and inside and spans[-1].label == found[2]:
-            spans[-1] = Span(spans[-1].start, len(text), found[2])
-        elif found:
+            spans.append(Span(len(text), len(text) + len(token), label))
+            begun = True
+        elif label and label == before and begun:
+            spans[-1] = replace(spans[-1], end=len(text) + len(token))
+        elif label and label != before:
             blemishes["I- without a beginning"] += 1
-            found = None
+            begun = False
         elif tag in ("", "o"):
             blemishes["lower-case o" if tag else "empty tag"] += 1
-        elif tag != "O":
-            raise Mistake(f"{where}: tag {tag!r} of {token!r} is unknown; allowed: O, B-LABEL, I-LABEL")
-        inside = found is not None
-        text += space
-    return Document(id, language, text.rstrip(" "), tuple(spans))
+        elif not label and tag != "O":
+            raise Mistake(f"{path}, line {line}: tag {tag!r} of {token!r}; allowed: O, B-LABEL, I-LABEL")
+        text, before = text + token + space, label
+    return Document(f"{PurePosixPath(path).stem}-{number}", language, text.rstrip(" "), tuple(spans))
 
 
 def plain(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
@@ -156,15 +163,181 @@ def plain(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Docu
             blemishes["blank file"] += 1
 
 
-def _grouped(id: str, language: str, pieces: Iterable[str], joint: str, size: int, full: int) -> Iterator[Document]:
-    """Documents of neighbouring pieces: until `full` pieces, or where that is 0 until `size` characters."""
-    group: list[str] = []
-    characters = number = 0
-    for piece in filter(None, pieces):
-        group.append(piece)
-        characters += len(piece)
-        if len(group) == full or (not full and characters >= size):
-            yield Document(f"{id}-{number}", language, joint.join(group))
-            group, characters, number = [], 0, number + 1
-    if group:
-        yield Document(f"{id}-{number}", language, joint.join(group))
+def _grouped(
+    path: str, language: str, pieces: Iterable[str], full: int, size: Callable[[str], int] = len
+) -> Iterator[Document]:
+    """Documents of neighbouring pieces, a line each, whose sizes add up to `full` or just above; the last has the rest."""
+    id = "-".join(PurePosixPath(path).with_suffix("").parts[-2:])
+    group, held, number = [], 0, 0
+    for piece in chain(filter(None, pieces), [None]):
+        if group and (piece is None or held >= full):
+            yield Document(f"{id}-{number}", language, "\n".join(group))
+            group, held, number = [], 0, number + 1
+        if piece is not None:
+            group.append(piece)
+            held += size(piece)
+
+
+def wikineural(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
+    """A document for 20 neighbouring sentences of number, token, tag; tokens are joined by spaces."""
+    for path, content in files:
+        lines = (" ".join(fields[1] for _, fields in rows) for rows in _sentences(path, content, 3))
+        yield from _grouped(path, language, lines, GROUP_SENTENCES, lambda _: 1)
+
+
+def ronec(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
+    """A document for 20 neighbouring sentences of a JSON list; `tokens` are joined after `space_after`."""
+    for path, content in files:
+        pairs = (zip(i["tokens"], i["space_after"], strict=True) for i in json.loads(_text(path, content)))
+        lines = ("".join(token + " " * space for token, space in sentence).strip() for sentence in pairs)
+        yield from _grouped(path, language, lines, GROUP_SENTENCES, lambda _: 1)
+
+
+def tei(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
+    """Documents of about 2,000 characters of a novel's body: its paragraphs, verses and headings."""
+    for path, content in files:
+        root = etree.fromstring(content, etree.XMLParser(resolve_entities=False))
+        elements = (e for body in root.iter("{*}body") for e in body.iter("{*}p", "{*}l", "{*}head"))
+        lines = (" ".join("".join(element.itertext()).split()) for element in elements)
+        yield from _grouped(path, language, lines, GROUP_CHARACTERS)
+
+
+def openehr(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
+    """A document for each archetype (ADL 1.4): the prose of its sections in `language`; what is English is counted."""
+    section = re.compile(rf'^\t\t\["{language}"\] = <\n(.*?)^\t\t>', re.MULTILINE | re.DOTALL)
+    for path, content in files:
+        fields = (field[1] for part in section.finditer(_text(path, content)) for field in FIELD.finditer(part[1]))
+        said = [text.replace('\\"', '"') for field in fields for text in QUOTED.findall(field) if text.strip()]
+        english = [text for text in said if NOT_TRANSLATED.search(text)]
+        blemishes["characters not translated"] += sum(map(len, english))
+        if len(said) > len(english):
+            text = "\n".join(text for text in said if text not in english)
+            yield Document(PurePosixPath(path).stem, language, text)
+
+
+def terms(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
+    """A document for 20 neighbouring terms of an HPO table; terms left in English are counted."""
+    for path, content in files:
+        named = (term for _, term in _translated(path, content, blemishes))
+        yield from _grouped(path, language, named, GROUP_SENTENCES, lambda _: 1)
+
+
+def _translated(path: str, content: bytes, blemishes: Counter[str]) -> Iterator[tuple[str, str]]:
+    """(HPO id, term) of the translated labels or synonyms of a table; its template header and definitions stay out."""
+    for row in csv.DictReader(_text(path, content).split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE):
+        concept, term = row["subject_id"] or "", (row["translation_value"] or "").strip()
+        if concept.startswith("HP:") and row.get("predicate_id", "rdfs:label") == "rdfs:label":
+            if "NOT_TRANSLATED" in (row.get("translation_status"), row.get("comment")):
+                blemishes["characters not translated"] += len(term)
+            elif term:
+                yield concept, term
+
+
+def markdown(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
+    """Documents of about 2,000 characters of a Markdown text, its mark-up and link addresses taken out."""
+    for path, content in files:
+        text = MARKUP.sub("", LINK.sub(r"\1", _text(path, content)))
+        lines = (" ".join(line.replace("|", " ").split()) for line in text.split("\n"))
+        yield from _grouped(path, language, lines, GROUP_CHARACTERS)
+
+
+READERS: dict[str, Reader] = {
+    reader.__name__: reader
+    for reader in (brat, conll_tab, conllu_misc, plain, wikineural, ronec, tei, openehr, terms, markdown)
+}
+
+
+def part(name: str, mirror: Path | None = None, offline: bool | None = None) -> Iterator[Document]:
+    """Stream the documents of a part of data/sources.yaml; Mistake at their end unless the counts are those listed."""
+    entry = sources.entry("parts", name)
+    if "split" not in entry:
+        return _read(f"part {name}", entry, entry["language"], Counter(), mirror, offline)
+    labelled = tasks(entry["task"], mirror, offline)[entry["split"]]
+    documents = (Document(d.id, d.language, d.text) for d in labelled)
+    return _counted(f"part {name}", documents, entry["counts"], Counter())
+
+
+def _read(what: str, entry: dict[str, Any], language: str, blemishes: Counter[str], *place: Any) -> Iterator[Document]:
+    """Read and count the documents of an entry with `reader`, `source`, `files` and `counts`."""
+    files = sources.read_files(entry["source"], entry.get("files"), *place)
+    return _counted(what, READERS[entry["reader"]](files, language, blemishes), entry["counts"], blemishes)
+
+
+def _counted(
+    what: str, documents: Iterable[Document], counts: dict[str, Any], blemishes: Counter[str]
+) -> Iterator[Document]:
+    """Pass documents on; at their end Mistake where a count is not that of `counts`. No other blemishes may occur."""
+    found: dict[str, Any] = {"documents": 0, "characters": 0, "overlapping": 0, "entities": Counter()}
+    for document in documents:
+        found["documents"] += 1
+        found["characters"] += len(document.text)
+        found["entities"].update(span.label for span in document.spans)
+        found["overlapping"] += sum(b.start < a.end for a, b in pairwise(document.spans))
+        yield document
+    found["blemishes"] = {blemish: number for blemish, number in blemishes.items() if number}
+    for key, listed in {"blemishes": {}, **counts}.items():
+        if found[key] != listed:
+            raise Mistake(
+                f"{what}: {key} {found[key]}, {sources.LISTED.name} lists {listed}; mend the reader or the list"
+            )
+
+
+def tasks(
+    name: str, mirror: Path | None = None, offline: bool | None = None, blemishes: Counter[str] | None = None
+) -> dict[str, list[Document]]:
+    """The train, dev and test documents of a task of data/sources.yaml, with the mentions of scored labels only.
+
+    Raw files and splits are checked against their listed counts. `blemishes` receives what the raw files hold that is
+    no valid mention, and the mentions of labels that are not scored.
+    """
+    entry, raw = sources.entry("tasks", name), {}
+    blemishes = Counter() if blemishes is None else blemishes
+    for key, reading in entry["raw"].items():
+        seen: Counter[str] = Counter()
+        raw[key] = list(_read(f"task {name}, {key}", reading, entry["language"], seen, mirror, offline))
+        blemishes.update({f"{key}: {blemish}": number for blemish, number in seen.items() if number})
+    if "matched" in entry:
+        raw |= _matched(raw[entry["matched"]["of"]], {s: raw[key] for s, key in entry["matched"]["by"].items()})
+    splits = {}
+    for split, spec in entry["splits"].items():
+        scored = []
+        for document in (d for key in spec["of"] for d in raw[key] if d.id not in spec.get("without", ())):
+            spans = tuple(span for span in document.spans if span.label in entry["labels"])
+            blemishes.update(f"{split}: {s.label} is not scored" for s in document.spans if s not in spans)
+            scored.append(replace(document, spans=spans))
+        splits[split] = list(_counted(f"task {name}, {split}", scored, spec["counts"], Counter()))
+    return splits
+
+
+def _matched(whole: list[Document], by: dict[str, list[Document]]) -> dict[str, list[Document]]:
+    """Split `whole` by the texts of other documents, the rest is "train"; each document is taken once.
+
+    Texts are compared without spaces and case; those that find no partner so, by letters and digits only.
+    """
+    taken: dict[int, str] = {}
+    missing = [(split, document) for split, documents in by.items() for document in documents]
+    for ignored in (re.compile(r"\s"), re.compile(r"[\W_]")):
+        free: dict[str, list[int]] = {}
+        for i in sorted(set(range(len(whole))) - taken.keys()):
+            free.setdefault(ignored.sub("", whole[i].text).casefold(), []).append(i)
+        wanted, missing = missing, []
+        for split, document in wanted:
+            if places := free.get(ignored.sub("", document.text).casefold()):
+                taken[places.pop(0)] = split
+            else:
+                missing.append((split, document))
+    if missing:
+        split, document = missing[0]
+        raise Mistake(f"{split} sentence {document.id}: has no partner in {len(whole)} sentences; check both sources")
+    return {split: [d for i, d in enumerate(whole) if taken.get(i, "train") == split] for split in ("train", *by)}
+
+
+def parallel_terms(mirror: Path | None = None, offline: bool | None = None) -> Iterator[tuple[str, str, str, str]]:
+    """(HPO id, language, term, "DISO") of each concept that has a Dutch and a Spanish label."""
+    labels = {}
+    for language, name in (("nl", "nl_hpo_labels"), ("es", "es_hpo_labels")):
+        entry = sources.entry("parts", name)
+        files = sources.read_files(entry["source"], entry.get("files"), mirror, offline)
+        labels[language] = dict(chain.from_iterable(_translated(*file, Counter()) for file in files))
+    for concept in sorted(labels["nl"].keys() & labels["es"].keys()):
+        yield from ((concept, language, found[concept], "DISO") for language, found in labels.items())

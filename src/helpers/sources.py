@@ -48,7 +48,7 @@ def needed(names: Iterable[str]) -> list[str]:
             found |= {raw["source"] for raw in listed["tasks"][name]["raw"].values()}
         elif name not in listed["sources"]:
             part = entry("parts", name)
-            found |= {part["source"], *needed(part.get("tasks", ()))}
+            found |= {part["source"], *needed([*part.get("remove", ()), *filter(None, [part.get("task")])])}
         else:
             found.add(name)
     return sorted(found)
@@ -74,7 +74,9 @@ def archive(id: str, mirror: Path | None = None, offline: bool | None = None) ->
     path = _in_mirror(id, mirror) if mirror else _cached(id)
     if not path.is_file():
         if offline:
-            raise Mistake(f"source {id}: {path} is missing, --offline allows no download; run without it, or give --mirror DIR")
+            raise Mistake(
+                f"source {id}: {path} is missing, --offline allows no download; run without it, or give --mirror DIR"
+            )
         _download(id, path)
     _verify(id, path)
     return path
@@ -121,7 +123,9 @@ def _in_mirror(id: str, mirror: Path) -> Path:
     names = [_cached(id).name, "{repo}-{commit}.zip".format(**entry("sources", id))]
     found = [mirror / name for name in names if (mirror / name).is_file()]
     if not found:
-        raise Mistake(f"source {id}: {mirror} has no {' or '.join(names)}; put it there, or leave out --mirror to download it")
+        raise Mistake(
+            f"source {id}: {mirror} has no {' or '.join(names)}; put it there, or leave out --mirror to download it"
+        )
     return found[0]
 
 
@@ -142,7 +146,9 @@ def _download(id: str, path: Path) -> None:
         _verify(id, got)
         os.replace(got, path)
     except (requests.RequestException, OSError, ValueError) as error:
-        raise Mistake(f"source {id}: {url} cannot be downloaded ({_line(error)}); try again, or give --mirror DIR") from None
+        raise Mistake(
+            f"source {id}: {url} cannot be downloaded ({_line(error)}); try again, or give --mirror DIR"
+        ) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -150,7 +156,11 @@ def _download(id: str, path: Path) -> None:
 def _verify(id: str, path: Path) -> None:
     """Mistake unless the needed files of the archive at `path` have the listed checksum."""
     source, at = entry("sources", id), path.stat()
-    stamp = _cached(id).parent / "verified" / digest([str(path.resolve()), at.st_size, at.st_mtime_ns, source["tree_sha256"]])
+    stamp = (
+        _cached(id).parent
+        / "verified"
+        / digest([str(path.resolve()), at.st_size, at.st_mtime_ns, source["tree_sha256"]])
+    )
     if stamp.is_file():
         return
     with _opened(id, path) as zipped:
@@ -173,7 +183,9 @@ def _opened(id: str, path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as zipped:
             yield zipped
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-        raise Mistake(f"source {id}: {path} is damaged ({_line(error)}); delete it, or put a sound copy in its place") from None
+        raise Mistake(
+            f"source {id}: {path} is damaged ({_line(error)}); delete it, or put a sound copy in its place"
+        ) from None
 
 
 def _line(error: Exception) -> str:
@@ -190,4 +202,6 @@ def _inside(zipped: zipfile.ZipFile, files: Sequence[str]) -> dict[str, zipfile.
 def _pattern(files: tuple[str, ...]) -> re.Pattern[str]:
     """One pattern for globs and for `@name`, a list of paths in data/."""
     listed = [(DATA / item[1:]).read_text(encoding="utf-8").split() if item[0] == "@" else [item] for item in files]
-    return re.compile("|".join("[^/]*".join(map(re.escape, glob.split("*"))) + r"\Z" for globs in listed for glob in globs))
+    return re.compile(
+        "|".join("[^/]*".join(map(re.escape, glob.split("*"))) + r"\Z" for globs in listed for glob in globs)
+    )

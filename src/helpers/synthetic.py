@@ -259,7 +259,7 @@ def _plan(random: Random, positive: bool) -> list[list[tuple[str, Concept]]]:
     own, rival = random.choices(indicators, weights, k=2)
     while rival is own:
         rival = random.choices(indicators, weights)[0]
-    plan: list[list[tuple[str, Concept]]] = [[] for _ in range(min(12, 1 + int(random.expovariate(1 / 3))))]
+    plan: list[list[tuple[str, Concept]]] = [[] for _ in range(min(12, 1 + int(random.expovariate(1 / 1.6))))]
     first, last = random.randrange(len(plan)), len(plan) - 1
     case = "positive" if positive else random.choices(("tested", "mentioned", "plain"), (25, 35, 40))[0]
     if case in ("positive", "tested"):

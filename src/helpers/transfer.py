@@ -37,12 +37,18 @@ def fits(folder: Path, task: str, arms: Sequence[str] = ()) -> Iterator[Path]:
 
 def metrics(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
     """Every fit and baseline scored on every test set: the rows of results/metrics.csv."""
-    shared = common(folder)
+    shared, words = common(folder), _words(folder)
     tables = [
-        scores.score_file(path, shared) if is_ner(folder, task) else scores.score_screening_file(path)
+        scores.score_file(path, shared, words) if is_ner(folder, task) else scores.score_screening_file(path)
         for task in trained for path in fits(folder, task)
     ]
     return pd.concat(tables, ignore_index=True)
+
+
+def _words(folder: Path) -> dict[str, dict[str, list[tuple[int, int]]]]:
+    """Character spans of the words of every NER test document, by task and document."""
+    ner = [name for name in specs(folder) if is_ner(folder, name)]
+    return {name: {d.id: windows.words(d.text) for d in tasks.split(folder, name, "test")} for name in ner}
 
 
 def task_texts(folder: Path, task: str) -> list[str]:
@@ -102,16 +108,11 @@ def alignment(folder: Path, arms: Sequence[str], terms: pd.DataFrame) -> pd.Data
     return pd.DataFrame(found)
 
 
-def corpora(folder: Path) -> list[str]:
-    """The run's corpora, as `domain-language`."""
-    return sorted(p.stem for p in (folder / "corpora").glob("*.jsonl") if not p.stem.endswith(".heldout"))
-
-
 def word_counts(folder: Path, documents: int = 2000) -> dict[str, analysis.Counter]:
     """Word frequencies of the first documents of each corpus."""
     return {
         name: analysis.word_counts(islice(pretraining.corpus(folder, *name.rsplit("-", 1)), documents))
-        for name in corpora(folder)
+        for name in pretraining.corpora(folder)
     }
 
 
@@ -139,7 +140,7 @@ def mention_recall(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
         rows = pd.concat([scores.read_predictions(path) for path in fits(folder, task)])
         rows = rows[rows["test"] == task]
         language = specs(folder)[task]["language"]
-        medical = [name for name in corpora(folder) if name.endswith(f"-{language}") and not name.startswith("general")]
+        medical = [name for name in pretraining.corpora(folder) if name.endswith(f"-{language}") and not name.startswith("general")]
         texts = (text for name in medical for text in pretraining.corpus(folder, *name.rsplit("-", 1)))
         mentions = {scores.folded(text) for text in rows.loc[rows["kind"] == "gold", "text"]}
         seen = analysis.found_in_text(mentions, texts)

@@ -1,0 +1,138 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Build the corpora and the task sets
+#
+# **Question.** Which text does each arm learn from, and is none of it in a test set?
+#
+# **Before:** nothing. **After:** 02_pretrain reads the corpora, 03_finetune the task sets.
+
+# %%
+import pandas as pd
+from helpers import corpora, project, tasks
+
+# %% [markdown]
+# ## Parameters
+
+# %% tags=["parameters"]
+run = "smoke"  # folder below runs/
+corpora_wanted = {
+    "general": {"nl": ["synthetic"], "ro": ["synthetic"], "es": ["synthetic"]},
+    "biomedical": {"nl": ["synthetic"], "ro": ["synthetic"], "es": ["synthetic"]},
+    "clinical": {"nl": ["synthetic"], "ro": ["synthetic"], "es": ["synthetic"]},
+}  # domain, language: parts of data/sources.yaml, or "synthetic"
+tasks_wanted = [
+    {"name": "ner_ro",
+     "kind": "ner",
+     "language": "ro",
+     "source": "synthetic",
+     "documents": {"train": 24, "dev": 8, "test": 16},
+     "common": {"ANAT": "ANAT", "CHEM": "CHEM", "DISO": "DISO", "PROC": "PROC"},
+     "trained": True},
+    {"name": "ner_es",
+     "kind": "ner",
+     "language": "es",
+     "source": "synthetic",
+     "documents": {"train": 24, "dev": 8, "test": 16},
+     "common": {"ANAT": "ANAT", "CHEM": "CHEM", "DISO": "DISO", "PROC": "PROC"},
+     "trained": True},
+    {"name": "ner_nl",
+     "kind": "ner",
+     "language": "nl",
+     "source": "synthetic",
+     "documents": {"test": 16},
+     "common": {"ANAT": "ANAT", "CHEM": "CHEM", "DISO": "DISO", "PROC": "PROC"},
+     "trained": False},
+    {"name": "screening_nl",
+     "kind": "screening",
+     "language": "nl",
+     "source": "synthetic",
+     "documents": {"train": 60, "dev": 30, "test": 40},
+     "common": {},
+     "trained": True},
+]  # data of each task; documents: items a part
+characters = 60000  # characters kept for each domain and language, at most
+heldout_characters = 6000  # characters set aside for the held-out loss
+near_duplicate = 0.8  # Jaccard similarity from which a document is a near duplicate
+seed = 13  # of the synthetic text
+lexicons = ""  # digest of the lexicons and grammars that synthetic text is made from
+
+# %% [markdown]
+# ## The task sets
+#
+# Tasks come first: what is in their dev and test parts must not be in any corpus. `gold` counts labelled mentions (NER) or
+# positive patients (screening).
+
+# %%
+folder = project.folder(run)
+sets = tasks.build(folder, tasks_wanted, seed)
+sets.style.format({"characters": "{:,}"}).hide()
+
+# %% [markdown]
+# ## The corpora
+#
+# Every text is normalised; repeated texts are removed, exact ones and near ones (MinHash); so is every text that occurs,
+# exactly or nearly, in a dev or test set. Then a gate that shares no code with the removal looks again, and stops the run
+# if anything is left.
+
+# %%
+limits = corpora.Limits(characters, heldout_characters, near_duplicate)
+counts, repeated = corpora.make(folder, corpora_wanted, seed, limits)
+counts = pd.DataFrame(counts)
+kept = counts.query("reason == 'kept'").pivot_table(index="domain", columns="language", values="characters", aggfunc="sum", sort=False)
+(kept / 1e6).round(2).rename_axis(columns="millions of characters kept")
+
+# %% [markdown]
+# ## What was removed, and why
+#
+# Documents by part and reason. *task document*: it occurs in a task's dev or test set (or, for some sources, in any part of a
+# task). *over the limit*: more text than the profile asks for.
+
+# %%
+counts.pivot_table(index=["domain", "language", "part"], columns="reason", values="documents", sort=False).fillna(0).astype(int)
+
+# %% [markdown]
+# ## Leaks that were found and removed
+#
+# The first of them: which corpus document repeats which task document.
+
+# %%
+leaks = pd.DataFrame(repeated, columns=["domain", "language", "part", "document", "reason", "repeats"])
+print(f"{len(leaks):,} documents repeat another one or a task document")
+leaks.head(5)
+
+# %% [markdown]
+# ## Terms in several languages
+#
+# The same concept named in each language, for the analysis of transfer.
+
+# %%
+terms = corpora.terms(corpora_wanted)
+terms["language"].value_counts().to_frame("terms")
+
+# %% [markdown]
+# ## Kept for the next notebooks
+
+# %%
+corpora.note_origin(folder, corpora_wanted, tasks_wanted)
+project.write_table(folder / "corpora" / "terms.csv", terms)
+project.write_table(folder / "corpora" / "leakage.csv", leaks)
+project.write_table(folder / "corpora" / "tasks.csv", sets)
+project.write_table(folder / "corpora" / "statistics.csv", counts)
+
+# %% [markdown]
+# **In short**
+#
+# - Nothing of a dev or test set is in a corpus; the run would have stopped otherwise.
+# - A text that is shorter than its arm's share is read several times: see the *passes* in 02_pretrain.

@@ -1,0 +1,308 @@
+"""Domain corpora: texts normalised, told apart, kept clear of every held-out task document, and written by language.
+
+A text repeats another one when both are equal without case and spaces, or nearly: when more than half of the different
+runs of 13 words of either occur in the other (as Brown et al. 2020, appendix C). Shorter texts can only be equal.
+"""
+
+import json
+import re
+import unicodedata
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from datasketch import MinHash, MinHashLSH
+
+from helpers import readers, sources, synthetic, tasks
+from helpers.documents import Document, Patient, read_jsonl, write_jsonl
+from helpers.project import Mistake, write_json
+
+RUN = 13  # words
+SHINGLE = 5  # words; for near duplicates within a corpus
+PERMUTATIONS = 64
+ENDINGS = (".jsonl", ".heldout.jsonl")
+EVERY = 20  # of so many documents of a part one is set aside for the held-out loss
+HOPELESS = 100_000  # an endless source that repeats itself so often in a row will not fill a corpus
+
+Texts = Mapping[str, Mapping[str, Mapping[str, Iterable[Document]]]]
+Rows = list[dict[str, Any]]
+
+WORD = re.compile(r"\w+")
+SPACES = re.compile(r"[^\S\n]+")
+BREAKS = re.compile(r" ?\n ?")
+# Left out: controls, soft hyphen, zero-width space, byte order mark. Line and paragraph separators end lines.
+CONTROLS: dict[int, str | None] = dict.fromkeys([*range(32), *range(127, 160), 0xAD, 0x200B, 0xFEFF])
+CONTROLS |= dict.fromkeys(map(ord, "\t\v\f"), " ") | dict.fromkeys(map(ord, "\n\x85\u2028\u2029"), "\n")
+# Romanian texts mix the letters with a comma below and those with a cedilla, which stand for the same.
+CEDILLAS = str.maketrans("şţŞŢ", "șțȘȚ")
+
+
+class Leak(Mistake):
+    """A held-out task document is repeated in a corpus."""
+
+
+def normalise(text: str, language: str = "") -> str:
+    """Unicode NFC; controls taken out; runs of spaces made one; lines stripped, at most one blank line between them."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").translate(CONTROLS)
+    text = BREAKS.sub("\n", SPACES.sub(" ", unicodedata.normalize("NFC", text)))
+    return re.sub(r"\n{3,}", "\n\n", text.translate(CEDILLAS) if language == "ro" else text).strip()
+
+
+@lru_cache(maxsize=2**18)
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+
+
+def _hashes(text: str) -> tuple[int, np.ndarray]:
+    """64 bits of a text without case and spaces, and of each of its words without case."""
+    folded = text.casefold()
+    return _hash.__wrapped__("".join(folded.split())), np.fromiter(map(_hash, WORD.findall(folded)), np.uint64)
+
+
+def _runs(words: np.ndarray, length: int) -> np.ndarray:
+    """64 bits of each different run of `length` words, sorted; none for a shorter text."""
+    if len(words) < length:
+        return np.empty(0, np.uint64)
+    hashed = np.zeros(len(words) - length + 1, np.uint64)
+    for i in range(length):
+        hashed = hashed * np.uint64(0x9E3779B97F4A7C15) + words[i : i + len(hashed)]
+    return np.unique(hashed ^ (hashed >> np.uint64(29)))
+
+
+class Repeats:
+    """Finds the one of some documents that a text repeats."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self.ids: list[str] = []
+        self.exact: dict[int, str] = {}
+        runs = [np.empty(0, np.uint64)]
+        for document in documents:
+            key, words = _hashes(normalise(document.text, document.language))
+            self.ids.append(document.id)
+            self.exact.setdefault(key, document.id)
+            runs.append(_runs(words, RUN))
+        self.sizes = np.array([max(len(found), 1) for found in runs[1:]])
+        owners = np.repeat(np.arange(len(self.ids)), [len(found) for found in runs[1:]])
+        every = np.concatenate(runs)
+        order = np.argsort(every, kind="stable")
+        self.runs, self.owners = every[order], owners[order]
+
+    def find(self, key: int, words: np.ndarray) -> tuple[str, str]:
+        """("task document" or "near task document", its id) for a text's `_hashes`, or two empty strings."""
+        if key in self.exact:
+            return "task document", self.exact[key]
+        runs = _runs(words, RUN)
+        first, last = np.searchsorted(self.runs, runs, "left"), np.searchsorted(self.runs, runs, "right")
+        hits = [self.owners[a:b] for a, b in zip(first, last, strict=True) if b > a]
+        if hits:
+            shared = np.bincount(np.concatenate(hits), minlength=len(self.ids)) / np.minimum(self.sizes, len(runs))
+            if shared.max() > 0.5:
+                return "near task document", self.ids[int(shared.argmax())]
+        return "", ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is kept of a corpus, in characters, and what counts as a near duplicate."""
+
+    characters: int  # of a corpus, at most
+    heldout_characters: int  # of these set aside for the held-out loss, at most
+    near_duplicate: float  # estimated Jaccard similarity of two texts from which the later one is removed
+
+
+class Corpus:
+    """One domain and language: what became of its documents, and those set aside for the held-out loss."""
+
+    def __init__(self, against: Repeats, removed: Mapping[str, Repeats], limits: Limits) -> None:
+        self.against, self.removed, self.limits = against, removed, limits
+        self.keys: dict[int, str] = {}
+        self.index = MinHashLSH(threshold=limits.near_duplicate, num_perm=PERMUTATIONS)
+        self.empty = MinHash(num_perm=PERMUTATIONS, hashfunc=int)
+        self.sketches: list[tuple[str, np.ndarray]] = []
+        self.counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])  # documents, characters
+        self.repeated: Rows = []
+        self.aside: list[Document] = []
+
+    def _judge(self, part: str, document: Document, full: bool) -> tuple[str, str]:
+        """Why a document is not kept, and what it repeats; empty strings for one that is kept."""
+        key, words = _hashes(document.text)
+        if not len(words):
+            return "no words", ""
+        if key in self.keys:
+            return "exact duplicate", self.keys[key]
+        self.keys[key] = document.id
+        for repeats in filter(None, (self.against, self.removed.get(part))):
+            reason, other = repeats.find(key, words)
+            if other:
+                return reason, other
+        return ("over the limit", "") if full else self._near(document.id, words)
+
+    def _near(self, id: str, words: np.ndarray) -> tuple[str, str]:
+        """("near duplicate", id) of an earlier text with enough runs of words in common; else it is remembered."""
+        sketch = self.empty.copy()
+        sketch.update_batch((_runs(words, min(SHINGLE, len(words))) & np.uint64(0xFFFFFFFF)).tolist())
+        for at in sorted(self.index.query(sketch)):
+            if np.mean(self.sketches[at][1] == sketch.hashvalues) >= self.limits.near_duplicate:
+                return "near duplicate", self.sketches[at][0]
+        self.index.insert(len(self.sketches), sketch, check_duplication=False)
+        self.sketches.append((id, sketch.hashvalues.astype(np.uint32)))
+        return "", ""
+
+    def documents(self, parts: Mapping[str, Iterable[Document]]) -> Iterator[Document]:
+        """Stream the documents to train on, of the parts in turn; parts in `removed` are judged to their end."""
+        streams, kept, lost, full = {part: iter(documents) for part, documents in parts.items()}, 0, 0, False
+        while streams:
+            for part in list(streams):
+                raw = None if full and part not in self.removed else next(streams[part], None)
+                if raw is None:
+                    del streams[part]
+                    continue
+                document = Document(f"{part}/{raw.id}", raw.language, normalise(raw.text, raw.language))
+                size = len(document.text)
+                reason, other = self._judge(part, document, full)
+                if other:
+                    self.repeated.append({"part": part, "document": document.id, "reason": reason, "repeats": other})
+                lost = lost + 1 if reason else 0
+                if lost > HOPELESS and not full:
+                    raise Mistake(f"part {part}: {lost:,} texts in a row repeat others; lower characters to {kept:,}")
+                if not reason:
+                    full = kept + size > self.limits.characters
+                    reason = "over the limit" if full else "held out" if self._spare(part, size) else "kept"
+                    kept += 0 if full else size
+                self.counts[part, reason][0] += 1
+                self.counts[part, reason][1] += size
+                if reason == "held out":
+                    self.aside.append(document)
+                elif reason == "kept":
+                    yield document
+
+    def _spare(self, part: str, size: int) -> bool:
+        """Whether a document is the one of `EVERY` of its part that is set aside, and there is room for it."""
+        before = self.counts[part, "kept"][0] + self.counts[part, "held out"][0]
+        return before % EVERY == 0 and sum(len(d.text) for d in self.aside) + size <= self.limits.heldout_characters
+
+
+def build(
+    folder: Path,
+    texts: Texts,
+    heldout: Iterable[Document],
+    limits: Limits,
+    remove: Mapping[str, Iterable[Document]] = {},
+) -> tuple[Rows, Rows]:
+    """Write <domain>-<language>.jsonl and .heldout.jsonl to `folder`; return counts by reason, and what repeats what.
+
+    `texts`: domain -> language -> part -> documents, which are streamed. `heldout`: documents of dev and test sets,
+    whose repetitions are removed everywhere. `remove`: part -> further documents whose repetitions it loses; such a
+    part is read to its end. Rows: domain, language, part, reason, documents, characters, where the reasons add up to
+    what was read; and domain, language, part, document, reason, repeats. Memory holds hashes of the texts, and the
+    documents that are set aside.
+    """
+    against, removed = Repeats(heldout), {part: Repeats(documents) for part, documents in remove.items()}
+    counts: Rows = []
+    repeated: Rows = []
+    for domain, language in [(domain, language) for domain, languages in texts.items() for language in languages]:
+        corpus, place = Corpus(against, removed, limits), {"domain": domain, "language": language}
+        for end, documents in zip(ENDINGS, (corpus.documents(texts[domain][language]), corpus.aside), strict=True):
+            write_jsonl(folder / f"{domain}-{language}{end}", documents)
+        for (part, reason), (number, size) in corpus.counts.items():
+            if number:
+                counts.append({**place, "part": part, "reason": reason, "documents": number, "characters": size})
+        repeated += [{**place, **row} for row in corpus.repeated]
+    return counts, repeated
+
+
+def _plainly(document: Document) -> tuple[str, set[tuple[str, ...]]]:
+    text = normalise(document.text, document.language).casefold()
+    words = WORD.findall(text)
+    return "".join(text.split()), set(zip(*(words[i:] for i in range(RUN)), strict=False))
+
+
+def gate(documents: Iterable[Document], heldout: Iterable[Document]) -> int:
+    """Leak if one of `documents` repeats a `heldout` one, else their number. Shares no index with `build`."""
+    whole: dict[str, str] = {}
+    owners: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+    for document in heldout:
+        squeezed, runs = _plainly(document)
+        whole[squeezed] = document.id
+        for run in runs:
+            owners.setdefault(run, []).append((document.id, len(runs)))
+    checked = 0
+    for document in documents:
+        squeezed, runs = _plainly(document)
+        shared = Counter(owner for run in runs if run in owners for owner in owners[run])
+        found = [id for (id, size), count in shared.items() if count > 0.5 * min(size, len(runs))]
+        if squeezed in whole or found:
+            other = whole.get(squeezed) or found[0]
+            raise Leak(
+                f"leak: {document.id} of a corpus repeats {other} of a dev or test set; remove it from the corpus"
+            )
+        checked += 1
+    return checked
+
+
+def held_out(folder: Path) -> Iterator[Document]:
+    """The documents and notes in the dev and test sets of a run's tasks; `folder` is the run's."""
+    for spec in json.loads((folder / "corpora" / "tasks.json").read_text(encoding="utf-8")):
+        for item in chain(*(tasks.split(folder, spec["name"], part) for part in ("dev", "test"))):
+            notes = [(n.date, n.text) for n in item.notes] if isinstance(item, Patient) else [("", item.text)]
+            yield from (
+                Document(f"{spec['name']}/{item.id} {date}".strip(), item.language, text) for date, text in notes
+            )
+
+
+def make(
+    folder: Path, listed: Mapping[str, Mapping[str, Sequence[str]]], seed: int, limits: Limits
+) -> tuple[Rows, Rows]:
+    """`build` and `gate` the corpora of a run whose tasks are written; `folder` is the run's.
+
+    `listed`: domain -> language -> parts of data/sources.yaml, or "synthetic". Mistake unless the counts of the parts,
+    and of what is removed from a part that is alone in its corpus, are the listed ones.
+    """
+    places = [(domain, language) for domain, languages in listed.items() for language in languages]
+    texts: dict[str, dict[str, dict[str, Iterator[Document]]]] = {domain: {} for domain in listed}
+    remove, removed = {}, {}
+    for domain, language in places:
+        texts[domain][language] = place = {}
+        for part in listed[domain][language]:
+            entry = sources.entry("parts", part) if part != "synthetic" else {}
+            place[part] = readers.part(part) if entry else synthetic.documents(domain, language, seed)
+            if "remove" in entry:
+                remove[part] = [d for task in entry["remove"] for s in readers.tasks(task).values() for d in s]
+            if len(listed[domain][language]) == 1:
+                removed |= {(domain, language, reason): number for reason, number in entry.get("removed", {}).items()}
+    rows, repeated = build(folder / "corpora", texts, held_out(folder), limits, remove)
+    for domain, language in places:
+        for part, stream in texts[domain][language].items():
+            if part != "synthetic":
+                deque(stream, maxlen=0)  # what is over the limit is counted too
+    found = {(row["domain"], row["language"], row["reason"]): row["documents"] for row in rows}
+    for place, number in removed.items():
+        if found.get(place, 0) != number:
+            raise Mistake(
+                f"{' '.join(place)}: {found.get(place, 0)} removed, {sources.LISTED.name} lists {number}; mend it"
+            )
+    written = [folder / "corpora" / f"{domain}-{language}{end}" for domain, language in places for end in ENDINGS]
+    gate(chain.from_iterable(map(read_jsonl, written)), held_out(folder))
+    return rows, repeated
+
+
+def terms(listed: Mapping[str, Mapping[str, Sequence[str]]]) -> pd.DataFrame:
+    """Concepts named in several languages (concept, language, term, label): the lexicons' for synthetic text, else HPO's."""
+    made_up = any("synthetic" in parts for languages in listed.values() for parts in languages.values())
+    rows = synthetic.parallel_terms() if made_up else readers.parallel_terms()
+    return pd.DataFrame(rows, columns=["concept", "language", "term", "label"])
+
+
+def note_origin(folder: Path, listed: Mapping[str, Mapping[str, Sequence[str]]], wanted: Sequence[Mapping[str, Any]]) -> None:
+    """Write corpora/origin.json, whether any text is synthetic, and corpora/sources.json, what was read and its checksum."""
+    parts = {part for languages in listed.values() for names in languages.values() for part in names}
+    parts |= {spec["source"] for spec in wanted}
+    write_json(folder / "corpora" / "origin.json", {"synthetic": "synthetic" in parts})
+    write_json(folder / "corpora" / "sources.json", sources.provenance(sorted(parts - {"synthetic"})))

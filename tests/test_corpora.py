@@ -1,0 +1,303 @@
+"""Domain corpora: what is told apart, what is removed, and the gate seen failing."""
+
+import itertools
+import json
+import random
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_sources import MIRROR, needs_mirror
+
+from helpers import corpora, sources, tasks
+from helpers.corpora import Leak, Limits
+from helpers.documents import Document, Note, Patient, read_jsonl, write_jsonl
+from helpers.project import Mistake
+
+LIMITS = Limits(characters=10**9, heldout_characters=0, near_duplicate=0.8)
+
+
+def text(seed, words=60):
+    """Some words that another seed's text shares no long run with."""
+    return " ".join(random.Random(seed).choices([f"w{i}" for i in range(500)], k=words))
+
+
+def documents(*texts, language="es"):
+    return [Document(str(i), language, t) for i, t in enumerate(texts)]
+
+
+def built(folder, texts, heldout=(), limits=LIMITS, **more):
+    """Texts kept of one part, and its counts by reason."""
+    rows, repeated = corpora.build(folder, {"clinical": {"es": {"p": documents(*texts)}}}, heldout, limits, **more)
+    kept = [d.text for d in read_jsonl(folder / "clinical-es.jsonl")]
+    return kept, {row["reason"]: row["documents"] for row in rows}, repeated
+
+
+@given(st.text())
+def test_normalise_is_stable_and_clean(raw):
+    once = corpora.normalise(raw, "ro")
+    assert corpora.normalise(once, "ro") == once
+    assert not any(c in once for c in "\r\t\x00\ufeff\u200b\xadşţ")
+    assert "  " not in once
+    assert "\n\n\n" not in once
+    assert once == once.strip()
+
+
+def test_normalise():
+    raw = "\ufeffUno\r\n dos\u00a0 tres \n\n\n\n cuatro\x07 cin\u00adco e\u0301"
+    assert corpora.normalise(raw) == "Uno\ndos tres\n\ncuatro cinco é"
+    assert corpora.normalise("aşa şi ţară", "ro") == "așa și țară"
+    assert corpora.normalise("aşa", "es") == "aşa"
+
+
+def test_exact_and_near_duplicates(tmp_path):
+    one, two = text(1), text(2)
+    nearly = one.replace("w", "W") + " fin"
+    kept, counts, repeated = built(tmp_path, [one, two, f"  {one.upper()}\n", nearly, "", " . "])
+    assert kept == [one, two]
+    assert counts == {"kept": 2, "exact duplicate": 1, "near duplicate": 1, "no words": 2}
+    assert [(r["document"], r["repeats"]) for r in repeated] == [("p/2", "p/0"), ("p/3", "p/0")]
+
+
+def test_the_threshold_of_near_duplicates(tmp_path):
+    words = text(1, 200).split()
+    half = " ".join(words[:100] + text(9, 100).split())  # a third of the runs of either are shared
+    assert built(tmp_path, [" ".join(words), half])[1] == {"kept": 2}
+    low = Limits(10**9, 0, 0.2)
+    assert built(tmp_path, [" ".join(words), half], limits=low)[1] == {"kept": 1, "near duplicate": 1}
+
+
+def test_duplicates_count_within_a_corpus_only(tmp_path):
+    texts = {"general": {"es": {"a": documents(text(1))}}, "clinical": {"es": {"b": documents(text(1)), "c": documents(text(1))}}}
+    rows, _ = corpora.build(tmp_path, texts, [], LIMITS)
+    assert [(r["domain"], r["part"], r["reason"]) for r in rows] == [
+        ("general", "a", "kept"),
+        ("clinical", "b", "kept"),
+        ("clinical", "c", "exact duplicate"),
+    ]
+
+
+HELD = text(1, 100)
+
+
+@pytest.mark.parametrize(
+    ("leak", "reason"),
+    [
+        (HELD, "task document"),
+        (HELD.upper().replace(" ", "\n"), "task document"),
+        (HELD.replace(" ", ""), "task document"),
+        (HELD + " y algo más", "near task document"),
+        (" ".join(HELD.split()[20:80]), "near task document"),  # most of its own runs
+        (text(5, 3000) + " " + HELD + " " + text(6, 3000), "near task document"),  # all runs of the task's document
+        (" ".join(HELD.split()[:50] + text(5, 200).split()), ""),  # less than half of either
+        (" ".join(HELD.split()[:12]), ""),  # too short to be told
+    ],
+)
+def test_task_documents_are_removed_and_the_gate_sees_them(tmp_path, leak, reason):
+    held = [Document("task/7", "es", HELD), Document("task/8", "es", "1."), Document("task/9", "es", "")]
+    kept, counts, repeated = built(tmp_path, [text(2), leak, "1."], held)
+    assert counts.get(reason or "kept", 0) >= 1
+    assert leak in kept or reason
+    assert repeated[-1] == {
+        "domain": "clinical", "language": "es", "part": "p", "document": "p/2", "reason": "task document", "repeats": "task/8"
+    }  # fmt: skip
+    assert corpora.gate(read_jsonl(tmp_path / "clinical-es.jsonl"), held) == len(kept)
+    if reason:
+        with pytest.raises(Leak) as caught:
+            corpora.gate(documents(text(2), leak), held)
+        assert "1 of a corpus repeats task/7 of" in str(caught.value)
+        assert isinstance(caught.value, Mistake)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_gate_passes_other_text():
+    assert corpora.gate(documents(text(2), "corto"), documents(text(1), "otro")) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_search_and_gate_agree_with_the_definition(data):
+    """Share of the different runs of 13 words of either, counted a third way; small alphabets make many repeats."""
+    words = st.lists(st.sampled_from("ab"), max_size=24)
+    held = [data.draw(words), data.draw(words)]
+    one = data.draw(st.one_of(words, words.map(lambda more: held[0] + more), words.map(lambda more: more + held[1][3:])))
+
+    def repeats(a, b):
+        runs = [{" ".join(x[i : i + 13]) for i in range(len(x) - 12)} for x in (a, b)]
+        shared = len(runs[0] & runs[1])
+        return "".join(a) == "".join(b) or any(r and shared / len(r) > 0.5 for r in runs)
+
+    expected = bool(one) and any(repeats(one, other) for other in held if other)
+    heldout = documents(*map(" ".join, held))
+    key, hashed = corpora._hashes(" ".join(one))
+    found = bool(corpora.Repeats(heldout).find(key, hashed)[1]) and bool(one)
+    assert found == expected
+    try:
+        leak = not corpora.gate(documents(*[" ".join(one)] * bool(one)), heldout) and bool(one)
+    except Leak:
+        leak = True
+    assert leak == expected
+
+
+def test_no_held_out_documents(tmp_path):
+    assert built(tmp_path, [text(1), text(2)])[1] == {"kept": 2}
+
+
+def test_further_documents_of_one_part_only(tmp_path):
+    texts = {"clinical": {"es": {"a": documents(text(1)), "b": documents(text(2))}}}
+    rows, _ = corpora.build(tmp_path, texts, [], LIMITS, {"a": documents(text(1), text(2))})
+    assert [(r["part"], r["reason"]) for r in rows] == [("a", "task document"), ("b", "kept")]
+
+
+def test_limit_takes_parts_in_turn_and_reads_no_further(tmp_path):
+    read = []
+
+    def endless(part):
+        for i in itertools.count():
+            read.append(part)
+            yield Document(str(i), "es", text(f"{part}{i}"))
+
+    texts = {"general": {"es": {"a": endless("a"), "b": endless("b")}}}
+    rows, _ = corpora.build(tmp_path, texts, [], Limits(5000, 0, 0.8))
+    kept = list(read_jsonl(tmp_path / "general-es.jsonl"))
+    size = sum(len(d.text) for d in kept)
+    assert 4500 < size <= 5000
+    assert [d.id for d in kept[:4]] == ["a/0", "b/0", "a/1", "b/1"]
+    assert len(read) == len(kept) + 1
+    assert sum(r["characters"] for r in rows if r["reason"] == "kept") == size
+
+
+def test_over_the_limit_is_still_judged_where_documents_are_removed(tmp_path):
+    one = [text(i) for i in range(10)]
+    limits = Limits(len(one[0]) + 10, 0, 0.8)
+    _, counts, _ = built(tmp_path, [*one, one[3], text("held")], limits=limits, remove={"p": documents(text("held"))})
+    assert counts == {"kept": 1, "over the limit": 9, "exact duplicate": 1, "task document": 1}
+
+
+def test_an_endless_source_that_repeats_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpora, "HOPELESS", 50)
+    texts = {"general": {"es": {"a": (Document("x", "es", text(1)) for _ in itertools.count())}}}
+    with pytest.raises(Mistake, match="part a: 51 texts in a row repeat others"):
+        corpora.build(tmp_path, texts, [], LIMITS)
+
+
+def test_held_out_documents_are_spread_and_disjoint(tmp_path):
+    texts = [text(i) for i in range(200)]
+    limit = 6 * max(map(len, texts))
+    kept, counts, _ = built(tmp_path, texts, limits=Limits(10**9, limit, 0.8))
+    aside = [d for d in read_jsonl(tmp_path / "clinical-es.heldout.jsonl")]
+    assert [d.id for d in aside] == [f"p/{i}" for i in range(0, 20 * len(aside), 20)]
+    assert len(aside) == 6
+    assert sum(len(d.text) for d in aside) <= limit
+    assert not {d.text for d in aside} & set(kept)
+    assert counts == {"kept": 194, "held out": 6}
+
+
+def test_counts_add_up_to_what_was_read(tmp_path):
+    texts = [text(i % 30) for i in range(100)]
+    _, counts, _ = built(tmp_path, texts, documents(text(3)), Limits(6000, 1000, 0.8), remove={"p": []})
+    assert sum(counts.values()) == 100
+
+
+def test_the_same_twice(tmp_path):
+    for name in ("a", "b"):
+        built(tmp_path / name, [text(i % 40) for i in range(60)], documents(text(3)), Limits(9000, 1000, 0.8))
+    for end in corpora.ENDINGS:
+        assert (tmp_path / "a" / f"clinical-es{end}").read_bytes() == (tmp_path / "b" / f"clinical-es{end}").read_bytes()
+
+
+def test_memory_does_not_grow_with_the_text(tmp_path):
+    def stream():
+        for i in range(60):
+            yield Document(str(i), "es", text(i, 20_000))  # about 100,000 characters each
+
+    built(tmp_path, [text(1)])  # what is made once
+    tracemalloc.start()
+    corpora.build(tmp_path, {"general": {"es": {"a": stream()}}}, [], LIMITS)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (tmp_path / "general-es.jsonl").stat().st_size > 5_000_000
+    assert peak < 5_000_000 + 20_000_000 * 0.2
+
+
+def test_runs_are_what_they_say():
+    words = np.array([1, 2, 3, 1, 2, 3], np.uint64)
+    assert len(corpora._runs(words, 3)) == 3
+    assert len(corpora._runs(words, 6)) == 1
+    assert len(corpora._runs(words, 7)) == 0
+    assert set(corpora._runs(words[:3], 3)) < set(corpora._runs(words, 3))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run with two written tasks, and two parts in the catalogue."""
+    folder = tmp_path / "run"
+    listed = [{"name": "ner", "kind": "ner"}, {"name": "screening", "kind": "screening"}]
+    for split in ("train", "dev", "test"):
+        write_jsonl(folder / "corpora" / "tasks" / "ner" / f"{split}.jsonl", [Document("1", "es", text(f"ner {split}"))])
+        patient = Patient("9", "nl", 1, (Note("2020-01-01", text(f"note {split}")), Note("2020-01-02", text(f"more {split}"))))
+        write_jsonl(folder / "corpora" / "tasks" / "screening" / f"{split}.jsonl", [patient])
+    (folder / "corpora" / "tasks.json").write_text(json.dumps(listed))
+    parts = {"plain": {}, "background": {"remove": ["ner"], "removed": {"task document": 3, "exact duplicate": 1}}}
+    monkeypatch.setattr(sources, "catalogue", lambda: {"parts": parts})
+    streams = {
+        "plain": [text(1), text("ner test"), text("more dev"), text("note train")],
+        "background": [text(1), text(1), *(text(f"ner {split}") for split in ("train", "dev", "test"))],
+    }
+    monkeypatch.setattr(corpora.readers, "part", lambda name: iter(documents(*streams[name])))
+    monkeypatch.setattr(corpora.readers, "tasks", lambda name: {"train": documents(text("ner train"))})
+    return folder, parts
+
+
+def test_corpora_of_a_run(run):
+    folder, parts = run
+    listed = {"general": {"es": ["plain"], "nl": ["synthetic"]}, "clinical": {"es": ["background"]}}
+    rows, _ = corpora.make(folder, listed, 1, Limits(20_000, 2000, 0.8))
+    counts = {(r["domain"], r["language"], r["reason"]): r["documents"] for r in rows}
+    assert counts["general", "es", "task document"] == 2, "a test document and a note of a dev patient"
+    assert counts["clinical", "es", "task document"] == 3, "the train document of the part's tasks too"
+    assert counts["general", "nl", "kept"] > 10
+    assert {p.name for p in (folder / "corpora").glob("*.jsonl")} == {
+        f"{name}{end}" for name in ("general-es", "general-nl", "clinical-es") for end in corpora.ENDINGS
+    }
+    parts["background"]["removed"]["task document"] = 4
+    with pytest.raises(Mistake, match="clinical es task document: 3 removed, sources.yaml lists 4"):
+        corpora.make(folder, {"clinical": {"es": ["background"]}}, 1, LIMITS)
+
+
+def test_the_gate_stops_a_run(run, monkeypatch):
+    folder, _ = run
+    monkeypatch.setattr(corpora.Repeats, "find", lambda *_: ("", ""))
+    with pytest.raises(Leak, match="plain/1 of a corpus repeats ner/1"):
+        corpora.make(folder, {"general": {"es": ["plain"]}}, 1, LIMITS)
+
+
+@pytest.mark.mirror
+@needs_mirror
+@pytest.mark.slow
+def test_real_corpora(tmp_path, monkeypatch):
+    monkeypatch.setenv("HELPERS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HELPERS_MIRROR", str(MIRROR))
+    names = {"monero": "ro", "pharmaconer": "es", "cantemist": "es"}
+    wanted = [{"name": n, "kind": "ner", "language": lang, "source": n, "documents": {}} for n, lang in names.items()]
+    tasks.build(tmp_path, wanted, 1)
+    listed = {}
+    for name, part in sources.catalogue()["parts"].items():
+        listed.setdefault(part["domain"], {}).setdefault(part["language"], []).append(name)
+    start = time.perf_counter()
+    rows, repeated = corpora.make(tmp_path, listed, 1, Limits(10**9, 100_000, 0.8))
+    seconds = time.perf_counter() - start
+    found = {r["reason"]: r["documents"] for r in rows if r["part"] == "es_cantemist_background"}
+    print(f"{sum(r['characters'] for r in rows):,} characters in {seconds:.0f} s; background {found}")
+    read = sum(found.values())
+    different = read - found["exact duplicate"]
+    assert (read, different, different - found["task document"]) == (4932, 4910, 3905)
+    monero = {d.id: "".join(d.text.split()).casefold() for part in ("dev", "test") for d in tasks.split(tmp_path, "monero", part)}
+    for end in corpora.ENDINGS:
+        texts = {"".join(d.text.split()).casefold() for d in read_jsonl(tmp_path / "corpora" / f"biomedical-ro{end}")}
+        assert not texts & set(monero.values())
+    assert not [r for r in repeated if r["part"] == "ro_monero_train" and "task" in r["reason"]]
+    assert seconds < 180

@@ -1,0 +1,133 @@
+"""Tagging: spans there and back, every gold entity scored once, nothing lost to windows or truncation."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import models, ner, screening, windows
+from helpers.documents import Document, Note, Patient, Span
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seqeval.metrics.sequence_labeling import get_entities
+from transformers import BertConfig, BertForMaskedLM
+
+
+def test_worked_case_there_and_back():
+    text = "Febră de 39 °C, fără pneumonie."
+    spans = (Span(0, 5, "DISO"), Span(21, 30, "DISO"))
+    words = windows.words(text)
+    tagged = ner.tag_words(spans, words)
+    assert tagged == ["B-DISO", "O", "O", "O", "O", "O", "O", "B-DISO", "O"]
+    assert tuple(ner.read_spans(tagged, words)) == spans
+
+
+def test_of_overlapping_entities_the_longer_is_kept_and_the_other_counted():
+    text = "carcinoma ductal infiltrante"
+    document = Document("d", "es", text, (Span(0, 28, "X"), Span(10, 16, "X")))
+    words = windows.words(text)
+    assert ner.read_spans(ner.tag_words(document.spans, words), words) == [Span(0, 28, "X")]
+    assert ner.unreachable([document]) == 1
+    assert ner.unreachable([Document("d", "es", text, (Span(0, 12, "X"),))]) == 1  # ends inside a word
+
+
+@given(st.lists(st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B"]), max_size=20))
+def test_spans_are_read_as_seqeval_reads_them(tagged):
+    words = [(2 * i, 2 * i + 1) for i in range(len(tagged))]
+    ours = [(s.label, s.start // 2, (s.end - 1) // 2) for s in ner.read_spans(tagged, words)]
+    assert ours == get_entities(tagged)
+
+
+@given(st.text(max_size=60))
+def test_words_cover_all_but_white_space_in_order(text):
+    spans = windows.words(text)
+    assert all(a < b for a, b in spans) and all(b <= c for (_, b), (c, _) in zip(spans, spans[1:]))
+    assert "".join(text[a:b] for a, b in spans).split() == "".join(text.split()).split()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A small BERT with a tokenizer of its own, saved to a folder."""
+    tokenizer = models.train_tokenizer(["el paciente niega fiebre y tos seca desde ayer"] * 9, 120)
+    config = BertConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+                        intermediate_size=32, max_position_embeddings=64)
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("bert")
+    models.save(BertForMaskedLM(config), tokenizer, folder / "model", "card")
+    return folder / "model"
+
+
+def test_a_base_from_a_folder_keeps_its_weights_and_tokenizer(saved):
+    base = {"architecture": "", "hub": "", "revision": "", "folder": str(saved), "config": {}, "vocabulary": 0}
+    model, tokenizer = models.start(base, [], 1)
+    again = BertForMaskedLM.from_pretrained(saved)
+    assert model.config.model_type == "bert"
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+    assert tokenizer.tokenize("fiebre") == ["fiebre"]
+
+
+def test_a_base_that_is_not_there_is_one_line():
+    base = {"architecture": "", "hub": "", "revision": "", "folder": "no/such/folder", "config": {}, "vocabulary": 0}
+    with pytest.raises(models.Mistake, match="no/such/folder") as error:
+        models.start(base, [], 1)
+    assert "\n" not in str(error.value)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 150), min_size=1, max_size=4), st.integers(12, 40), st.data())
+def test_every_word_is_scored_once_whatever_the_length(saved, counts, length, data):
+    overlap = data.draw(st.integers(0, length - 3))
+    tokenizer = models.load(saved)[1]
+    texts = [[["tos", "pacientepaciente", "\u200b", "ayer"][i % 4] for i in range(count)] for count in counts]
+    scored = [(w.text, word) for w in windows.cut(texts, tokenizer, length, overlap) for word in w.words]
+    assert sorted(scored) == [(t, i) for t, count in enumerate(counts) for i in range(count)]
+    assert all(len(w.ids) <= length for w in windows.cut(texts, tokenizer, length, overlap))
+
+
+def test_predictions_do_not_depend_on_the_batch(saved):
+    tokenizer = models.load(saved)[1]
+    tagger = ner.Tagger(str(saved), tokenizer, ["A", "B"], 24, 8, seed=3)
+    documents = [Document(str(i), "es", "el paciente niega fiebre y tos " * n) for i, n in enumerate((1, 7, 3))]
+    together = tagger.predict(documents, tagger.prepare(documents))
+    alone = [tagger.predict([d], tagger.prepare([d]))[0] for d in documents]
+    assert together == alone
+
+
+def test_a_tagger_learns_a_rule(saved):
+    tokenizer = models.load(saved)[1]
+    documents = [Document("d", "es", "niega tos y fiebre ayer", (Span(6, 9, "A"), Span(12, 18, "B")))]
+    tagger = ner.Tagger(str(saved), tokenizer, ["A", "B"], 24, 8, seed=3)
+    prepared, targets = tagger.prepare(documents), tagger.targets(documents)
+    optimizer = torch.optim.Adam(tagger.model.parameters(), 1e-2)
+    for _ in range(30):
+        optimizer.zero_grad()
+        tagger.loss(prepared, targets).backward()
+        optimizer.step()
+    tagger.model.eval()
+    assert ner.dev_score(documents, tagger.predict(documents, prepared)) == 1.0
+    assert ner.dev_score(documents, [[]]) == 0.0
+    assert ner.dev_score(documents, [[Span(6, 9, "A"), Span(0, 5, "A")]]) == 0.5
+
+
+def test_notes_are_read_newest_first_and_every_patient_gets_windows(saved):
+    tokenizer = models.load(saved)[1]
+    patient = Patient("p", "nl", 1, (Note("2020-01-01", "tos seca"), Note("2021-01-01", "fiebre ayer")))
+    assert screening.text(patient, "[SEP]") == ["fiebre", "ayer", "[SEP]", "tos", "seca"]
+    long = Patient("q", "nl", 0, tuple(Note("2020-01-01", "tos seca " * 9) for _ in range(3)))
+    screener = screening.Screener(str(saved), tokenizer, 24, 8, seed=1)
+    prepared = screener.prepare([patient, long])
+    assert len(prepared[0]) == 1 and len(prepared[1]) > 2
+    alone, together = screener.predict(prepared[1:])[0], screener.predict(prepared)[1]
+    assert torch.allclose(alone, together, atol=1e-2)
+
+
+def test_sample_keeps_all_positives_and_the_asked_share():
+    patients = [Patient(str(i), "nl", int(i % 10 == 0), ()) for i in range(100)]
+    kept = screening.sample(patients, 3, seed=1)
+    assert sum(p.label for p in kept) == 10 and len(kept) == 40
+    assert kept == screening.sample(patients, 3, seed=1) != screening.sample(patients, 3, seed=2)
+    assert screening.sample(patients, 0, seed=1) == patients
+
+
+def test_aggregations_by_hand():
+    logits = torch.tensor([0.0, 2.0])
+    values = {name: float(pool(logits)) for name, pool in screening.AGGREGATIONS.items()}
+    assert values == pytest.approx({"smooth maximum": np.log(1 + np.exp(2)), "maximum": 2, "mean": 1})

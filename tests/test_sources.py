@@ -1,0 +1,302 @@
+"""Archives of sources: where they are looked for, how they are verified, and what is left when something goes wrong."""
+
+import hashlib
+import http.server
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import readers, sources
+from helpers.project import DATA, ROOT, Mistake
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TOP = f"texts-{COMMIT}"
+NEEDED = {"data/a.txt": b"een", "data/b.txt": "două".encode()}
+MIRROR = Path(os.environ.get("HELPERS_MIRROR") or ROOT.parent / "shared" / "data")
+needs_mirror = pytest.mark.skipif(not MIRROR.is_dir(), reason=f"no folder of archives at {MIRROR}: set HELPERS_MIRROR")
+
+
+def checksum(files):
+    """The checksum as data/sources.yaml defines it, written down a second time."""
+    lines = [hashlib.sha256(content).hexdigest() + "  " + path + "\n" for path, content in files.items()]
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def catalogue(tree_sha256):
+    place = {"owner": "someone", "repo": "texts", "commit": COMMIT, "licence": "CC0", "tree_sha256": tree_sha256}
+    source = {**place, "n_files": 2, "files": ["data/*.txt"], "parts": {}}
+    part = {"source": "one", "remove": ["labelled"]}
+    return {"sources": {"one": source}, "parts": {"piece": part}, "tasks": {"labelled": {"raw": {"x": {"source": "one"}}}}}
+
+
+def write_zip(path, files, top=TOP):
+    """An archive in the layout of a public one: a top folder, with more in it than the needed files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr(f"{top}/", "")
+        for name, content in {"README.md": b"not needed", "data/deep/c.txt": b"nor this", **files}.items():
+            zipped.writestr(f"{top}/{name}", content)
+    return path
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A folder with the archive of source "one", which the catalogue lists; the cache is empty."""
+    for name in ("HELPERS_MIRROR", "HELPERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HELPERS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sources, "catalogue", lambda: catalogue(checksum(NEEDED)))
+    return write_zip(tmp_path / "mirror" / f"someone__texts__{COMMIT[:12]}.zip", NEEDED).parent
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A local server of archives in the public layout: (its folder of files, the paths that were asked for)."""
+    asked, folder = [], tmp_path / "served"
+    folder.mkdir()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            file = folder / Path(self.path).name
+            content = file.read_bytes() if file.is_file() else b""
+            self.send_response(200 if file.is_file() else 404)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if (folder / "slow").exists():
+                self.wfile.write(content[: len(content) // 2])
+                self.wfile.flush()
+                time.sleep(60)
+            self.wfile.write(content[: len(content) // 2] if (folder / "broken").exists() else content)
+
+        def log_message(self, *_):
+            pass
+
+    it = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    it.daemon_threads = True
+    threading.Thread(target=it.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HELPERS_ARCHIVES_URL", f"http://127.0.0.1:{it.server_port}")
+    yield folder, asked
+    it.shutdown()
+    it.server_close()
+
+
+def left(tmp_path):
+    """What lies in the cache, stamps aside."""
+    cache = tmp_path / "cache"
+    return [p.name for p in cache.iterdir() if p.name != "verified"] if cache.is_dir() else []
+
+
+def one_line(caught, *words):
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+def test_reads_the_needed_files_only(mirror):
+    assert list(sources.read_files("one", mirror=mirror)) == sorted(NEEDED.items())
+    assert list(sources.read_files("one", ["data/b*"], mirror=mirror)) == [("data/b.txt", NEEDED["data/b.txt"])]
+
+
+def test_mirror_from_the_environment_and_public_name(mirror, monkeypatch):
+    next(mirror.iterdir()).rename(mirror / f"texts-{COMMIT}.zip")
+    monkeypatch.setenv("HELPERS_MIRROR", str(mirror))
+    assert dict(sources.read_files("one")) == NEEDED
+
+
+def test_an_archive_is_hashed_once(mirror, monkeypatch):
+    sources.check(["one"], mirror, True)
+    hashed = []
+    real = sources.tree_sha256
+    monkeypatch.setattr(sources, "tree_sha256", lambda *a: hashed.append(a) or real(*a))
+    sources.check(["one"], mirror, True)
+    assert not hashed
+    archive = next(mirror.iterdir())
+    os.utime(archive, ns=(0, archive.stat().st_mtime_ns + 1))
+    sources.check(["one"], mirror, True)
+    assert hashed
+
+
+def test_wrong_checksum(mirror):
+    write_zip(next(mirror.iterdir()), {**NEEDED, "data/b.txt": b"changed"})
+    with pytest.raises(Mistake) as caught:
+        sources.check(["piece"], mirror, True)
+    one_line(caught, "one", "wrong checksum", "2 files", "replace")
+
+
+def test_a_missing_needed_file(mirror):
+    write_zip(next(mirror.iterdir()), {"data/a.txt": NEEDED["data/a.txt"]})
+    with pytest.raises(Mistake) as caught:
+        sources.check(["labelled"], mirror, True)
+    one_line(caught, "wrong checksum", "1 files")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_truncated_archive(mirror, share):
+    archive = next(mirror.iterdir())
+    archive.write_bytes(archive.read_bytes()[: int(archive.stat().st_size * share)])
+    with pytest.raises(Mistake) as caught:
+        list(sources.read_files("one", mirror=mirror))
+    one_line(caught, "one", "damaged", "delete it")
+
+
+def test_damage_after_verification(mirror):
+    sources.check(["one"], mirror, True)
+    archive = next(mirror.iterdir())
+    at = archive.stat().st_mtime_ns
+    content = bytearray(archive.read_bytes())
+    place = content.index(b"data/a.txt") + len("data/a.txt")
+    content[place] ^= 0xFF
+    archive.write_bytes(content)
+    os.utime(archive, ns=(at, at))
+    with pytest.raises(Mistake) as caught:
+        list(sources.read_files("one", mirror=mirror))
+    one_line(caught, "damaged")
+
+
+def test_missing_mirror_and_missing_archive(mirror, tmp_path):
+    with pytest.raises(Mistake) as caught:
+        sources.check(["one"], tmp_path / "nowhere", False)
+    one_line(caught, "--mirror", "nowhere", "no such folder")
+    next(mirror.iterdir()).unlink()
+    with pytest.raises(Mistake) as caught:
+        sources.check(["one"], mirror, False)
+    one_line(caught, "someone__texts__0123456789ab.zip", f"texts-{COMMIT}.zip", "leave out --mirror")
+
+
+def test_offline_without_cache(mirror, monkeypatch):
+    with pytest.raises(Mistake) as caught:
+        sources.check(["one"], None, True)
+    one_line(caught, "one", "missing", "--offline", "--mirror DIR")
+    monkeypatch.setenv("HELPERS_OFFLINE", "1")
+    with pytest.raises(Mistake, match="--offline"):
+        next(sources.read_files("one"))
+
+
+def test_unknown_name(mirror):
+    with pytest.raises(Mistake) as caught:
+        sources.check(["nothing"], mirror, True)
+    one_line(caught, "'nothing'", "allowed: piece")
+
+
+def test_a_stamp_needs_no_writable_cache(mirror, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("HELPERS_CACHE", str(tmp_path / "file"))
+    assert dict(sources.read_files("one", mirror=mirror)) == NEEDED
+
+
+def test_download_then_offline(mirror, server, tmp_path):
+    folder, asked = server
+    sources.check(["one"])
+    assert not asked, "a check downloads nothing"
+    write_zip(folder / f"{COMMIT}.zip", NEEDED)
+    assert dict(sources.read_files("one")) == NEEDED
+    assert asked == [f"/someone/texts/archive/{COMMIT}.zip"]
+    assert dict(sources.read_files("one", offline=True)) == NEEDED
+    sources.check(["one"], None, True)
+    assert len(asked) == 1
+    assert left(tmp_path) == [f"someone__texts__{COMMIT[:12]}.zip"]
+
+
+@pytest.mark.parametrize("fault", ["absent", "broken", "wrong", "no zip"])
+def test_a_failed_download_leaves_nothing(mirror, server, tmp_path, fault):
+    folder, _ = server
+    if fault in ("broken", "wrong"):
+        write_zip(folder / f"{COMMIT}.zip", NEEDED if fault == "broken" else {"data/a.txt": b"other"})
+    (folder / "broken").touch() if fault == "broken" else None
+    if fault == "no zip":
+        (folder / f"{COMMIT}.zip").write_bytes(b"<html>try later</html>")
+    with pytest.raises(Mistake) as caught:
+        sources.archive("one")
+    one_line(caught, "source one", {"wrong": "checksum", "no zip": "damaged"}.get(fault, "--mirror DIR"))
+    assert left(tmp_path) == []
+
+
+def test_no_network(mirror, monkeypatch):
+    monkeypatch.setenv("HELPERS_ARCHIVES_URL", "http://127.0.0.1:9")
+    with pytest.raises(Mistake) as caught:
+        sources.archive("one")
+    one_line(caught, "cannot be downloaded", "try again")
+
+
+def test_a_killed_download_leaves_no_archive(mirror, server, tmp_path):
+    folder, asked = server
+    write_zip(folder / f"{COMMIT}.zip", NEEDED)
+    (folder / "slow").touch()
+    program = f"import test_sources as t; t.sources.catalogue = lambda: t.catalogue({checksum(NEEDED)!r}); t.sources.archive('one')"
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
+    process = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path})
+    for _ in range(600):
+        if list((tmp_path / "cache").glob(".*/*")):
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (folder / "slow").unlink()
+    name = f"someone__texts__{COMMIT[:12]}.zip"
+    assert left(tmp_path) == [f".{name}"]
+    with pytest.raises(Mistake, match="--offline"):
+        sources.check(["one"], None, True)
+    assert dict(sources.read_files("one")) == NEEDED
+    assert left(tmp_path) == [name]
+
+
+@given(st.lists(st.text("ab/.", min_size=1, max_size=6), min_size=1, max_size=3), st.text("ab/.", max_size=6))
+def test_a_star_stays_within_a_folder(globs, path):
+    expected = any(glob.count("/") == path.count("/") for glob in globs) and any(
+        re.fullmatch(re.escape(glob) + "[^/]*", path) for glob in globs
+    )
+    assert bool(sources._pattern(tuple(glob + "*" for glob in globs)).match(path)) == expected
+
+
+def test_the_list_of_sources():
+    listed = sources.catalogue()
+    cards = (DATA / "CARDS.md").read_text(encoding="utf-8")
+    for id, source in listed["sources"].items():
+        assert re.fullmatch("[0-9a-f]{40}", source["commit"])
+        assert re.fullmatch("[0-9a-f]{64}", source["tree_sha256"])
+        assert source["licence"]
+        assert source["evidence"]
+        assert f"`{id}`" in cards, f"{id} has no card"
+        sources._pattern(tuple(source["files"]))
+    for name, part in listed["parts"].items():
+        assert part["language"] in ("nl", "ro", "es")
+        assert part["domain"] in ("general", "biomedical", "clinical")
+        assert part.get("reader") in readers.READERS or part["split"] in listed["tasks"][part["task"]]["splits"]
+        assert name.startswith(part["language"])
+        assert set(part["counts"]) >= {"documents", "characters"}
+    for task in listed["tasks"].values():
+        assert set(task["common"]) == set(task["labels"])
+        assert set(task["splits"]) == {"train", "dev", "test"}
+    health, general = (set((DATA / f"nl_laws_{w}.txt").read_text().split()) for w in ("health", "general"))
+    assert not health & general
+
+
+def test_provenance_names_commit_and_checksum():
+    found = sources.provenance(["monero", "es_cantemist_background"])
+    assert set(found) == {"ro_monero", "ro_simonero_ud", "es_pharmaconer", "es_cantemist"}
+    assert found["ro_monero"]["commit"] == sources.catalogue()["sources"]["ro_monero"]["commit"]
+
+
+@pytest.mark.mirror
+@needs_mirror
+def test_the_real_archives_are_verified_in_seconds(tmp_path, monkeypatch):
+    monkeypatch.setenv("HELPERS_CACHE", str(tmp_path))
+    start = time.perf_counter()
+    sources.check(sources.catalogue()["sources"], MIRROR, True)
+    cold = time.perf_counter() - start
+    sources.check(sources.catalogue()["sources"], MIRROR, True)
+    again = time.perf_counter() - start - cold
+    print(f"check of {len(sources.catalogue()['sources'])} archives: {cold:.2f} s, again {again:.3f} s")
+    assert cold < 10
+    assert again < 1
