@@ -71,7 +71,10 @@ def test_the_threshold_of_near_duplicates(tmp_path):
 
 
 def test_duplicates_count_within_a_corpus_only(tmp_path):
-    texts = {"general": {"es": {"a": documents(text(1))}}, "clinical": {"es": {"b": documents(text(1)), "c": documents(text(1))}}}
+    texts = {
+        "general": {"es": {"a": documents(text(1))}},
+        "clinical": {"es": {"b": documents(text(1)), "c": documents(text(1))}},
+    }
     rows, _ = corpora.build(tmp_path, texts, [], LIMITS)
     assert [(r["domain"], r["part"], r["reason"]) for r in rows] == [
         ("general", "a", "kept"),
@@ -101,9 +104,12 @@ def test_task_documents_are_removed_and_the_gate_sees_them(tmp_path, leak, reaso
     kept, counts, repeated = built(tmp_path, [text(2), leak, "1."], held)
     assert counts.get(reason or "kept", 0) >= 1
     assert leak in kept or reason
-    assert repeated[-1] == {
-        "domain": "clinical", "language": "es", "part": "p", "document": "p/2", "reason": "task document", "repeats": "task/8"
-    }  # fmt: skip
+    assert [repeated[-1][key] for key in ("part", "document", "reason", "repeats")] == [
+        "p",
+        "p/2",
+        "task document",
+        "task/8",
+    ]
     assert corpora.gate(read_jsonl(tmp_path / "clinical-es.jsonl"), held) == len(kept)
     if reason:
         with pytest.raises(Leak) as caught:
@@ -123,7 +129,9 @@ def test_search_and_gate_agree_with_the_definition(data):
     """Share of the different runs of 13 words of either, counted a third way; small alphabets make many repeats."""
     words = st.lists(st.sampled_from("ab"), max_size=24)
     held = [data.draw(words), data.draw(words)]
-    one = data.draw(st.one_of(words, words.map(lambda more: held[0] + more), words.map(lambda more: more + held[1][3:])))
+    one = data.draw(
+        st.one_of(words, words.map(lambda more: held[0] + more), words.map(lambda more: more + held[1][3:]))
+    )
 
     def repeats(a, b):
         runs = [{" ".join(x[i : i + 13]) for i in range(len(x) - 12)} for x in (a, b)]
@@ -206,21 +214,24 @@ def test_the_same_twice(tmp_path):
     for name in ("a", "b"):
         built(tmp_path / name, [text(i % 40) for i in range(60)], documents(text(3)), Limits(9000, 1000, 0.8))
     for end in corpora.ENDINGS:
-        assert (tmp_path / "a" / f"clinical-es{end}").read_bytes() == (tmp_path / "b" / f"clinical-es{end}").read_bytes()
+        assert (tmp_path / "a" / f"clinical-es{end}").read_bytes() == (
+            tmp_path / "b" / f"clinical-es{end}"
+        ).read_bytes()
 
 
 def test_memory_does_not_grow_with_the_text(tmp_path):
-    def stream():
-        for i in range(60):
-            yield Document(str(i), "es", text(i, 20_000))  # about 100,000 characters each
+    def peak(number, words):
+        stream = (Document(str(i), "es", text(i, words)) for i in range(number))
+        tracemalloc.start()
+        corpora.build(tmp_path, {"general": {"es": {"a": stream}}}, [], LIMITS)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
 
-    built(tmp_path, [text(1)])  # what is made once
-    tracemalloc.start()
-    corpora.build(tmp_path, {"general": {"es": {"a": stream()}}}, [], LIMITS)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert (tmp_path / "general-es.jsonl").stat().st_size > 5_000_000
-    assert peak < 5_000_000 + 20_000_000 * 0.2
+    peak(1, 10)  # what is made once
+    few, many = peak(5, 5_000), peak(100, 5_000)
+    assert (tmp_path / "general-es.jsonl").stat().st_size > 2_000_000
+    assert many - few < 1_000_000
 
 
 def test_runs_are_what_they_say():
@@ -237,8 +248,12 @@ def run(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     listed = [{"name": "ner", "kind": "ner"}, {"name": "screening", "kind": "screening"}]
     for split in ("train", "dev", "test"):
-        write_jsonl(folder / "corpora" / "tasks" / "ner" / f"{split}.jsonl", [Document("1", "es", text(f"ner {split}"))])
-        patient = Patient("9", "nl", 1, (Note("2020-01-01", text(f"note {split}")), Note("2020-01-02", text(f"more {split}"))))
+        write_jsonl(
+            folder / "corpora" / "tasks" / "ner" / f"{split}.jsonl", [Document("1", "es", text(f"ner {split}"))]
+        )
+        patient = Patient(
+            "9", "nl", 1, (Note("2020-01-01", text(f"note {split}")), Note("2020-01-02", text(f"more {split}")))
+        )
         write_jsonl(folder / "corpora" / "tasks" / "screening" / f"{split}.jsonl", [patient])
     (folder / "corpora" / "tasks.json").write_text(json.dumps(listed))
     parts = {"plain": {}, "background": {"remove": ["ner"], "removed": {"task document": 3, "exact duplicate": 1}}}
@@ -295,7 +310,11 @@ def test_real_corpora(tmp_path, monkeypatch):
     read = sum(found.values())
     different = read - found["exact duplicate"]
     assert (read, different, different - found["task document"]) == (4932, 4910, 3905)
-    monero = {d.id: "".join(d.text.split()).casefold() for part in ("dev", "test") for d in tasks.split(tmp_path, "monero", part)}
+    monero = {
+        d.id: "".join(d.text.split()).casefold()
+        for part in ("dev", "test")
+        for d in tasks.split(tmp_path, "monero", part)
+    }
     for end in corpora.ENDINGS:
         texts = {"".join(d.text.split()).casefold() for d in read_jsonl(tmp_path / "corpora" / f"biomedical-ro{end}")}
         assert not texts & set(monero.values())

@@ -52,7 +52,9 @@ def test_brat_mention_in_the_wrong_place_is_kept_and_counted():
     [("uno\r\ndos tres", 9), ("uno\r\ndos tres", 8), ("\ufeffuno dos tres", 9), ("\ufeffuno dos tres", 8)],
 )
 def test_brat_offsets_with_marks_and_windows_line_ends(text, offset):
-    (document,), blemishes = read(readers.brat, {"1.txt": text, "1.ann": f"\ufeffT1\tX {offset} {offset + 4}\ttres\r\n"})
+    (document,), blemishes = read(
+        readers.brat, {"1.txt": text, "1.ann": f"\ufeffT1\tX {offset} {offset + 4}\ttres\r\n"}
+    )
     assert mentions(document) == [("tres", "X")]
     assert blemishes == {}
 
@@ -98,7 +100,9 @@ zinc\tzinc\tB-CHEM\tNc
 """
 
 
-@pytest.mark.parametrize("change", [str, lambda t: "\ufeff" + t.replace("\n", "\r\n"), lambda t: f"\n\n{t}\n\n".replace("\n\n", "\n \n")])
+@pytest.mark.parametrize(
+    "change", [str, lambda t: "\ufeff" + t.replace("\n", "\r\n"), lambda t: f"\n\n{t}\n\n".replace("\n\n", "\n \n")]
+)
 def test_conll_tab(change):
     documents, blemishes = read(readers.conll_tab, {"x/Corpus.txt": change(TAB)}, "ro")
     assert [d.id for d in documents] == ["Corpus-0", "Corpus-1"]
@@ -115,12 +119,18 @@ def test_conll_tab_names_file_and_line():
         read(readers.conll_tab, {"x.txt": "a\ta\tB\tN\n"})
 
 
-@given(st.lists(st.tuples(st.text("abș", min_size=1), st.sampled_from(["O", "B-X", "I-X", "B-Y", "I-Y", "", "o"])), min_size=1))
+@given(
+    st.lists(
+        st.tuples(st.text("abș", min_size=1), st.sampled_from(["O", "B-X", "I-X", "B-Y", "I-Y", "", "o"])), min_size=1
+    )
+)
 def test_every_b_is_one_mention_of_whole_tokens(tokens):
     (document,), _ = read(readers.conll_tab, {"x.txt": "\n".join(f"{t}\t{t}\t{tag}\tN" for t, tag in tokens)})
     assert document.text.split(" ") == [token for token, _ in tokens]
     assert [s.label for s in document.spans] == [tag[2:] for _, tag in tokens if tag.startswith("B-")]
-    assert [document.text[s.start : s.end].split(" ")[0] for s in document.spans] == [t for t, tag in tokens if tag[:1] == "B"]
+    assert [document.text[s.start : s.end].split(" ")[0] for s in document.spans] == [
+        t for t, tag in tokens if tag[:1] == "B"
+    ]
     assert all(a.end < b.start for a, b in zip(document.spans, document.spans[1:], strict=False))
 
 
@@ -145,7 +155,7 @@ def test_plain_text():
 
 
 def test_wikineural_groups_neighbouring_sentences():
-    text = "\n\n".join("0\tOración\tO\n1\t%d\tO\n2\t.\tO" % i for i in range(45))
+    text = "\n\n".join(f"0\tOración\tO\n1\t{i}\tO\n2\t.\tO" for i in range(45))
     documents, _ = read(readers.wikineural, {"data/es/val.conllu": text})
     assert [len(d.text.split("\n")) for d in documents] == [20, 20, 5]
     assert documents[0].text.split("\n")[1] == "Oración 1 ."
@@ -220,14 +230,16 @@ def test_terms_of_labels_and_synonyms():
     assert [d.text.count("\n") + 1 for d in documents] == [20, 5]
     assert documents[1].text.startswith('Término "20\n')
     assert blemishes == {"characters not translated": len("Some term")}
-    synonyms = "subject_id\ttranslation_value\tcomment\nID\tAL oboInOwl:hasExactSynonym@nl\t\nHP:1\tOvererving\tCANDIDATE\n"
+    synonyms = (
+        "subject_id\ttranslation_value\tcomment\nID\tAL oboInOwl:hasExactSynonym@nl\t\nHP:1\tOvererving\tCANDIDATE\n"
+    )
     assert [d.text for d in read(readers.terms, {"s.tsv": synonyms})[0]] == ["Overerving"]
 
 
 def test_markdown_without_its_mark_up():
     text = (
-        "<meta http-equiv='x' />\n\n##Besluit tabak\n\n### Artikel  1  \n\n1.  Zie [artikel 2 (oud)](../../wet/(x/README.md), "
-        "*Onze Minister:* H<sub>2</sub>O en snake_case.\n\n| a | b |\n| --- | --- |\n"
+        "<meta http-equiv='x' />\n\n##Besluit tabak\n\n### Artikel  1  \n\n1.  Zie [artikel 2 (oud)]"
+        "(../../wet/(x/README.md), *Onze Minister:* H<sub>2</sub>O en snake_case.\n\n| a | b |\n| --- | --- |\n"
     )
     (document,), _ = read(readers.markdown, {"wet/BWBR1/README.md": text}, "nl")
     assert document.text == "Besluit tabak\nArtikel 1\n1. Zie artikel 2 (oud), Onze Minister: H2O en snake_case.\na b"
@@ -266,7 +278,13 @@ def catalogue(monkeypatch):
             },
         },
         "parts": {
-            "ro_train": {"source": "tab", "language": "ro", "task": "matched", "split": "train", "counts": {"documents": 3}}
+            "ro_train": {
+                "source": "tab",
+                "language": "ro",
+                "task": "matched",
+                "split": "train",
+                "counts": {"documents": 3},
+            }
         },
     }
     monkeypatch.setattr(sources, "catalogue", lambda: listed)

@@ -36,7 +36,11 @@ def catalogue(tree_sha256):
     place = {"owner": "someone", "repo": "texts", "commit": COMMIT, "licence": "CC0", "tree_sha256": tree_sha256}
     source = {**place, "n_files": 2, "files": ["data/*.txt"], "parts": {}}
     part = {"source": "one", "remove": ["labelled"]}
-    return {"sources": {"one": source}, "parts": {"piece": part}, "tasks": {"labelled": {"raw": {"x": {"source": "one"}}}}}
+    return {
+        "sources": {"one": source},
+        "parts": {"piece": part},
+        "tasks": {"labelled": {"raw": {"x": {"source": "one"}}}},
+    }
 
 
 def write_zip(path, files, top=TOP):
@@ -117,8 +121,8 @@ def test_mirror_from_the_environment_and_public_name(mirror, monkeypatch):
 def test_an_archive_is_hashed_once(mirror, monkeypatch):
     sources.check(["one"], mirror, True)
     hashed = []
-    real = sources.tree_sha256
-    monkeypatch.setattr(sources, "tree_sha256", lambda *a: hashed.append(a) or real(*a))
+    real = sources._inside
+    monkeypatch.setattr(sources, "_inside", lambda *a: hashed.append(a) or real(*a))
     sources.check(["one"], mirror, True)
     assert not hashed
     archive = next(mirror.iterdir())
@@ -233,7 +237,9 @@ def test_a_killed_download_leaves_no_archive(mirror, server, tmp_path):
     folder, asked = server
     write_zip(folder / f"{COMMIT}.zip", NEEDED)
     (folder / "slow").touch()
-    program = f"import test_sources as t; t.sources.catalogue = lambda: t.catalogue({checksum(NEEDED)!r}); t.sources.archive('one')"
+    program = f"""import test_sources as t
+t.sources.catalogue = lambda: t.catalogue({checksum(NEEDED)!r})
+t.sources.archive('one')"""
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
     process = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path})
     for _ in range(600):

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from datasketch import MinHash, MinHashLSH
 
 from helpers import readers, sources, synthetic, tasks
 from helpers.documents import Document, Patient, read_jsonl, write_jsonl
-from helpers.project import Mistake, write_json
+from helpers.project import Mistake
 
 RUN = 13  # words
 SHINGLE = 5  # words; for near duplicates within a corpus
@@ -147,7 +146,9 @@ class Corpus:
     def _near(self, id: str, words: np.ndarray) -> tuple[str, str]:
         """("near duplicate", id) of an earlier text with enough runs of words in common; else it is remembered."""
         sketch = self.empty.copy()
-        sketch.update_batch((_runs(words, min(SHINGLE, len(words))) & np.uint64(0xFFFFFFFF)).tolist())
+        runs = _runs(words, min(SHINGLE, len(words))) & np.uint64(0xFFFFFFFF)
+        for at in range(0, len(runs), 4096):  # in pieces, as each makes a table of runs by permutations
+            sketch.update_batch(runs[at : at + 4096].tolist())
         for at in sorted(self.index.query(sketch)):
             if np.mean(self.sketches[at][1] == sketch.hashvalues) >= self.limits.near_duplicate:
                 return "near duplicate", self.sketches[at][0]
@@ -225,7 +226,7 @@ def _plainly(document: Document) -> tuple[str, set[tuple[str, ...]]]:
 
 
 def gate(documents: Iterable[Document], heldout: Iterable[Document]) -> int:
-    """Leak if one of `documents` repeats a `heldout` one, else their number. Shares no index with `build`."""
+    """How many `documents` there are; Leak if one repeats a `heldout` one. Shares no index with `build`."""
     whole: dict[str, str] = {}
     owners: dict[tuple[str, ...], list[tuple[str, int]]] = {}
     for document in heldout:
@@ -266,43 +267,28 @@ def make(
     and of what is removed from a part that is alone in its corpus, are the listed ones.
     """
     places = [(domain, language) for domain, languages in listed.items() for language in languages]
-    texts: dict[str, dict[str, dict[str, Iterator[Document]]]] = {domain: {} for domain in listed}
-    remove, removed = {}, {}
+    texts: dict[str, dict[str, dict[str, Iterable[Document]]]] = {domain: {} for domain in listed}
+    real, remove, removed = [], {}, {}
     for domain, language in places:
         texts[domain][language] = place = {}
         for part in listed[domain][language]:
-            entry = sources.entry("parts", part) if part != "synthetic" else {}
-            place[part] = readers.part(part) if entry else synthetic.documents(domain, language, seed)
+            if part == "synthetic":
+                place[part] = synthetic.documents(domain, language, seed)
+                continue
+            entry, place[part] = sources.entry("parts", part), readers.part(part)
+            real.append(place[part])
             if "remove" in entry:
                 remove[part] = [d for task in entry["remove"] for s in readers.tasks(task).values() for d in s]
             if len(listed[domain][language]) == 1:
                 removed |= {(domain, language, reason): number for reason, number in entry.get("removed", {}).items()}
     rows, repeated = build(folder / "corpora", texts, held_out(folder), limits, remove)
-    for domain, language in places:
-        for part, stream in texts[domain][language].items():
-            if part != "synthetic":
-                deque(stream, maxlen=0)  # what is over the limit is counted too
+    deque(chain.from_iterable(real), maxlen=0)  # what is over the limit is counted too
     found = {(row["domain"], row["language"], row["reason"]): row["documents"] for row in rows}
-    for place, number in removed.items():
-        if found.get(place, 0) != number:
+    for key, number in removed.items():
+        if found.get(key, 0) != number:
             raise Mistake(
-                f"{' '.join(place)}: {found.get(place, 0)} removed, {sources.LISTED.name} lists {number}; mend it"
+                f"{' '.join(key)}: {found.get(key, 0)} removed, {sources.LISTED.name} lists {number}; mend it"
             )
-    written = [folder / "corpora" / f"{domain}-{language}{end}" for domain, language in places for end in ENDINGS]
+    written = (folder / "corpora" / f"{domain}-{language}{end}" for domain, language in places for end in ENDINGS)
     gate(chain.from_iterable(map(read_jsonl, written)), held_out(folder))
     return rows, repeated
-
-
-def terms(listed: Mapping[str, Mapping[str, Sequence[str]]]) -> pd.DataFrame:
-    """Concepts named in several languages (concept, language, term, label): the lexicons' for synthetic text, else HPO's."""
-    made_up = any("synthetic" in parts for languages in listed.values() for parts in languages.values())
-    rows = synthetic.parallel_terms() if made_up else readers.parallel_terms()
-    return pd.DataFrame(rows, columns=["concept", "language", "term", "label"])
-
-
-def note_origin(folder: Path, listed: Mapping[str, Mapping[str, Sequence[str]]], wanted: Sequence[Mapping[str, Any]]) -> None:
-    """Write corpora/origin.json, whether any text is synthetic, and corpora/sources.json, what was read and its checksum."""
-    parts = {part for languages in listed.values() for names in languages.values() for part in names}
-    parts |= {spec["source"] for spec in wanted}
-    write_json(folder / "corpora" / "origin.json", {"synthetic": "synthetic" in parts})
-    write_json(folder / "corpora" / "sources.json", sources.provenance(sorted(parts - {"synthetic"})))

@@ -28,27 +28,20 @@ GROUP_SENTENCES = 20  # neighbouring sentences, or terms, that make a document
 MENTION = re.compile(r"T\d+\t(\S+) (\d+) (\d+)((?:;\d+ \d+)*)\t(.*)")
 TAG = re.compile(r"([BI])-(\S+)")
 LINK = re.compile(r"!?\[([^\]]*)\]\((?:[^()\n]|\([^()\n]*\)?)*\)")
-MARKUP = re.compile(
-    r"<[^>\n]*>|^#+|^[|\s-]+$|(?<!\w)[*_]{1,2}(?=\S)|(?<=\S)[*_]{1,2}(?!\w)|\\(?=[^\w\s])", re.MULTILINE
-)
-# openEHR: a language's section, the fields in it that are prose, and the marker of text left in English.
-FIELD = re.compile(
-    r'\b(?:text|description|comment|purpose|use|misuse|keywords) = <((?:"(?:[^"\\]|\\.)*"[, ]*)+)', re.DOTALL
-)
-QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+MARKUP = re.compile(r"<[^>\n]*>|^#+|^[|\s-]+$|(?<!\w)[*_]{1,2}(?=\S)|(?<=\S)[*_]{1,2}(?!\w)|\\(?=[^\w\s])", re.M)
+# openEHR: quoted strings, the fields that hold prose, and the marker of text left in English.
+QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.S)
+FIELD = re.compile(rf"\b(?:text|description|comment|purpose|use|misuse|keywords) = <((?:{QUOTED.pattern}[, ]*)+)", re.S)
 NOT_TRANSLATED = re.compile(r"\([a-z]{2}\)\s*$")
 
 
-def _text(path: str, content: bytes) -> str:
-    """A file's text without byte order mark, its lines ended by \\n."""
-    return _decoded(path, content).removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _decoded(path: str, content: bytes) -> str:
+def _text(path: str, content: bytes, exact: bool = False) -> str:
+    """A file's text, unless `exact` without byte order mark and with \\n as the end of lines; Mistake if not UTF-8."""
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Mistake(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
+    return text if exact else text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
@@ -64,16 +57,14 @@ def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Docum
             continue
         pair = dict([waiting.pop(stem), (path, content)])
         mentions = list(_mentions(f"{stem}.ann", _text(f"{stem}.ann", pair[f"{stem}.ann"])))
-        text = _decoded(f"{stem}.txt", pair[f"{stem}.txt"])
+        text = _text(f"{stem}.txt", pair[f"{stem}.txt"], exact=True)
         # Offsets count characters; whether a byte order mark or the \r of \r\n is one, the mentions' texts tell.
         candidates = dict.fromkeys((text, text.removeprefix("\ufeff"), _text(path, text.encode())))
         misplaced = {t: sum(t[span.start : span.end] != said for _, span, said in mentions) for t in candidates}
         text = min(misplaced, key=misplaced.__getitem__)
         for number, span, _ in mentions:
             if not span.start < span.end <= len(text):
-                raise Mistake(
-                    f"{stem}.ann, line {number}: {span.start} {span.end} is outside the {len(text)} characters"
-                )
+                raise Mistake(f"{stem}.ann, line {number}: {span.start} {span.end} lies outside the text ({len(text)})")
         blemishes["misplaced mention"] += misplaced[text]
         spans = sorted((span for _, span, _ in mentions), key=lambda s: (s.start, s.end, s.label))
         yield Document(PurePosixPath(stem).name, language, text, tuple(spans))
@@ -166,7 +157,7 @@ def plain(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Docu
 def _grouped(
     path: str, language: str, pieces: Iterable[str], full: int, size: Callable[[str], int] = len
 ) -> Iterator[Document]:
-    """Documents of neighbouring pieces, a line each, whose sizes add up to `full` or just above; the last has the rest."""
+    """Documents of neighbouring pieces, a line each, whose sizes add up to `full` or more; the last has the rest."""
     id = "-".join(PurePosixPath(path).with_suffix("").parts[-2:])
     group, held, number = [], 0, 0
     for piece in chain(filter(None, pieces), [None]):
@@ -277,9 +268,7 @@ def _counted(
     found["blemishes"] = {blemish: number for blemish, number in blemishes.items() if number}
     for key, listed in {"blemishes": {}, **counts}.items():
         if found[key] != listed:
-            raise Mistake(
-                f"{what}: {key} {found[key]}, {sources.LISTED.name} lists {listed}; mend the reader or the list"
-            )
+            raise Mistake(f"{what}: {key} {found[key]}, {sources.LISTED.name} lists {listed}; mend one of them")
 
 
 def tasks(

@@ -12,7 +12,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import yaml
 from helpers.project import DATA, Mistake, digest, write_atomically
 
 LISTED = DATA / "sources.yaml"
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
 
 
 @cache
@@ -33,7 +34,7 @@ def catalogue() -> dict[str, dict[str, Any]]:
 
 
 def entry(kind: str, name: str) -> dict[str, Any]:
-    """The entry `name` of the catalogue's `kind`: "sources", "tasks" or "parts"; Mistake for a name that is unknown."""
+    """The entry `name` of the catalogue's "sources", "tasks" or "parts"; Mistake where it is unknown."""
     entries = catalogue()[kind]
     if name not in entries:
         raise Mistake(f"{LISTED.name}: {name!r} is not in {kind}; allowed: {', '.join(sorted(entries))}")
@@ -72,11 +73,11 @@ def archive(id: str, mirror: Path | None = None, offline: bool | None = None) ->
     """The verified archive of a source in the folder `mirror`, or without one in the cache, downloaded if need be."""
     mirror, offline = _place(mirror, offline)
     path = _in_mirror(id, mirror) if mirror else _cached(id)
+    if not path.is_file() and offline:
+        raise Mistake(
+            f"source {id}: {path} is missing and --offline forbids a download; leave it out or give --mirror DIR"
+        )
     if not path.is_file():
-        if offline:
-            raise Mistake(
-                f"source {id}: {path} is missing, --offline allows no download; run without it, or give --mirror DIR"
-            )
         _download(id, path)
     _verify(id, path)
     return path
@@ -94,13 +95,6 @@ def read_files(
         inside = _inside(zipped, files or entry("sources", id)["files"])
         for name in sorted(inside):
             yield name, zipped.read(inside[name])
-
-
-def tree_sha256(zipped: zipfile.ZipFile, files: Sequence[str]) -> tuple[str, int]:
-    r"""SHA-256 of the sorted lines "<sha256 of a file>  <its path>\n" over the files that `files` selects; their number."""
-    inside = _inside(zipped, files)
-    lines = sorted(f"{hashlib.sha256(zipped.read(info)).hexdigest()}  {name}\n" for name, info in inside.items())
-    return hashlib.sha256("".join(lines).encode()).hexdigest(), len(lines)
 
 
 def _place(mirror: Path | None, offline: bool | None) -> tuple[Path | None, bool]:
@@ -121,12 +115,10 @@ def _in_mirror(id: str, mirror: Path) -> Path:
     if not mirror.is_dir():
         raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the source archives")
     names = [_cached(id).name, "{repo}-{commit}.zip".format(**entry("sources", id))]
-    found = [mirror / name for name in names if (mirror / name).is_file()]
-    if not found:
-        raise Mistake(
-            f"source {id}: {mirror} has no {' or '.join(names)}; put it there, or leave out --mirror to download it"
-        )
-    return found[0]
+    for path in (mirror / name for name in names):
+        if path.is_file():
+            return path
+    raise Mistake(f"source {id}: {mirror} has no {' or '.join(names)}; add it, or leave out --mirror to download it")
 
 
 def _download(id: str, path: Path) -> None:
@@ -146,34 +138,31 @@ def _download(id: str, path: Path) -> None:
         _verify(id, got)
         os.replace(got, path)
     except (requests.RequestException, OSError, ValueError) as error:
-        raise Mistake(
-            f"source {id}: {url} cannot be downloaded ({_line(error)}); try again, or give --mirror DIR"
-        ) from None
+        reason = " ".join(str(error).split())[:200]
+        raise Mistake(f"source {id}: {url} cannot be downloaded ({reason}); try again, or give --mirror DIR") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
 def _verify(id: str, path: Path) -> None:
-    """Mistake unless the needed files of the archive at `path` have the listed checksum."""
+    r"""Mistake unless the archive's needed files have the listed checksum.
+
+    It is the SHA-256 of the sorted lines "<sha256 of a file>  <path without the top folder>\n".
+    """
     source, at = entry("sources", id), path.stat()
-    stamp = (
-        _cached(id).parent
-        / "verified"
-        / digest([str(path.resolve()), at.st_size, at.st_mtime_ns, source["tree_sha256"]])
-    )
+    listed = source["tree_sha256"]
+    stamp = _cached(id).parent / "verified" / digest([str(path.resolve()), at.st_size, at.st_mtime_ns, listed])
     if stamp.is_file():
         return
     with _opened(id, path) as zipped:
-        found, number = tree_sha256(zipped, source["files"])
-    if found != source["tree_sha256"]:
-        raise Mistake(
-            f"source {id}: wrong checksum of {path}: {found[:12]}… of {number} files, {LISTED.name} lists"
-            f" {source['tree_sha256'][:12]}… of {source['n_files']}; delete it, or replace it by the archive of the commit"
-        )
-    try:
+        inside = _inside(zipped, source["files"]).items()
+        lines = sorted(f"{hashlib.sha256(zipped.read(info)).hexdigest()}  {name}\n" for name, info in inside)
+    found = digest("".join(lines).encode())
+    if found != listed:
+        files = f"{found} of {len(lines)} files, {LISTED.name} lists {listed[:12]}… of {source['n_files']}"
+        raise Mistake(f"source {id}: wrong checksum of {path}: {files}; replace it by the commit's archive")
+    with suppress(OSError):  # without a place for stamps archives are hashed each time
         write_atomically(stamp, f"{id}\n")
-    except OSError:  # without a place for stamps archives are hashed each time
-        pass
 
 
 @contextmanager
@@ -182,14 +171,11 @@ def _opened(id: str, path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as zipped:
             yield zipped
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise Mistake(
-            f"source {id}: {path} is damaged ({_line(error)}); delete it, or put a sound copy in its place"
+            f"source {id}: {path} is damaged ({reason}); delete it, or put a sound copy in its place"
         ) from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _inside(zipped: zipfile.ZipFile, files: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
@@ -202,6 +188,5 @@ def _inside(zipped: zipfile.ZipFile, files: Sequence[str]) -> dict[str, zipfile.
 def _pattern(files: tuple[str, ...]) -> re.Pattern[str]:
     """One pattern for globs and for `@name`, a list of paths in data/."""
     listed = [(DATA / item[1:]).read_text(encoding="utf-8").split() if item[0] == "@" else [item] for item in files]
-    return re.compile(
-        "|".join("[^/]*".join(map(re.escape, glob.split("*"))) + r"\Z" for globs in listed for glob in globs)
-    )
+    paths = ("[^/]*".join(map(re.escape, glob.split("*"))) + r"\Z" for globs in listed for glob in globs)
+    return re.compile("|".join(paths))
