@@ -255,7 +255,7 @@ def _screening() -> tuple[tuple[list[Concept], list[Concept], Concept], Pools]:
 def _plan(random: Random, positive: bool) -> list[list[tuple[str, Concept]]]:
     """The statements (kind, concept) of each note of one patient, oldest note first, at most three a note."""
     (indicators, others, test), _ = _screening()
-    weights = [1 / (rank + 1) for rank in range(len(indicators))]  # few conditions are common, as in practice
+    weights = [1 / (rank + 1) ** 2 for rank in range(len(indicators))]  # few conditions are common, as in practice
     own, rival = random.choices(indicators, weights, k=2)
     while rival is own:
         rival = random.choices(indicators, weights)[0]
