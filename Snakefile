@@ -16,7 +16,7 @@ again, while checkpoints and predictions stay, so that finished arms and fits ar
 import sys
 from pathlib import Path
 
-from helpers import report, stages
+from runner import report, stages
 
 RUN = Path.cwd()
 PLAN = stages.read_plan(Path(config["plan"]))
@@ -28,7 +28,7 @@ rule report:
     input: [product for stage in PLAN["stages"] for product in stage["outputs"]]
     output: "report.html", "provenance.json"
     params: key=report.key(PLAN)
-    shell: "exec {PYTHON:q} -m helpers.report {RUN:q}"
+    shell: "exec {PYTHON:q} -m runner.report {RUN:q}"
 
 
 for stage in PLAN["stages"]:
@@ -41,4 +41,4 @@ for stage in PLAN["stages"]:
         params: key=stage["key"], id=stage["id"]
         threads: stage["threads"] or workflow.cores
         # `exec`: the stage is Snakemake's own child and notices when Snakemake is killed.
-        shell: "exec {PYTHON:q} -m helpers.stages {RUN:q} {params.id:q} --threads {threads}"
+        shell: "exec {PYTHON:q} -m runner.stages {RUN:q} {params.id:q} --threads {threads}"

@@ -64,7 +64,7 @@ else
     if ! ready; then
         python=$(find_python)
         # A misspelt option is told now, not after the installation; help needs no environment at all.
-        [ "${1:-}" = test ] || PYTHONPATH=src "$python" -m helpers.options "$@" || exit $?
+        [ "${1:-}" = test ] || PYTHONPATH=src "$python" -m runner.options "$@" || exit $?
         for word in "$@"; do case $word in -h | --help) exit 0 ;; esac; done
         set_up "$python"
     fi
@@ -77,4 +77,4 @@ if [ "${1:-}" = test ]; then
     "$bin/ruff" format --check .
     exec "$bin/python" -m pytest "$@"
 fi
-exec "$bin/python" -m helpers.front_door "$@"
+exec "$bin/python" -m runner.front_door "$@"

@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -20,7 +22,8 @@
 
 # %%
 import pandas as pd
-from helpers import corpora, project, tasks
+from helpers import project
+from texts import corpora, tasks
 
 # %% [markdown]
 # ## Parameters

@@ -24,7 +24,9 @@
 # %%
 import numpy as np
 import pandas as pd
-from helpers import figures, models, pretraining, stages, tasks, transfer
+from helpers import figures, models, pretraining, transfer
+from runner import stages
+from texts import tasks
 
 # %% [markdown]
 # ## Parameters

@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -20,7 +22,9 @@
 # reads saved models and predictions only; it trains nothing.
 
 # %%
-from helpers import analysis, figures, project, stages, tasks, transfer
+from helpers import analysis, figures, project, transfer
+from runner import stages
+from texts import tasks
 
 # %% [markdown]
 # ## Parameters

@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -21,7 +23,8 @@
 
 # %%
 import pandas as pd
-from helpers import claims, figures, project, stages, transfer
+from helpers import claims, figures, project, transfer
+from runner import stages
 
 # %% [markdown]
 # ## Parameters

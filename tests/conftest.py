@@ -16,7 +16,7 @@ SETTINGS = '''
 import os
 from types import SimpleNamespace
 
-from helpers.profile import Stage
+from runner.profile import Stage
 
 
 def load(profile, sets):
@@ -103,10 +103,9 @@ class Project:
         self.journal = folder / "journal"
         (folder / "notebooks").mkdir(parents=True)
         (folder / "profiles").mkdir()
-        helpers = folder / "src" / "helpers"
-        shutil.copytree(ROOT / "src" / "helpers", helpers, ignore=shutil.ignore_patterns("__pycache__"))
-        (helpers / "settings.py").write_text(SETTINGS)
-        (helpers / "scribe.py").write_text(SCRIBE)
+        shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        (folder / "src" / "runner" / "settings.py").write_text(SETTINGS)
+        (folder / "src" / "helpers" / "scribe.py").write_text(SCRIBE)
         shutil.copy(ROOT / "Snakefile", folder)
         for name, (parameters, body) in NOTEBOOKS.items():
             self.write_notebook(name, parameters, body)
@@ -124,7 +123,7 @@ class Project:
         return kept | {"PYTHONPATH": str(self.root / "src"), "JOURNAL": str(self.journal)}
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "helpers.front_door", *arguments]
+        return [sys.executable, "-m", "runner.front_door", *arguments]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the front door as the leader of a process group of its own."""

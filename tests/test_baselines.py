@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import baselines
-from helpers.documents import Document, Note, Patient, Span
+from texts.documents import Document, Note, Patient, Span
 from helpers.project import Mistake
 
 

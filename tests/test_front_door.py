@@ -16,7 +16,7 @@ def front_door(*arguments, **more):
     """Call the front door of this checkout as run_all.sh does."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")} | more
     return subprocess.run(
-        [sys.executable, "-m", "helpers.front_door", *arguments],
+        [sys.executable, "-m", "runner.front_door", *arguments],
         cwd=ROOT,
         env=environment,
         text=True,

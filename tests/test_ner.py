@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import models, ner, screening, windows
-from helpers.documents import Document, Note, Patient, Span
+from texts.documents import Document, Note, Patient, Span
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities

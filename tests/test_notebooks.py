@@ -16,7 +16,7 @@ import nbclient
 import nbformat
 import pytest
 
-from helpers import notebooks
+from runner import notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -130,13 +130,12 @@ def test_every_notebook_runs_as_it_stands(checkout, monkeypatch):
 
 
 def test_stripping_hook_removes_outputs(tmp_path):
-    (tmp_path / "src").mkdir()
-    shutil.copytree(ROOT / "src" / "helpers", tmp_path / "src" / "helpers")
+    shutil.copytree(ROOT / "src", tmp_path / "src")
     (tmp_path / "notebooks").mkdir()
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", execution_count=1)])
     notebook.cells[0].outputs = [nbformat.v4.new_output("stream", text="1")]
     nbformat.write(notebook, tmp_path / "notebooks" / "00_a.ipynb")
-    command = [sys.executable, "-m", "helpers.notebooks"]
+    command = [sys.executable, "-m", "runner.notebooks"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
     codes = [subprocess.run(command, cwd=tmp_path, env=environment, check=False).returncode for _ in range(3)]
     assert codes == [1, 1, 0]  # makes the .py, then strips, then finds nothing to do

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_sources import MIRROR, needs_mirror
 
-from helpers import readers, sources
-from helpers.documents import Document, Span
+from texts import readers, sources
+from texts.documents import Document, Span
 from helpers.project import Mistake
 
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import readers, sources
+from texts import readers, sources
 from helpers.project import DATA, ROOT, Mistake
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

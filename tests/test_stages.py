@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import notebooks, stages
+from runner import notebooks, stages
 from helpers.project import Mistake
 
 

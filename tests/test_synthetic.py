@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import synthetic
+from texts import synthetic
 from helpers.project import DATA, ROOT, Mistake
 
 LANGUAGES = ("nl", "ro", "es")
@@ -71,7 +71,7 @@ def test_grammars_have_many_templates(domain: str) -> None:
 def test_another_process_gives_the_same_text() -> None:
     code = """if True:
         from itertools import islice
-        from helpers import synthetic as s
+        from texts import synthetic as s
         for domain in s.DOMAINS:
             print(list(islice(s.documents(domain, "ro", 7), 20)))
         print(list(s.ner_documents("es", "dev", 10, 7)), list(s.patients(20, 7, "test")), sorted(s.held_back()))"""

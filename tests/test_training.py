@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import pretraining, tokens, training, windows
-from helpers.documents import Document, write_jsonl
+from texts.documents import Document, write_jsonl
 from hypothesis import given
 from hypothesis import strategies as st
 

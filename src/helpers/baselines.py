@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 
-from helpers.documents import Document, Patient, Span
+from texts.documents import Document, Patient, Span
 from helpers.project import Mistake
 
 WORD = re.compile(r"\w+|[^\w\s]")

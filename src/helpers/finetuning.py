@@ -10,11 +10,12 @@ import pandas as pd
 from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer
 
-from helpers import baselines, ner, screening, synthetic, tokens, training, windows
-from helpers.documents import Document, Patient, Span
+from helpers import baselines, ner, screening, tokens, training, windows
+from texts import synthetic
+from texts.documents import Document, Patient, Span
 from helpers.project import digest, file_digest, write_atomically
 from helpers.scores import best_threshold, calibrated, temperature
-from helpers.tasks import split, task
+from texts.tasks import split, task
 
 CODE = (baselines, ner, screening, tokens, training, windows)
 

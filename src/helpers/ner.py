@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from helpers import training, windows
-from helpers.documents import Document, Span
+from texts.documents import Document, Span
 
 
 def tags(labels: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from helpers import models, tokens, training
-from helpers.documents import read_jsonl
+from texts.documents import read_jsonl
 from helpers.project import digest, file_digest, write_atomically
 
 HELDOUT_RATE = 0.15

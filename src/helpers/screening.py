@@ -8,7 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from helpers import training, windows
-from helpers.documents import Patient
+from texts.documents import Patient
 
 
 def text(patient: Patient, separator: str) -> list[str]:

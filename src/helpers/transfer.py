@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from helpers import analysis, models, pretraining, scores, tasks, tokens, training, windows
+from helpers import analysis, models, pretraining, scores, tokens, training, windows
+from texts import tasks
 
 
 def specs(folder: Path) -> dict[str, dict]:

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from helpers.profile import Profile, Stage
+from runner.profile import Profile, Stage
 from helpers.project import ROOT, Mistake
 
 __all__ = ["Mistake", "Profile", "Stage", "load"]

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from helpers import notebooks
+from runner import notebooks
 from helpers.project import ROOT, RUNS, Mistake, write_atomically
 
 POLL_SECONDS = 1.0
@@ -153,7 +153,7 @@ def run_stage(run: Path, name: str, threads: int) -> int:
 
 def need(run: str, product: str) -> Path:
     """The run's folder for a stage's id, or the path of a product; a reader of one notebook gets it made first."""
-    from helpers import settings
+    from runner import settings
 
     place = RUNS / run / product
     inside = "HELPERS_STAGE" in os.environ  # a stage of a run: Snakemake saw to it that all is there
@@ -169,7 +169,7 @@ def need(run: str, product: str) -> Path:
     ):
         for stage in filter(test, profile.stages()):
             if not all((RUNS / run / out).exists() for out in stage.outputs):
-                from helpers import front_door
+                from runner import front_door
 
                 print(f"making what is needed first: the stages up to {stage.id} of profile {run} ...", flush=True)
                 front_door.make_until(profile, stage)
@@ -178,7 +178,7 @@ def need(run: str, product: str) -> Path:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m helpers.stages RUN_FOLDER STAGE --threads N`, as the Snakefile calls it."""
+    """`python -m runner.stages RUN_FOLDER STAGE --threads N`, as the Snakefile calls it."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("stage")

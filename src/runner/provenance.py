@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from helpers import stages
+from runner import stages
 from helpers.project import ROOT
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from helpers.project import ROOT, Mistake, write_atomically
 
 FOLDER = ROOT / "notebooks"
-# These modules only drive, show or fetch what notebooks do: no result can change with them.
-DRIVERS = {"__init__", "front_door", "notebooks", "options", "provenance", "report", "settings", "profile", "stages"}
+# Results depend on these packages; the runner only drives and shows what notebooks do.
+PACKAGES = ("helpers", "texts")
 
 
 def code_cells(notebook: Path) -> list[tuple[str, list[str]]]:
@@ -56,16 +56,16 @@ def check_parameters(stage: str, notebook: Path, injected: dict[str, Any]) -> No
 
 
 def _modules(tree: ast.AST) -> set[str]:
-    """Names of the helper modules that a syntax tree imports, at any depth of its functions."""
+    """`package.module` of what a syntax tree imports from our packages, at any depth of its functions."""
     found = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "helpers":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
-            found.add(str(node.module).split(".")[1])
+        if isinstance(node, ast.ImportFrom) and node.module in PACKAGES:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
         elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("helpers.")}
-    return found - DRIVERS
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.split(".")[0] in PACKAGES}
 
 
 def _bare(tree: ast.Module) -> str:
@@ -77,7 +77,7 @@ def _bare(tree: ast.Module) -> str:
 
 
 def code_digest(notebook: Path) -> str:
-    """sha256 of the code that a notebook runs: its cells, and the helper modules it imports, at first or second hand.
+    """sha256 of the code that a notebook runs: its cells, and the modules of ours it imports, at first or second hand.
 
     The defaults of the parameters cell are left out: a run replaces every one of them.
     """
@@ -85,7 +85,7 @@ def code_digest(notebook: Path) -> str:
     trees, waiting = {"": ast.parse(source)}, [""]
     while waiting:
         for name in _modules(trees[waiting.pop()]) - set(trees):
-            path = Path(__file__).parent / f"{name}.py"
+            path = (ROOT / "src").joinpath(*name.split(".")).with_suffix(".py")
             if path.is_file():
                 trees[name] = ast.parse(path.read_text(encoding="utf-8"))
                 waiting.append(name)

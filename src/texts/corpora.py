@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 
-from helpers import readers, sources, synthetic, tasks
-from helpers.documents import Document, Patient, read_jsonl, write_jsonl
+from texts import readers, sources, synthetic, tasks
+from texts.documents import Document, Patient, read_jsonl, write_jsonl
 from helpers.project import Mistake
 
 RUN = 13  # words

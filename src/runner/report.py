@@ -10,7 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from helpers import provenance, stages
+from runner import provenance, stages
 from helpers.project import write_atomically
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")

@@ -16,8 +16,8 @@ from typing import Any
 
 from lxml import etree
 
-from helpers import sources
-from helpers.documents import Document, Span
+from texts import sources
+from texts.documents import Document, Span
 from helpers.project import Mistake
 
 Files = Iterable[tuple[str, bytes]]

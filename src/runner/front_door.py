@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from helpers import notebooks, options, stages
+from runner import notebooks, options, stages
 from helpers.project import ROOT, RUNS, Mistake
 
 REPORT = "report"
@@ -42,7 +42,7 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
     except OSError as error:
         raise Mistake(f"runs/{profile.run}: cannot be written ({error.strerror}); make it writable") from None
     if profile.parts():
-        from helpers import sources
+        from texts import sources
 
         sources.check(profile.parts(), Path(mirror) if mirror else None, offline)
 
@@ -251,7 +251,7 @@ def publish(run: Path) -> None:
 
 def listing(profile: Any) -> None:
     """Print every profile with its description, and the stages of one."""
-    from helpers import settings
+    from runner import settings
 
     for path in sorted((ROOT / "profiles").glob("*.yaml")):
         print(f"{path.stem:<14} {' '.join(settings.load(path.stem, []).description.split())}")
@@ -270,7 +270,7 @@ def make_until(profile: Any, stage: Any) -> None:
 
 def run(asked: Namespace) -> int:
     """Do what the options ask for; the exit status."""
-    from helpers import settings
+    from runner import settings
 
     profile = settings.load(asked.profile, asked.set)
     plan, folder = profile.stages(), RUNS / profile.run

@@ -15,7 +15,7 @@ from zlib import crc32
 
 import yaml
 
-from helpers.documents import Document, Note, Patient, Span
+from texts.documents import Document, Note, Patient, Span
 from helpers.project import DATA, Mistake
 
 LANGUAGES, DOMAINS, SPLITS = ("nl", "ro", "es"), ("general", "biomedical", "clinical"), ("train", "dev", "test")

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
-from helpers import readers, synthetic
-from helpers.documents import Document, Patient, read_jsonl, write_jsonl
+from texts import readers, synthetic
+from texts.documents import Document, Patient, read_jsonl, write_jsonl
 from helpers.project import Mistake, write_json
 
 PARTS = ("train", "dev", "test")
