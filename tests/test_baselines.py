@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import baselines
-from texts.documents import Document, Note, Patient, Span
 from helpers.project import Mistake
+from texts.documents import Document, Note, Patient, Span
 
 
 def document(name, text, **mentions):

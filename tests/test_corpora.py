@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sources import MIRROR, needs_mirror
 
+from helpers.project import Mistake
 from texts import corpora, sources, tasks
 from texts.corpora import Leak, Limits
 from texts.documents import Document, Note, Patient, read_jsonl, write_jsonl
-from helpers.project import Mistake
 
 LIMITS = Limits(characters=10**9, heldout_characters=0, near_duplicate=0.8)
 

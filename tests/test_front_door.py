@@ -56,7 +56,7 @@ def test_a_mistake_is_one_line_within_ten_seconds(arguments, message):
 
 def test_front_door_imports_no_torch():
     code = (
-        "import sys; from helpers import front_door, settings; print('torch' in sys.modules or 'pandas' in sys.modules)"
+        "import sys; from runner import front_door, settings; print('torch' in sys.modules or 'pandas' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, capture_output=True

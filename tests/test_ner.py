@@ -1,14 +1,17 @@
 """Tagging: spans there and back, every gold entity scored once, nothing lost to windows or truncation."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
-from helpers import models, ner, screening, windows
-from texts.documents import Document, Note, Patient, Span
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 from transformers import BertConfig, BertForMaskedLM
+
+from helpers import models, ner, screening, windows
+from texts.documents import Document, Note, Patient, Span
 
 
 def test_worked_case_there_and_back():
@@ -39,7 +42,7 @@ def test_spans_are_read_as_seqeval_reads_them(tagged):
 @given(st.text(max_size=60))
 def test_words_cover_all_but_white_space_in_order(text):
     spans = windows.words(text)
-    assert all(a < b for a, b in spans) and all(b <= c for (_, b), (c, _) in zip(spans, spans[1:]))
+    assert all(a < b for a, b in spans) and all(b <= c for (_, b), (c, _) in pairwise(spans))
     assert "".join(text[a:b] for a, b in spans).split() == "".join(text.split()).split()
 
 
@@ -47,8 +50,14 @@ def test_words_cover_all_but_white_space_in_order(text):
 def saved(tmp_path_factory):
     """A small BERT with a tokenizer of its own, saved to a folder."""
     tokenizer = models.train_tokenizer(["el paciente niega fiebre y tos seca desde ayer"] * 9, 120)
-    config = BertConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
-                        intermediate_size=32, max_position_embeddings=64)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+    )
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("bert")
     models.save(BertForMaskedLM(config), tokenizer, folder / "model", "card")

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_sources import MIRROR, needs_mirror
 
+from helpers.project import Mistake
 from texts import readers, sources
 from texts.documents import Document, Span
-from helpers.project import Mistake
 
 
 def read(reader, files, language="es"):

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from texts import readers, sources
 from helpers.project import DATA, ROOT, Mistake
+from texts import readers, sources
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOP = f"texts-{COMMIT}"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import notebooks, stages
 from helpers.project import Mistake
+from runner import notebooks, stages
 
 
 def wait_for(condition, seconds=40.0):
@@ -184,7 +184,7 @@ def test_kill_nine_leaves_no_orphan_and_the_next_run_goes_on(project, whom):
 
 def test_need_makes_what_is_missing_and_says_so(project):
     def asked(product, **more):
-        code = f"from helpers import stages; print(stages.need('mini', {product!r}))"
+        code = f"from runner import stages; print(stages.need('mini', {product!r}))"
         return subprocess.run(
             [sys.executable, "-c", code],
             cwd=project.root,

@@ -13,8 +13,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from texts import synthetic
 from helpers.project import DATA, ROOT, Mistake
+from texts import synthetic
 
 LANGUAGES = ("nl", "ro", "es")
 SEEDS = st.integers(min_value=0, max_value=10**9)

@@ -3,14 +3,30 @@
 import numpy as np
 import pytest
 import torch
-from helpers import pretraining, tokens, training, windows
-from texts.documents import Document, write_jsonl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import pretraining, tokens, training, windows
+from texts.documents import Document, write_jsonl
+
 TINY = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-BASE = {"architecture": "modernbert", "vocabulary": 200, "vocabulary_from": ["general"], "config": TINY, "hub": "", "revision": "", "folder": ""}
-VALUES = {"batch_rows": 4, "learning_rate": 1e-3, "warmup_share": 0.1, "masking_rate": 0.15, "evaluations": 2, "seed": 3}
+BASE = {
+    "architecture": "modernbert",
+    "vocabulary": 200,
+    "vocabulary_from": ["general"],
+    "config": TINY,
+    "hub": "",
+    "revision": "",
+    "folder": "",
+}
+VALUES = {
+    "batch_rows": 4,
+    "learning_rate": 1e-3,
+    "warmup_share": 0.1,
+    "masking_rate": 0.15,
+    "evaluations": 2,
+    "seed": 3,
+}
 TEXT = {"general": {"nl": 1.0, "es": 1.0}}
 
 
@@ -76,7 +92,9 @@ def test_packed_texts_do_not_see_each_other(run):
         text, position = tokens.segments(ids, tokenizer.cls_token_id)
         attention = torch.from_numpy(text[:, None, :, None] == text[:, None, None, :])
         with torch.no_grad(), training.computing(device):
-            hidden = model.base_model(torch.from_numpy(ids), attention_mask=attention, position_ids=torch.from_numpy(position))
+            hidden = model.base_model(
+                torch.from_numpy(ids), attention_mask=attention, position_ids=torch.from_numpy(position)
+            )
         found.append(hidden[0][0, : len(alone)])
     assert torch.equal(*found)
     assert position[0].tolist() == [*range(len(alone)), *range(len(other))]

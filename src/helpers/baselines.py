@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 
-from texts.documents import Document, Patient, Span
 from helpers.project import Mistake
+from texts.documents import Document, Patient, Span
 
 WORD = re.compile(r"\w+|[^\w\s]")
 SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")

@@ -104,7 +104,7 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 
 def load_fits(folder: Path, family: Sequence[Item]) -> Fits:
-    """(task, arm) -> predictions of all seeds that the task's fits.csv lists, or of all files where there is no table."""
+    """(task, arm) -> predictions of the seeds that the task's fits.csv lists; of all files where there is none."""
     fits = {}
     for task, arm in {(item["task"], item[side]): None for item in family for side in ("arm", "against")}:
         files = sorted((folder / task / arm).glob("seed-*.parquet"))

@@ -11,10 +11,10 @@ from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer
 
 from helpers import baselines, ner, screening, tokens, training, windows
-from texts import synthetic
-from texts.documents import Document, Patient, Span
 from helpers.project import digest, file_digest, write_atomically
 from helpers.scores import best_threshold, calibrated, temperature
+from texts import synthetic
+from texts.documents import Document, Patient, Span
 from texts.tasks import split, task
 
 CODE = (baselines, ner, screening, tokens, training, windows)
@@ -42,7 +42,9 @@ def _once(folder: Path, name: str, arm: str, seed: int, fit: Fit, values: dict[s
     """The fit's row; made now unless it was finished before with the same data, model, settings and code."""
     place = folder / "predictions" / name / arm / f"seed-{seed}.parquet"
     fixed = {k: v for k, v in values.items() if k != "checkpoint_seconds"}
-    data = [file_digest(p) for test in values["tests"] for p in sorted((folder / "corpora/tasks" / test).glob("*.jsonl"))]
+    data = [
+        file_digest(p) for test in values["tests"] for p in sorted((folder / "corpora/tasks" / test).glob("*.jsonl"))
+    ]
     weights = folder / "models" / arm / "model.safetensors"
     model = file_digest(weights) if weights.is_file() else arm
     key = digest([name, seed, fixed, data, model, [file_digest(module.__file__) for module in CODE]])
@@ -65,7 +67,9 @@ def _checkpoint(folder: Path, name: str, arm: str, seed: int) -> Path:
     return folder / "checkpoints" / name / f"{arm}-{seed}.pt"
 
 
-def _train(folder: Path, name: str, arm: str, seed: int, key: str, model: Any, work: dict[str, Any], **values: Any) -> list:
+def _train(
+    folder: Path, name: str, arm: str, seed: int, key: str, model: Any, work: dict[str, Any], **values: Any
+) -> list:
     """Run the loop for a fit; `work` gives lengths (of the items), loss(items) and look()."""
     size = values["batch_rows"]
     a_epoch = -(-len(work["lengths"]) // size)
@@ -79,19 +83,38 @@ def _train(folder: Path, name: str, arm: str, seed: int, key: str, model: Any, w
             return work["loss"](order[step])
 
     plan = training.Plan(
-        len(order), values["learning_rate"], values["warmup_share"], seed, a_epoch, values["patience"],
-        _checkpoint(folder, name, arm, seed), key, values["checkpoint_seconds"], sum(work["lengths"]) / a_epoch,
+        len(order),
+        values["learning_rate"],
+        values["warmup_share"],
+        seed,
+        a_epoch,
+        values["patience"],
+        _checkpoint(folder, name, arm, seed),
+        key,
+        values["checkpoint_seconds"],
+        sum(work["lengths"]) / a_epoch,
     )
     return training.train(model, loss, plan, work["look"], score="dev_score")
 
 
 def _fit_ner(
-    folder: Path, name: str, arm: str, seed: int, key: str, *, tests: list[str], length: int, overlap: int, **values: Any
+    folder: Path,
+    name: str,
+    arm: str,
+    seed: int,
+    key: str,
+    *,
+    tests: list[str],
+    length: int,
+    overlap: int,
+    **values: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Fine-tune a tagger, keep the epoch that is best on dev, and tag every test set."""
     train, dev = split(folder, name, "train"), split(folder, name, "dev")
     where = str(folder / "models" / arm)
-    tagger = ner.Tagger(where, AutoTokenizer.from_pretrained(where), task(folder, name)["labels"], length, overlap, seed)
+    tagger = ner.Tagger(
+        where, AutoTokenizer.from_pretrained(where), task(folder, name)["labels"], length, overlap, seed
+    )
     prepared, targets, seen = tagger.prepare(train), tagger.targets(train), tagger.prepare(dev)
     prepared = [window for window in prepared if window.words]
     work = {
@@ -142,8 +165,17 @@ def _dictionary(
 
 
 def _fit_screening(
-    folder: Path, name: str, arm: str, seed: int, key: str, *, tests: list[str], length: int, overlap: int,
-    negatives_per_positive: float, **values: Any
+    folder: Path,
+    name: str,
+    arm: str,
+    seed: int,
+    key: str,
+    *,
+    tests: list[str],
+    length: int,
+    overlap: int,
+    negatives_per_positive: float,
+    **values: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Fine-tune a screener; aggregation, temperature and threshold are chosen on dev, then applied to test."""
     train = screening.sample(split(folder, name, "train"), negatives_per_positive, seed)
@@ -185,7 +217,9 @@ def patient_rows(
     return table, {"temperature": heat, "threshold": threshold}
 
 
-def _keywords(folder: Path, name: str, arm: str, seed: int, key: str, **values: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _keywords(
+    folder: Path, name: str, arm: str, seed: int, key: str, **values: Any
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Un-negated mentions of listed conditions, on the same patients."""
     dev, test = split(folder, name, "dev"), split(folder, name, "test")
     terms = synthetic.keyword_terms()

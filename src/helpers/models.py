@@ -1,4 +1,4 @@
-"""Models: started from a configuration, the hub or a folder; saved with tokenizer and card; logits where they are needed."""
+"""Models: started from a configuration, the hub or a folder; saved with tokenizer and card; logits where needed."""
 
 import os
 import shutil
@@ -14,14 +14,20 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTra
 
 from helpers.project import ROOT, Mistake
 
-SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
 
 # More text than this no longer changes a vocabulary much, and it has to be held in memory.
 TOKENIZER_CHARACTERS = 20_000_000
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Cased word pieces learnt from `texts`, with BERT's special tokens and word boundaries; the same texts, the same pieces."""
+    """Cased word pieces with BERT's special tokens and word boundaries; the same texts give the same pieces."""
     held = _first(texts, TOKENIZER_CHARACTERS)
     counts = Counter(character for text in held for character in text if not character.isspace())
     alphabet = sorted(character for character, count in counts.items() if count > 1)
@@ -29,8 +35,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     # The trainer numbers inner pieces in the random order of a hash map, and ties between merges follow the numbers:
     # listed among the special tokens they get the same numbers in every run.
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=[*SPECIAL.values(), *inner], initial_alphabet=alphabet,
-        limit_alphabet=len(alphabet), show_progress=False,
+        vocab_size=vocabulary,
+        special_tokens=[*SPECIAL.values(), *inner],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
     )
     learner = _word_pieces(None)
     learner.train_from_iterator(held, trainer)
@@ -136,7 +145,9 @@ def _checked(model: PreTrainedModel) -> PreTrainedModel:
     positions = torch.arange(8).unsqueeze(0)
     ours = vocabulary_logits(model, encode(model, ids, torch.ones_like(ids), positions))
     if not torch.allclose(ours, model(input_ids=ids, position_ids=positions).logits, atol=1e-4):
-        raise Mistake(f"base: the head of {model.config.model_type!r} is not a chain of modules; use bert or modernbert")
+        raise Mistake(
+            f"base: the head of {model.config.model_type!r} is not a chain of modules; use bert or modernbert"
+        )
     return model
 
 

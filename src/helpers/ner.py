@@ -54,12 +54,24 @@ def unreachable(documents: Sequence[Document]) -> int:
 class Tagger:
     """A token classifier on windows of one arm's word pieces."""
 
-    def __init__(self, folder: str, tokenizer: PreTrainedTokenizerFast, labels: Sequence[str], length: int, overlap: int, seed: int) -> None:
+    def __init__(
+        self,
+        folder: str,
+        tokenizer: PreTrainedTokenizerFast,
+        labels: Sequence[str],
+        length: int,
+        overlap: int,
+        seed: int,
+    ) -> None:
         torch.manual_seed(seed)
         self.tags, self.tokenizer, self.length, self.overlap = tags(labels), tokenizer, length, overlap
         names = dict(enumerate(self.tags))
         self.model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(
-            folder, num_labels=len(names), id2label=names, label2id={t: i for i, t in names.items()}, dtype=torch.float32
+            folder,
+            num_labels=len(names),
+            id2label=names,
+            label2id={t: i for i, t in names.items()},
+            dtype=torch.float32,
         )
 
     def prepare(self, documents: Sequence[Document]) -> list[windows.Window]:

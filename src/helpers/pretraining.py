@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from helpers import models, tokens, training
-from texts.documents import read_jsonl
 from helpers.project import digest, file_digest, write_atomically
+from texts.documents import read_jsonl
 
 HELDOUT_RATE = 0.15
 HELDOUT_SEED = 15
@@ -108,7 +108,9 @@ def heldout_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, row
     return total / max(count, 1)
 
 
-def heldout_rows(folder: Path, arm: str, tokenizer: PreTrainedTokenizerFast, length: int, rows: int) -> dict[str, np.ndarray]:
+def heldout_rows(
+    folder: Path, arm: str, tokenizer: PreTrainedTokenizerFast, length: int, rows: int
+) -> dict[str, np.ndarray]:
     """Packed held-out rows of every domain and language of the run, by `domain-language`."""
     packed = {}
     for path in sorted((folder / "corpora").glob("*.heldout.jsonl")):
@@ -130,7 +132,9 @@ def adapt(
     start = [digest(p) for p in (t.detach().numpy().tobytes() for t in model.state_dict().values())]
     fixed = {k: v for k, v in values.items() if k != "checkpoint_seconds"}
     data = [digest(np.ascontiguousarray(store).tobytes()) for store in (*rows.stores, *heldout.values())]
-    key = digest([fixed, start, data, digest(rows.order.tobytes()), rows.length, [file_digest(m.__file__) for m in CODE]])
+    key = digest(
+        [fixed, start, data, digest(rows.order.tobytes()), rows.length, [file_digest(m.__file__) for m in CODE]]
+    )
     if (saved / "key").is_file() and (saved / "key").read_text() == key:
         history = pd.read_csv(saved / "history.csv")
     else:
@@ -156,8 +160,12 @@ def _trained(
     model.to(device.device)
 
     def loss(step: int) -> torch.Tensor:
-        masked = batch(rows.read(step * size, (step + 1) * size), rows.tokenizer, values["masking_rate"],
-                       np.random.default_rng([seed, step]))
+        masked = batch(
+            rows.read(step * size, (step + 1) * size),
+            rows.tokenizer,
+            values["masking_rate"],
+            np.random.default_rng([seed, step]),
+        )
         with training.computing(device):
             return masked_loss(model, masked)
 
@@ -166,8 +174,16 @@ def _trained(
 
     before = {"step": 0, "loss": float("nan"), **look()}
     plan = training.Plan(
-        steps, values["learning_rate"], values["warmup_share"], seed, max(1, steps // values["evaluations"]), 0,
-        folder / "checkpoints" / f"{arm}.pt", key, values["checkpoint_seconds"], size * rows.length,
+        steps,
+        values["learning_rate"],
+        values["warmup_share"],
+        seed,
+        max(1, steps // values["evaluations"]),
+        0,
+        folder / "checkpoints" / f"{arm}.pt",
+        key,
+        values["checkpoint_seconds"],
+        size * rows.length,
     )
     history = pd.DataFrame([before, *training.train(model, loss, plan, look)])
     history.insert(1, "tokens", history["step"] * size * rows.length)

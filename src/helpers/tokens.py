@@ -12,7 +12,7 @@ UNSCORED = -100
 
 
 def pack(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, length: int, rows: int, path: Path) -> np.memmap:
-    """Write at most `rows` rows of `length` word pieces to `path` and return them, memory-mapped, (rows, length) uint32.
+    """Write at most `rows` rows of `length` word pieces to `path`; return them memory-mapped, (rows, length) uint32.
 
     Every text becomes [CLS] text [SEP]; texts follow one another and are cut where a row ends, so no piece is padding
     and only the last, unfinished row is left out. `segments` tells the texts of a row apart again.
@@ -63,8 +63,8 @@ def mask(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and labels (rows, length) of masked-language modelling (Devlin et al. 2019).
 
-    Of the pieces that are not `special` (ids), a share `rate` is to be predicted: 80 % of those become `mask_id`, 10 % a
-    random piece that is not special, 10 % stay; all other labels are `UNSCORED`.
+    Of the pieces that are not `special` (ids), a share `rate` is to be predicted: 80 % of those become `mask_id`,
+    10 % a random piece that is not special, 10 % stay; all other labels are `UNSCORED`.
     """
     chosen = (generator.random(ids.shape) < rate) & ~np.isin(ids, special)
     labels = np.where(chosen, ids, UNSCORED).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The one training loop, for masked-language modelling and fine-tuning alike: resumable at any step, bit for bit on a CPU."""
+"""The one training loop, for masked words and fine-tuning alike: resumable at any step, bit for bit on a CPU."""
 
 import math
 import os
@@ -109,7 +109,9 @@ def train(
     return state["history"]
 
 
-def _look(model: nn.Module, state: dict[str, Any], plan: Plan, look: Callable[[], dict[str, float]], score: str) -> None:
+def _look(
+    model: nn.Module, state: dict[str, Any], plan: Plan, look: Callable[[], dict[str, float]], score: str
+) -> None:
     """Measure, note it down, and keep the weights when they are the best so far."""
     model.eval()
     with torch.no_grad():
@@ -131,7 +133,9 @@ def _save(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, A
     """Write the way back: a kill leaves the last checkpoint or this one, never half of it."""
     plan.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     beside = plan.checkpoint.with_suffix(".new")
-    torch.save({"key": plan.key, "state": state, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, beside)
+    torch.save(
+        {"key": plan.key, "state": state, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, beside
+    )
     os.replace(beside, plan.checkpoint)
 
 

@@ -1,4 +1,4 @@
-"""What a run's saved models and predictions show side by side: all scores, losses on task text, terms across languages."""
+"""A run's saved models and predictions side by side: all scores, losses on task text, terms across languages."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, islice
@@ -41,7 +41,8 @@ def metrics(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
     shared, words = common(folder), _words(folder)
     tables = [
         scores.score_file(path, shared, words) if is_ner(folder, task) else scores.score_screening_file(path)
-        for task in trained for path in fits(folder, task)
+        for task in trained
+        for path in fits(folder, task)
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -95,7 +96,7 @@ def term_vectors(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, ter
 
 
 def alignment(folder: Path, arms: Sequence[str], terms: pd.DataFrame) -> pd.DataFrame:
-    """How alike an arm represents the same terms in two languages: arm, one, other, cka, retrieval, chance, distance."""
+    """How alike an arm represents terms in two languages: arm, one, other, cka, retrieval, chance, distance."""
     found = []
     for arm in arms:
         model, tokenizer = models.load(folder / "models" / arm)
@@ -121,8 +122,10 @@ def fertility(folder: Path, counts: Mapping[str, analysis.Counter], arm: str) ->
     """Word pieces a word in every corpus, with the tokenizer of an arm: columns domain, language, pieces a word."""
     tokenizer = AutoTokenizer.from_pretrained(str(folder / "models" / arm))
     rows = [
-        {**dict(zip(("domain", "language"), name.rsplit("-", 1), strict=True)),
-         "pieces a word": analysis.fertility(words, tokenizer.tokenize)}
+        {
+            **dict(zip(("domain", "language"), name.rsplit("-", 1), strict=True)),
+            "pieces a word": analysis.fertility(words, tokenizer.tokenize),
+        }
         for name, words in counts.items()
     ]
     return pd.DataFrame(rows)
@@ -135,13 +138,17 @@ def train_mentions(folder: Path, task: str) -> set[str]:
 
 
 def mention_recall(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
-    """Recall of each fit on mentions seen in training, only in the medical text, or nowhere: see `analysis.recall_by_group`."""
+    """Recall of each fit on mentions seen in training, only in medical text, or nowhere: `analysis.recall_by_group`."""
     tables = []
     for task in (name for name in trained if is_ner(folder, name)):
         rows = pd.concat([scores.read_predictions(path) for path in fits(folder, task)])
         rows = rows[rows["test"] == task]
         language = specs(folder)[task]["language"]
-        medical = [name for name in pretraining.corpora(folder) if name.endswith(f"-{language}") and not name.startswith("general")]
+        medical = [
+            name
+            for name in pretraining.corpora(folder)
+            if name.endswith(f"-{language}") and not name.startswith("general")
+        ]
         texts = (text for name in medical for text in pretraining.corpus(folder, *name.rsplit("-", 1)))
         mentions = {scores.folded(text) for text in rows.loc[rows["kind"] == "gold", "text"]}
         seen = analysis.found_in_text(mentions, texts)

@@ -30,7 +30,7 @@ def words(text: str) -> list[tuple[int, int]]:
 
 
 def split(count: int, length: int, overlap: int) -> list[tuple[int, int]]:
-    """Begin and end of the windows over `count` pieces: `length` long, `overlap` shared, the last one flush with the end.
+    """Begin and end of windows over `count` pieces: `length` long, `overlap` shared, the last one flush with the end.
 
     Raises ValueError unless 0 <= overlap < length.
     """
@@ -49,9 +49,7 @@ def owners(firsts: np.ndarray, windows: Sequence[tuple[int, int]]) -> np.ndarray
     return room.argmax(axis=1)
 
 
-def cut(
-    texts: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerFast, length: int, overlap: int
-) -> list[Window]:
+def cut(texts: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerFast, length: int, overlap: int) -> list[Window]:
     """Windows of at most `length` pieces, [CLS] and [SEP] included, over texts given as words.
 
     A word that the tokenizer does not know at all counts as one unknown piece: no word is lost.

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from runner import notebooks, options, stages
 from helpers.project import ROOT, RUNS, Mistake
+from runner import notebooks, options, stages
 
 REPORT = "report"
 REFRESH_SECONDS = 0.5

@@ -43,7 +43,9 @@ class Corpus(Section):
 
     characters: int = Field(gt=0, description="characters kept for each domain and language, at most")
     heldout_characters: int = Field(gt=0, description="characters set aside for the held-out loss")
-    near_duplicate: float = Field(gt=0, le=1, description="Jaccard similarity from which a document is a near duplicate")
+    near_duplicate: float = Field(
+        gt=0, le=1, description="Jaccard similarity from which a document is a near duplicate"
+    )
 
 
 class Task(Section):
@@ -53,7 +55,9 @@ class Task(Section):
     kind: Literal["ner", "screening"]
     language: str
     source: str = "synthetic"
-    documents: dict[Literal["train", "dev", "test"], int] = Field(default={}, description="documents or patients a split")
+    documents: dict[Literal["train", "dev", "test"], int] = Field(
+        default={}, description="documents or patients a split"
+    )
     common: dict[str, str] = Field(default={}, description="own label -> label shared with other tasks")
     trained: bool = True
 
@@ -115,7 +119,9 @@ class Finetune(Section):
     batch_rows: int = Field(gt=0, description="windows (NER) or patients (screening) a step")
     learning_rate: float = Field(gt=0, description="peak")
     warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
-    negatives_per_positive: float = Field(default=0.0, ge=0, description="screening: training patients kept; 0 keeps all")
+    negatives_per_positive: float = Field(
+        default=0.0, ge=0, description="screening: training patients kept; 0 keeps all"
+    )
 
 
 class Analysis(Section):
@@ -237,7 +243,9 @@ class Profile(Section):
     def problems(self) -> list[str]:
         """One line for each thing that this version cannot load yet; Mistake for a name that nobody knows."""
         listed = yaml.safe_load((DATA / "sources.yaml").read_text(encoding="utf-8")) if self.parts() else {}
-        known = set(listed.get("tasks", {})) | {p for s in listed.get("sources", {}).values() for p in s.get("parts", {})}
+        known = set(listed.get("tasks", {})) | {
+            p for s in listed.get("sources", {}).values() for p in s.get("parts", {})
+        }
         planned = listed.get("planned", {})
         for part in self.parts():
             if part not in known and part not in planned:
@@ -284,7 +292,9 @@ class Profile(Section):
 
     def _finetune(self, task: Task) -> Stage:
         shared = set(task.common.values())
-        tests = [t.name for t in self.tasks if t.name == task.name or (t.kind == "ner" and shared & set(t.common.values()))]
+        tests = [
+            t.name for t in self.tasks if t.name == task.name or (t.kind == "ner" and shared & set(t.common.values()))
+        ]
         arms = [arm.name for arm in self.arms]
         section = self.ner if task.kind == "ner" else self.screening
         values = {"run": self.run, "task": task.name, "tests": tests, "arms": arms, **dict(section)}
@@ -296,7 +306,13 @@ class Profile(Section):
     def _analysis(self, trained: list[Task]) -> Stage:
         arms = [arm.name for arm in self.arms]
         names = [task.name for task in trained]
-        values = {"run": self.run, "arms": arms, "trained": names, "length": self.pretrain.length, **dict(self.analysis)}
+        values = {
+            "run": self.run,
+            "arms": arms,
+            "trained": names,
+            "length": self.pretrain.length,
+            **dict(self.analysis),
+        }
         inputs = [f"predictions/{task.name}/fits.csv" for task in trained]
         return Stage("04_cross_lingual", "04_cross_lingual", values, inputs, ["results/metrics.csv"], {}, 0)
 

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from runner import stages
 from helpers.project import ROOT
+from runner import stages
 
 
 def commit() -> dict[str, Any]:

@@ -10,8 +10,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from runner import provenance, stages
 from helpers.project import write_atomically
+from runner import provenance, stages
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 PRIMARY = ("f1", "auprc")  # the primary metric of NER and of screening

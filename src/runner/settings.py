@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from runner.profile import Profile, Stage
 from helpers.project import ROOT, Mistake
+from runner.profile import Profile, Stage
 
 __all__ = ["Mistake", "Profile", "Stage", "load"]
 
@@ -87,7 +87,11 @@ def _explained(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         model: Any = Profile
         for step in first["loc"][:-1]:
-            annotation = model.model_fields[step].annotation if hasattr(model, "model_fields") and step in model.model_fields else model
+            annotation = (
+                model.model_fields[step].annotation
+                if hasattr(model, "model_fields") and step in model.model_fields
+                else model
+            )
             model = next((a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")), annotation)
         allowed = f"; allowed: {', '.join(model.model_fields)}" if hasattr(model, "model_fields") else ""
         return f"{where}: unknown key{allowed}"

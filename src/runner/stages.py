@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from runner import notebooks
 from helpers.project import ROOT, RUNS, Mistake, write_atomically
+from runner import notebooks
 
 POLL_SECONDS = 1.0
 

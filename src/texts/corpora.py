@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from datasketch import MinHash, MinHashLSH
 
+from helpers.project import Mistake, write_json
 from texts import readers, sources, synthetic, tasks
 from texts.documents import Document, Patient, read_jsonl, write_jsonl
-from helpers.project import Mistake
 
 RUN = 13  # words
 SHINGLE = 5  # words; for near duplicates within a corpus
@@ -292,3 +293,20 @@ def make(
     written = (folder / "corpora" / f"{domain}-{language}{end}" for domain, language in places for end in ENDINGS)
     gate(chain.from_iterable(map(read_jsonl, written)), held_out(folder))
     return rows, repeated
+
+
+def terms(listed: Mapping[str, Mapping[str, Sequence[str]]]) -> pd.DataFrame:
+    """Concepts in several languages (concept, language, term, label): the lexicons' for synthetic text, else HPO's."""
+    made_up = any("synthetic" in parts for languages in listed.values() for parts in languages.values())
+    rows = synthetic.parallel_terms() if made_up else readers.parallel_terms()
+    return pd.DataFrame(rows, columns=["concept", "language", "term", "label"])
+
+
+def note_origin(
+    folder: Path, listed: Mapping[str, Mapping[str, Sequence[str]]], wanted: Sequence[dict[str, Any]]
+) -> None:
+    """Write corpora/origin.json (is any text synthetic?) and corpora/sources.json (what was read, and its checksum)."""
+    parts = {part for languages in listed.values() for names in languages.values() for part in names}
+    parts |= {spec["source"] for spec in wanted}
+    write_json(folder / "corpora" / "origin.json", {"synthetic": "synthetic" in parts})
+    write_json(folder / "corpora" / "sources.json", sources.provenance(sorted(parts - {"synthetic"})))

@@ -50,7 +50,8 @@ def write_jsonl(path: Path, items: Iterable[Document | Patient]) -> int:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     count = 0
     with beside.open("w", encoding="utf-8") as file:
-        for count, item in enumerate(items, start=1):
+        for item in items:
+            count += 1
             file.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
     os.replace(beside, path)
     return count

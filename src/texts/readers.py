@@ -16,9 +16,9 @@ from typing import Any
 
 from lxml import etree
 
+from helpers.project import Mistake
 from texts import sources
 from texts.documents import Document, Span
-from helpers.project import Mistake
 
 Files = Iterable[tuple[str, bytes]]
 Reader = Callable[[Files, str, Counter[str]], Iterator[Document]]

@@ -15,8 +15,8 @@ from zlib import crc32
 
 import yaml
 
-from texts.documents import Document, Note, Patient, Span
 from helpers.project import DATA, Mistake
+from texts.documents import Document, Note, Patient, Span
 
 LANGUAGES, DOMAINS, SPLITS = ("nl", "ro", "es"), ("general", "biomedical", "clinical"), ("train", "dev", "test")
 FILES = {"ANAT": "anatomy", "CHEM": "chemicals", "DISO": "disorders", "PROC": "procedures"}

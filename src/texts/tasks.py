@@ -8,15 +8,15 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
+from helpers.project import Mistake, write_json
 from texts import readers, synthetic
 from texts.documents import Document, Patient, read_jsonl, write_jsonl
-from helpers.project import Mistake, write_json
 
 PARTS = ("train", "dev", "test")
 
 
 def build(folder: Path, wanted: Sequence[dict[str, Any]], seed: int) -> pd.DataFrame:
-    """Write every task's parts below corpora/tasks/ and corpora/tasks.json; return items, mentions and labels by part."""
+    """Write every task's parts below corpora/tasks/ and corpora/tasks.json; return items and mentions by part."""
     listed, rows = [], []
     for spec in wanted:
         parts = _made(spec, seed) if spec["source"] == "synthetic" else _read(spec)
