@@ -36,42 +36,34 @@ corpora_wanted = {
     "clinical": {"nl": ["synthetic"], "ro": ["synthetic"], "es": ["synthetic"]},
 }  # domain, language: parts of data/sources.yaml, or "synthetic"
 tasks_wanted = [
-    {
-        "name": "ner_ro",
-        "kind": "ner",
-        "language": "ro",
-        "source": "synthetic",
-        "documents": {"train": 24, "dev": 8, "test": 16},
-        "common": {"ANAT": "ANAT", "CHEM": "CHEM", "DISO": "DISO", "PROC": "PROC"},
-        "trained": True,
-    },
-    {
-        "name": "ner_es",
-        "kind": "ner",
-        "language": "es",
-        "source": "synthetic",
-        "documents": {"train": 24, "dev": 8, "test": 16},
-        "common": {"ANAT": "ANAT", "CHEM": "CHEM", "DISO": "DISO", "PROC": "PROC"},
-        "trained": True,
-    },
-    {
-        "name": "ner_nl",
-        "kind": "ner",
-        "language": "nl",
-        "source": "synthetic",
-        "documents": {"test": 16},
-        "common": {"ANAT": "ANAT", "CHEM": "CHEM", "DISO": "DISO", "PROC": "PROC"},
-        "trained": False,
-    },
-    {
-        "name": "screening_nl",
-        "kind": "screening",
-        "language": "nl",
-        "source": "synthetic",
-        "documents": {"train": 60, "dev": 30, "test": 40},
-        "common": {},
-        "trained": True,
-    },
+    {"name": "ner_ro",
+     "kind": "ner",
+     "language": "ro",
+     "source": "synthetic",
+     "documents": {"train": 24, "dev": 8, "test": 16},
+     "common": {"ANAT": "ANAT", "CHEM": "CHEM", "DISO": "DISO", "PROC": "PROC"},
+     "trained": True},
+    {"name": "ner_es",
+     "kind": "ner",
+     "language": "es",
+     "source": "synthetic",
+     "documents": {"train": 24, "dev": 8, "test": 16},
+     "common": {"ANAT": "ANAT", "CHEM": "CHEM", "DISO": "DISO", "PROC": "PROC"},
+     "trained": True},
+    {"name": "ner_nl",
+     "kind": "ner",
+     "language": "nl",
+     "source": "synthetic",
+     "documents": {"test": 16},
+     "common": {"ANAT": "ANAT", "CHEM": "CHEM", "DISO": "DISO", "PROC": "PROC"},
+     "trained": False},
+    {"name": "screening_nl",
+     "kind": "screening",
+     "language": "nl",
+     "source": "synthetic",
+     "documents": {"train": 60, "dev": 30, "test": 40},
+     "common": {},
+     "trained": True},
 ]  # data of each task; documents: items a part
 characters = 60000  # characters kept for each domain and language, at most
 heldout_characters = 6000  # characters set aside for the held-out loss
@@ -101,9 +93,7 @@ sets.style.format({"characters": "{:,}"}).hide()
 limits = corpora.Limits(characters, heldout_characters, near_duplicate)
 counts, repeated = corpora.make(folder, corpora_wanted, seed, limits)
 counts = pd.DataFrame(counts)
-kept = counts.query("reason == 'kept'").pivot_table(
-    index="domain", columns="language", values="characters", aggfunc="sum", sort=False
-)
+kept = counts.query("reason == 'kept'").pivot_table(index="domain", columns="language", values="characters", aggfunc="sum", sort=False)
 (kept / 1e6).round(2).rename_axis(columns="millions of characters kept")
 
 # %% [markdown]
@@ -113,9 +103,7 @@ kept = counts.query("reason == 'kept'").pivot_table(
 # task). *over the limit*: more text than the profile asks for.
 
 # %%
-counts.pivot_table(index=["domain", "language", "part"], columns="reason", values="documents", sort=False).fillna(
-    0
-).astype(int)
+counts.pivot_table(index=["domain", "language", "part"], columns="reason", values="documents", sort=False).fillna(0).astype(int)
 
 # %% [markdown]
 # ## Leaks that were found and removed

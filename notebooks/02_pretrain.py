@@ -36,21 +36,9 @@ run = "smoke"  # folder below runs/
 arm = "base"  # name of the model made here
 parent = ""  # arm it goes on from; empty: it is the first
 base = {
-    "architecture": "modernbert",
-    "vocabulary": 1000,
-    "vocabulary_from": ["general", "biomedical", "clinical"],
-    "hub": "",
-    "revision": "",
-    "folder": "",
-    "config": {
-        "hidden_size": 48,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "global_attn_every_n_layers": 1,
-        "classifier_pooling": "mean",
-    },
-}  # origin of the first arm: architecture (from scratch), hub or folder
+    "architecture": "modernbert", "vocabulary": 1000, "vocabulary_from": ["general", "biomedical", "clinical"], "hub": "", "revision": "", "folder": "", "config": {
+        "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "global_attn_every_n_layers": 1, "classifier_pooling": "mean"}}  # origin of the first arm: architecture (from scratch), hub or folder
 text = {"general": {"nl": 1.0, "ro": 1.0, "es": 1.0}}  # domain, language: weight
 tokens = 12000  # word pieces of training text
 length = 64  # word pieces a row
@@ -72,16 +60,10 @@ checkpoint_seconds = 20  # seconds between checkpoints
 # %%
 folder = stages.need(run, f"02_pretrain-{parent}" if parent else "01_build_corpora")
 model, tokenizer = pretraining.begin(folder, parent, base, seed)
-pd.Series(
-    {
-        "layout": model.config.model_type,
-        "layers": model.config.num_hidden_layers,
-        "width": model.config.hidden_size,
-        "parameters (millions)": round(model.num_parameters() / 1e6, 2),
-        "word pieces known": len(tokenizer),
-    },
-    name=parent or "base",
-).to_frame()
+pd.Series({
+    "layout": model.config.model_type, "layers": model.config.num_hidden_layers, "width": model.config.hidden_size,
+    "parameters (millions)": round(model.num_parameters() / 1e6, 2), "word pieces known": len(tokenizer),
+}, name=parent or "base").to_frame()
 
 # %% [markdown]
 # ## What it will read
@@ -115,20 +97,8 @@ pd.DataFrame(shown).iloc[:14].T
 heldout = pretraining.heldout_rows(folder, arm, tokenizer, length, heldout_rows)
 card = models.card(arm, parent, text, tokens, tasks.made_up(folder))
 history = pretraining.adapt(
-    folder,
-    arm,
-    model,
-    rows,
-    heldout,
-    card,
-    batch_rows=batch_rows,
-    learning_rate=learning_rate,
-    seed=seed,
-    warmup_share=warmup_share,
-    masking_rate=masking_rate,
-    evaluations=evaluations,
-    checkpoint_seconds=checkpoint_seconds,
-)
+    folder, arm, model, rows, heldout, card, batch_rows=batch_rows, learning_rate=learning_rate, seed=seed,
+    warmup_share=warmup_share, masking_rate=masking_rate, evaluations=evaluations, checkpoint_seconds=checkpoint_seconds)
 history.iloc[[0, -1]].T.round(3)
 
 # %% [markdown]

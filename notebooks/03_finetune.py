@@ -74,21 +74,9 @@ tasks.show(folder, task)
 for arm in arms:
     stages.need(run, f"02_pretrain-{arm}")
 fits = finetuning.all_fits(
-    folder,
-    task,
-    arms,
-    seeds,
-    tests=tests,
-    length=length,
-    overlap=overlap,
-    epochs=epochs,
-    patience=patience,
-    batch_rows=batch_rows,
-    learning_rate=learning_rate,
-    warmup_share=warmup_share,
-    negatives_per_positive=negatives_per_positive,
-    checkpoint_seconds=checkpoint_seconds,
-)
+    folder, task, arms, seeds, tests=tests, length=length, overlap=overlap, epochs=epochs, patience=patience,
+    batch_rows=batch_rows, learning_rate=learning_rate, warmup_share=warmup_share,
+    negatives_per_positive=negatives_per_positive, checkpoint_seconds=checkpoint_seconds)
 fits.drop(columns=["task", "key"]).round(3).style.format(precision=3, na_rep="").hide()
 
 # %% [markdown]
@@ -99,12 +87,8 @@ fits.drop(columns=["task", "key"]).round(3).style.format(precision=3, na_rep="")
 
 # %%
 metrics = transfer.metrics(folder, [task])
-own = metrics.query(
-    "test == @task and split == 'test' and label == 'all' and metric in ['f1', 'precision', 'recall', 'auprc']"
-)
-own.groupby(["metric", "arm"], sort=False)["value"].agg(["mean", "min", "max"]).round(3).unstack("metric").dropna(
-    axis=1
-)
+own = metrics.query("test == @task and split == 'test' and label == 'all' and metric in ['f1', 'precision', 'recall', 'auprc']")
+own.groupby(["metric", "arm"], sort=False)["value"].agg(["mean", "min", "max"]).round(3).unstack("metric").dropna(axis=1)
 
 # %% [markdown]
 # ## In a picture

@@ -59,9 +59,7 @@ metrics.query("label == 'all' and split == 'test'").groupby(["task", "test", "me
 
 # %%
 away = metrics.query("metric == 'f1' and label == 'all' and split == 'test'")
-project.write_table(
-    results / "transfer.csv", away.groupby(["task", "test", "arm"], sort=False)["value"].mean().reset_index()
-)
+project.write_table(results / "transfer.csv", away.groupby(["task", "test", "arm"], sort=False)["value"].mean().reset_index())
 away.groupby(["arm", "task", "test"], sort=False)["value"].mean().unstack("arm").round(3)
 
 # %% [markdown]

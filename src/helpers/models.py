@@ -11,8 +11,13 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import nn
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from helpers.project import ROOT, Mistake
+
+# Loading bars and reports on new classifier weights would fill every page of the notebooks.
+logging.set_verbosity_error()
+logging.disable_progress_bar()
 
 SPECIAL = {
     "pad_token": "[PAD]",
