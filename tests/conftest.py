@@ -163,3 +163,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     assert done.returncode == 0, done.stdout + done.stderr
     project.first = done
     return project
+
+
+def copied(folder: Path) -> Path:
+    """A copy of what git holds, without products of earlier runs."""
+    for name in ("src", "notebooks", "profiles", "data"):
+        ignored = shutil.ignore_patterns("__pycache__", "cache", ".ipynb_checkpoints", "*.egg-info")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copy(ROOT / "Snakefile", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh copy of the project, shared by the tests of a whole run."""
+    return copied(tmp_path_factory.mktemp("reader"))

@@ -104,17 +104,6 @@ def test_path_pattern():
         assert not PATH.search(text), text
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A copy of what git holds, without products of earlier runs."""
-    root = tmp_path_factory.mktemp("reader")
-    for name in ("src", "notebooks", "profiles", "data"):
-        ignored = shutil.ignore_patterns("__pycache__", "cache", ".ipynb_checkpoints")
-        shutil.copytree(ROOT / name, root / name, ignore=ignored)
-    shutil.copy(ROOT / "Snakefile", root)
-    return root
-
-
 @pytest.mark.slow
 def test_every_notebook_runs_as_it_stands(checkout, monkeypatch):
     """From top to bottom in order, from notebooks/, with no parameters, as in JupyterLab on a fresh clone."""

@@ -1,0 +1,116 @@
+"""Profiles: every fault is one line before any work, values merge as said, and the notebooks' defaults are smoke's."""
+
+import re
+
+import pytest
+import yaml
+
+from helpers.project import ROOT
+from runner import notebooks, settings
+from runner.settings import Mistake
+
+PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_is_valid_and_its_stages_fit_the_notebooks(name):
+    profile = settings.load(name)
+    profile.problems()
+    made: set[str] = set()
+    for stage in profile.stages():
+        page = notebooks.FOLDER / f"{stage.notebook}.ipynb"
+        notebooks.check_parameters(stage.id, page, stage.parameters | stage.speed)
+        assert set(stage.inputs) <= made, f"{stage.id} reads what no stage before it makes"
+        made |= set(stage.outputs)
+
+
+def test_notebook_defaults_are_the_smoke_values():
+    seen = set()
+    for stage in settings.load("smoke").stages():
+        if stage.notebook in seen:
+            continue
+        seen.add(stage.notebook)
+        declared = notebooks.declared(notebooks.FOLDER / f"{stage.notebook}.ipynb")
+        injected = stage.parameters | stage.speed | {"lexicons": declared.get("lexicons", "")}
+        assert {k: injected[k] for k in declared} == declared, stage.notebook
+
+
+FAULTS = [
+    (["pretrain.nope=1"], r"pretrain\.nope: unknown key; allowed: length, batch_rows"),
+    (["nope=1"], r"nope: unknown key; allowed: name, description"),
+    (["pretrain.length=long"], r"pretrain\.length: .*integer.*'long'"),
+    (["pretrain.length=4"], r"pretrain\.length: .*greater than or equal to 8"),
+    (["ner.seeds=1"], r"ner\.seeds: .*list.*1"),
+    (["pretrain.masking_rate=1.5"], r"pretrain\.masking_rate: .*less than 1"),
+    (["arms.nobody.tokens=1"], r"'nobody' of 'arms\.nobody\.tokens' is unknown"),
+    (["arms.clinical.parent=nobody"], r"'clinical' has parent 'nobody'; allowed"),
+    (["arms.clinical.text={law: {nl: 1}}"], r"'clinical' reads law/nl, which corpora does not list"),
+    (["base.folder=models/mine"], "give exactly one of architecture, hub, folder"),
+    (["base={hub: some/model}"], "needs its revision"),
+    (["analysis.control=nobody"], "analysis.control: 'nobody' is unknown"),
+    (["claims.family=[{claim: C1, task: ner_ro, arm: x, against: base, metric: f1}]"], "arm 'x' is unknown; allowed"),
+    (["arms.clinical"], "no `=` found"),
+]
+
+
+@pytest.mark.parametrize(("sets", "said"), FAULTS, ids=lambda value: str(value)[:40])
+def test_a_fault_is_one_line(sets, said):
+    with pytest.raises(Mistake) as error:
+        settings.load("smoke", sets)
+    assert re.search(said, str(error.value)), error.value
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_profile_and_files_that_are_no_profile(tmp_path):
+    with pytest.raises(Mistake, match="'nope' is unknown; allowed: demo, full, replica"):
+        settings.load("nope")
+    for content, said in (("- a list", "found list"), ("a: [", "no readable YAML"), ("extends: x", "no profile")):
+        (tmp_path / "mine.yaml").write_text(content)
+        with pytest.raises(Mistake, match=said):
+            settings.load(str(tmp_path / "mine.yaml"))
+
+
+def test_unknown_source_is_named(tmp_path):
+    profile = settings.load("smoke", ["corpora.clinical.es=[es_nothing]"])
+    with pytest.raises(Mistake, match="source 'es_nothing' is unknown; allowed: .*es_cantemist_background"):
+        profile.problems()
+
+
+def test_values_merge_by_key_and_lists_are_replaced(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(yaml.safe_dump({"extends": "smoke", "pretrain": {"length": 32}, "ner": {"seeds": [7]}}))
+    profile, smoke = settings.load(str(mine)), settings.load("smoke")
+    assert profile.run == "mine"
+    assert (profile.pretrain.length, profile.ner.seeds) == (32, [7])
+    assert profile.pretrain.batch_rows == smoke.pretrain.batch_rows
+    changed = settings.load("smoke", ["arms.clinical.tokens=7", "arms.clinical.learning_rate=0.01"])
+    stage = next(stage for stage in changed.stages() if stage.id == "02_pretrain-clinical")
+    assert (stage.parameters["tokens"], stage.parameters["learning_rate"]) == (7, 0.01)
+
+
+def test_one_changed_value_reaches_only_its_stages():
+    before = {s.id: s.parameters for s in settings.load("smoke").stages()}
+    for change, touched in (
+        ("arms.clinical.tokens=9000", {"00_start_here", "02_pretrain-clinical"}),
+        ("figures.dpi=99", {"05_figures"}),
+        ("ner.epochs=3", {"03_finetune-ner_ro", "03_finetune-ner_es"}),
+    ):
+        after = {s.id: s.parameters for s in settings.load("smoke", [change]).stages()}
+        assert {name for name in before if before[name] != after[name]} == touched
+
+
+def test_every_key_of_a_profile_reaches_a_stage():
+    """A key that nothing reads would be a setting without effect."""
+    text = str([s.parameters | s.speed | {"threads": s.threads} for s in settings.load("smoke").stages()])
+    profile = settings.load("smoke")
+    for section in ("corpus", "pretrain", "ner", "analysis", "figures"):
+        for key in type(getattr(profile, section)).model_fields:
+            assert f"'{key}'" in text, f"{section}.{key}"
+
+
+def test_full_names_its_base_and_what_it_lacks():
+    profile = settings.load("full")
+    assert profile.base.hub == "google-bert/bert-base-multilingual-cased"
+    assert re.fullmatch("[0-9a-f]{40}", profile.base.revision)
+    assert len(profile.problems()) == 1
+    assert not profile.synthetic

@@ -1,0 +1,160 @@
+"""The smoke profile from end to end through Papermill: products that fit together, and kills that change nothing."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import copied
+
+pytestmark = pytest.mark.slow
+
+
+def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The front door at work on the smoke profile, as the leader of a process group."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HELPERS_")}
+    command = [sys.executable, "-m", "runner.front_door", "smoke", "--offline", *arguments]
+    environment = kept | {"PYTHONPATH": str(root / "src")}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=root, env=environment, start_new_session=True, **pipes)
+
+
+def finished(root: Path, *arguments: str) -> str:
+    process = start(root, *arguments)
+    output = process.communicate(timeout=900)[0]
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def run(checkout) -> Path:
+    finished(checkout)
+    return checkout / "runs" / "smoke"
+
+
+def killed_when(root: Path, pattern: str) -> None:
+    """Start the run, and kill -9 all of it as soon as a file like `pattern` is there."""
+    process = start(root)
+    deadline = time.monotonic() + 300
+    while not list((root / "runs" / "smoke").glob(pattern)):
+        assert process.poll() is None, f"ended before {pattern} was there:\n{process.communicate()[0]}"
+        assert time.monotonic() < deadline, f"{pattern} did not come"
+        time.sleep(0.02)
+    listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    ours = [int(line.split()[0]) for line in listing.splitlines() if str(root) in line]
+    for pid in {process.pid, *ours}:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait()
+
+
+def test_kills_in_training_change_no_result(run, tmp_path):
+    root = copied(tmp_path / "killed")
+    profile = root / "profiles" / "smoke.yaml"
+    profile.write_text(profile.read_text().replace("checkpoint_seconds: 20", "checkpoint_seconds: 0"))
+    killed_when(root, "checkpoints/clinical.pt")
+    base = root / "runs/smoke/models/base/model.safetensors"
+    before = base.stat().st_mtime_ns
+    killed_when(root, "checkpoints/ner_ro/clinical-2.pt")
+    fits = {p: p.stat().st_mtime_ns for p in (root / "runs/smoke/predictions/ner_ro").glob("*/*.parquet")}
+    assert len(fits) >= 5
+    finished(root)
+    assert base.stat().st_mtime_ns == before, "a finished arm was trained again"
+    assert {p: p.stat().st_mtime_ns for p in fits} == fits, "a finished fit was made again"
+    for name in ("metrics", "comparisons", "masked_loss", "alignment"):
+        stopped, whole = (pd.read_csv(r / f"results/{name}.csv") for r in (root / "runs/smoke", run))
+        pd.testing.assert_frame_equal(stopped, whole)
+
+
+def test_gold_in_is_gold_scored(run):
+    for task in ("ner_ro", "ner_es"):
+        gold = {}
+        for test in ("ner_ro", "ner_es", "ner_nl"):
+            lines = (run / f"corpora/tasks/{test}/test.jsonl").read_text().splitlines()
+            gold[test] = sum(len(json.loads(line)["spans"]) for line in lines)
+        for path in (run / f"predictions/{task}").glob("*/*.parquet"):
+            rows = pd.read_parquet(path)
+            assert rows[rows["kind"] == "gold"].groupby("test").size().to_dict() == gold
+    fits = pd.read_csv(run / "predictions/ner_ro/fits.csv")
+    assert set(fits["gold"]) == {gold["ner_ro"]} and set(fits["unreachable"]) == {0}
+
+
+def test_metrics_are_those_of_the_predictions(run):
+    metrics = pd.read_csv(run / "results/metrics.csv")
+    rows = pd.read_parquet(run / "predictions/ner_es/clinical/seed-1.parquet").query("test == 'ner_es'")
+    place = ["document", "start", "end", "label"]
+    gold, found = (set(map(tuple, rows[rows["kind"] == k][place].to_numpy())) for k in ("gold", "predicted"))
+    f1 = 2 * len(gold & found) / (len(gold) + len(found))
+    chosen = metrics.query(
+        "task == 'ner_es' and test == 'ner_es' and arm == 'clinical' and seed == 1 and label == 'all'"
+    )
+    assert chosen.query("metric == 'f1'")["value"].item() == pytest.approx(f1)
+    assert {"dictionary", "keywords", "base", "general", "clinical_nl"} <= set(metrics["arm"])
+    assert {"ANAT", "CHEM", "DISO", "PROC", "all"} == set(metrics.query("task == 'ner_es'")["label"])
+
+
+def test_report_opens_without_a_network_and_its_links_work(run):
+    html = (run / "report.html").read_text()
+    assert "ynthetic" in html
+    assert html.count("data:image/png;base64,") >= 4
+    assert not re.findall(r"""(?:src|href)=["']https?://""", html.replace('href="https://github.com', ""))
+    for link in re.findall(r'href="([^"#:]+)"', html):
+        assert (run / link).exists(), link
+    for page in (run / "notebooks").glob("*.html"):
+        assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["']https?://""", page.read_text()), page.name
+
+
+def test_claims_and_provenance_are_complete(run):
+    claims = json.loads((run / "results/claims.json").read_text())
+    assert claims["synthetic"] is True
+    assert [c["claim"] for c in claims["claims"]] == ["C1", "C2", "C3", "C4"]
+    assert {c["verdict"] for c in claims["claims"]} <= {
+        "supported",
+        "contradicted",
+        "inconclusive",
+        "not testable here",
+    }
+    origin = json.loads((run / "provenance.json").read_text())
+    text = json.dumps(origin)
+    for word in ("torch", "commit", "dirty", "seed", "seconds", "memory"):
+        assert word in text, word
+
+
+def test_an_added_arm_leaves_the_others_alone(run, checkout):
+    more = checkout / "more.yaml"
+    arms = (checkout / "profiles/smoke.yaml").read_text().split("arms:\n")[1].split("\n\n")[0]
+    added = "  - {name: mixed, parent: clinical, text: {biomedical: {es: 1}}, tokens: 3000}"
+    more.write_text(f"name: smoke\nextends: smoke\narms:\n{arms}\n{added}\n")
+    kept = kept_times(run)
+    process = start(checkout)
+    process.kill()
+    process.wait()
+    command = [sys.executable, "-m", "runner.front_door", str(more), "--offline"]
+    environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
+    done = subprocess.run(
+        [*command, "--dry-run"], cwd=checkout, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "02_pretrain-mixed" in done.stdout
+    assert "02_pretrain-clinical " not in done.stdout
+    subprocess.run(command, cwd=checkout, env=environment, capture_output=True, check=True)
+    assert {path: time for path, time in kept_times(run).items() if path in kept} == kept
+    assert (run / "predictions/ner_ro/mixed/seed-2.parquet").is_file()
+
+
+def kept_times(run: Path) -> dict[Path, int]:
+    files = [*run.glob("models/*/model.safetensors"), *run.glob("predictions/*/*/*.parquet")]
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_nothing_is_done_twice(run, checkout):
+    began = time.time()
+    finished(checkout)
+    assert all(json.loads(p.read_text())["started"] < began for p in (run / "status").glob("0[0123]*.json"))
