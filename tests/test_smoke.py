@@ -93,10 +93,8 @@ def test_metrics_are_those_of_the_predictions(run):
     place = ["document", "start", "end", "label"]
     gold, found = (set(map(tuple, rows[rows["kind"] == k][place].to_numpy())) for k in ("gold", "predicted"))
     f1 = 2 * len(gold & found) / (len(gold) + len(found))
-    chosen = metrics.query(
-        "task == 'ner_es' and test == 'ner_es' and arm == 'clinical' and seed == 1 and label == 'all'"
-    )
-    assert chosen.query("metric == 'f1'")["value"].item() == pytest.approx(f1)
+    fit = metrics.query("task == 'ner_es' and test == 'ner_es' and arm == 'clinical' and seed == 1")
+    assert fit.query("metric == 'f1' and label == 'all'")["value"].item() == pytest.approx(f1)
     assert {"dictionary", "keywords", "base", "general", "clinical_nl"} <= set(metrics["arm"])
     assert {"ANAT", "CHEM", "DISO", "PROC", "all"} == set(metrics.query("task == 'ner_es'")["label"])
 
@@ -116,12 +114,7 @@ def test_claims_and_provenance_are_complete(run):
     claims = json.loads((run / "results/claims.json").read_text())
     assert claims["synthetic"] is True
     assert [c["claim"] for c in claims["claims"]] == ["C1", "C2", "C3", "C4"]
-    assert {c["verdict"] for c in claims["claims"]} <= {
-        "supported",
-        "contradicted",
-        "inconclusive",
-        "not testable here",
-    }
+    assert all(c["verdict"] in ("supported", "contradicted", "inconclusive") for c in claims["claims"])
     origin = json.loads((run / "provenance.json").read_text())
     text = json.dumps(origin)
     for word in ("torch", "commit", "dirty", "seed", "seconds", "memory"):
@@ -134,17 +127,13 @@ def test_an_added_arm_leaves_the_others_alone(run, checkout):
     added = "  - {name: mixed, parent: clinical, text: {biomedical: {es: 1}}, tokens: 3000}"
     more.write_text(f"name: smoke\nextends: smoke\narms:\n{arms}\n{added}\n")
     kept = kept_times(run)
-    process = start(checkout)
-    process.kill()
-    process.wait()
     command = [sys.executable, "-m", "runner.front_door", str(more), "--offline"]
     environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
-    done = subprocess.run(
-        [*command, "--dry-run"], cwd=checkout, env=environment, capture_output=True, text=True, check=True
-    )
+    how = {"cwd": checkout, "env": environment, "capture_output": True, "text": True, "check": True}
+    done = subprocess.run([*command, "--dry-run"], **how)
     assert "02_pretrain-mixed" in done.stdout
     assert "02_pretrain-clinical " not in done.stdout
-    subprocess.run(command, cwd=checkout, env=environment, capture_output=True, check=True)
+    subprocess.run(command, **how)
     assert {path: time for path, time in kept_times(run).items() if path in kept} == kept
     assert (run / "predictions/ner_ro/mixed/seed-2.parquet").is_file()
 
