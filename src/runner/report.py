@@ -60,8 +60,11 @@ def key_results(metrics: Path) -> dict[str, Any]:
             if row["metric"] in PRIMARY and row["label"] == "all" and row["split"] == "test" and row["value"]:
                 values[row["task"], row["test"], row["language"], row["metric"]][row["arm"]].append(float(row["value"]))
                 arms[row["arm"]] = None
+    ranked = {task for task, _, _, metric in values if metric == "auprc"}
     rows = []
     for (task, test, language, metric), by_arm in values.items():
+        if task in ranked and metric != "auprc":
+            continue
         best = max(statistics.fmean(found) for found in by_arm.values())
         cells = [_cell(by_arm.get(arm, []), best) for arm in arms]
         name = task if task == test else f"{task} on {test}"
