@@ -38,7 +38,7 @@ parent = ""  # arm it goes on from; empty: it is the first
 base = {
     "architecture": "modernbert", "vocabulary": 1000, "vocabulary_from": ["general", "biomedical", "clinical"], "hub": "", "revision": "", "folder": "", "config": {
         "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "global_attn_every_n_layers": 1, "classifier_pooling": "mean"}}  # origin of the first arm: architecture (from scratch), hub or folder
+        "classifier_pooling": "mean", "layer_types": ["full_attention", "full_attention"]}}  # origin of the first arm: architecture (from scratch), hub or folder
 text = {"general": {"nl": 1.0, "ro": 1.0, "es": 1.0}}  # domain, language: weight
 tokens = 12000  # word pieces of training text
 length = 64  # word pieces a row

@@ -80,6 +80,23 @@ def test_a_base_that_is_not_there_is_one_line():
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"architecture": "nobert"}, "'nobert' is unknown"),
+        ({"config": {"hiden_size": 32}}, "unknown key 'hiden_size'; allowed: .*hidden_size"),
+        ({"config": {"hidden_size": 30, "num_attention_heads": 4}}, "makes no modernbert"),
+        ({"architecture": "", "folder": "no/such/folder"}, "no model in 'no/such/folder'"),
+    ],
+)
+def test_a_base_that_cannot_be_is_refused_before_anything_runs(change, said):
+    base = {"architecture": "modernbert", "hub": "", "revision": "", "folder": "", "config": {}, "vocabulary": 9}
+    models.check(base)
+    with pytest.raises(models.Mistake, match=said) as error:
+        models.check(base | change)
+    assert "\n" not in str(error.value)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 150), min_size=1, max_size=4), st.integers(12, 40), st.data())
 def test_every_word_is_scored_once_whatever_the_length(saved, counts, length, data):

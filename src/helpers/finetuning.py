@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer
 
 from helpers import baselines, ner, screening, tokens, training, windows
-from helpers.project import digest, file_digest, write_atomically
+from helpers.project import code_digest, digest, file_digest, write_atomically
 from helpers.scores import best_threshold, calibrated, temperature
 from texts import synthetic
 from texts.documents import Document, Patient, Span
@@ -47,7 +47,7 @@ def _once(folder: Path, name: str, arm: str, seed: int, fit: Fit, values: dict[s
     ]
     weights = folder / "models" / arm / "model.safetensors"
     model = file_digest(weights) if weights.is_file() else arm
-    key = digest([name, seed, fixed, data, model, [file_digest(module.__file__) for module in CODE]])
+    key = digest([name, seed, fixed, data, model, code_digest(CODE)])
     note = place.with_suffix(".json")
     if place.is_file() and note.is_file() and (row := json.loads(note.read_text()))["key"] == key:
         return row

@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import nn
-from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging
 
 from helpers.project import ROOT, Mistake
@@ -87,12 +94,36 @@ def start(base: dict[str, Any], texts: Iterable[str], seed: int) -> tuple[PreTra
     tokenizer = train_tokenizer(texts, base["vocabulary"])
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep")}
     ends = {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
-    try:
-        config = AutoConfig.for_model(base["architecture"], vocab_size=len(tokenizer), **ids, **ends, **base["config"])
-        model = AutoModelForMaskedLM.from_config(config)
-    except (ValueError, TypeError, KeyError) as error:
-        raise Mistake(f"base: no model from architecture {base['architecture']!r}: {error}") from None
+    model = AutoModelForMaskedLM.from_config(configuration(base, vocab_size=len(tokenizer), **ids, **ends))
     return _checked(model), tokenizer
+
+
+def configuration(base: dict[str, Any], **values: int) -> PretrainedConfig:
+    """The configuration of a model from scratch; Mistake for an architecture, key or shape that transformers lacks."""
+    try:
+        known = AutoConfig.for_model(base["architecture"]).to_dict()
+    except ValueError:
+        raise Mistake(f"base.architecture: {base['architecture']!r} is unknown; use modernbert or bert") from None
+    if unknown := sorted(set(base["config"]) - set(known)):
+        raise Mistake(f"base.config: unknown key {unknown[0]!r}; allowed: {', '.join(sorted(known))}")
+    try:
+        config = AutoConfig.for_model(base["architecture"], **{**base["config"], **values})
+        with torch.device("meta"):
+            AutoModelForMaskedLM.from_config(config)
+    except Exception as error:  # whatever a wrong shape or type makes the library raise
+        reason = " ".join(str(error).split())[:200]
+        raise Mistake(f"base.config: {base['config']} makes no {base['architecture']}: {reason}") from None
+    return config
+
+
+def check(base: dict[str, Any]) -> None:
+    """Mistake for a base that cannot be had, as far as that can be known without its text or a network."""
+    if base["architecture"]:
+        configuration(base)
+    elif base["folder"] and not (ROOT / Path(base["folder"]).expanduser() / "config.json").is_file():
+        raise Mistake(
+            f"base.folder: no model in {base['folder']!r}; give the folder of a saved model and its tokenizer"
+        )
 
 
 def _pretrained(where: str, revision: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from helpers import models, tokens, training
-from helpers.project import digest, file_digest, write_atomically
+from helpers.project import code_digest, digest, write_atomically
 from texts.documents import read_jsonl
 
 HELDOUT_RATE = 0.15
@@ -132,9 +132,7 @@ def adapt(
     start = [digest(p) for p in (t.detach().numpy().tobytes() for t in model.state_dict().values())]
     fixed = {k: v for k, v in values.items() if k != "checkpoint_seconds"}
     data = [digest(np.ascontiguousarray(store).tobytes()) for store in (*rows.stores, *heldout.values())]
-    key = digest(
-        [fixed, start, data, digest(rows.order.tobytes()), rows.length, [file_digest(m.__file__) for m in CODE]]
-    )
+    key = digest([fixed, start, data, digest(rows.order.tobytes()), rows.length, code_digest(CODE)])
     if (saved / "key").is_file() and (saved / "key").read_text() == key:
         history = pd.read_csv(saved / "history.csv")
     else:

@@ -1,9 +1,12 @@
 """Where things are: the compendium's folders, and the products of one run."""
 
+import ast
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,6 +39,19 @@ def file_digest(path: Path | str) -> str:
     """SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def bare_code(tree: ast.Module) -> str:
+    """A syntax tree as text without comments, positions and docstrings, so that prose makes nothing stale."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [n for n in node.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
+    return ast.dump(tree)
+
+
+def code_digest(modules: Iterable[ModuleType]) -> str:
+    """SHA-256 of the code of some modules, whatever their comments."""
+    return digest([bare_code(ast.parse(Path(str(module.__file__)).read_text("utf-8"))) for module in modules])
 
 
 def folder(run: str) -> Path:

@@ -41,6 +41,11 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
         tempfile.TemporaryFile(dir=RUNS / profile.run).close()
     except OSError as error:
         raise Mistake(f"runs/{profile.run}: cannot be written ({error.strerror}); make it writable") from None
+    for stage in profile.stages():
+        if stage.parameters.get("base") and not (RUNS / profile.run / stage.outputs[0]).exists():
+            from helpers import models
+
+            models.check(stage.parameters["base"])
     if profile.parts():
         from texts import sources
 

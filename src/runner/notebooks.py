@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from helpers.project import ROOT, Mistake, write_atomically
+from helpers.project import ROOT, Mistake, bare_code, write_atomically
 
 FOLDER = ROOT / "notebooks"
 # Results depend on these packages; the runner only drives and shows what notebooks do.
@@ -68,14 +68,6 @@ def _modules(tree: ast.AST) -> set[str]:
     return {name for name in found if name.split(".")[0] in PACKAGES}
 
 
-def _bare(tree: ast.Module) -> str:
-    """A syntax tree as text without comments, positions and docstrings, so that prose makes nothing stale."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [n for n in node.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
-    return ast.dump(tree)
-
-
 def code_digest(notebook: Path) -> str:
     """sha256 of the code that a notebook runs: its cells, and the modules of ours it imports, at first or second hand.
 
@@ -89,7 +81,7 @@ def code_digest(notebook: Path) -> str:
             if path.is_file():
                 trees[name] = ast.parse(path.read_text(encoding="utf-8"))
                 waiting.append(name)
-    text = "\n".join(f"{name}: {_bare(tree)}" for name, tree in sorted(trees.items()))
+    text = "\n".join(f"{name}: {bare_code(tree)}" for name, tree in sorted(trees.items()))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
