@@ -273,7 +273,7 @@ def overlap_map(table: pd.DataFrame, *, words: int, width_mm: float = 160, synth
     with mpl.rc_context(STYLE):
         figure, axes = _panels(1, 1, width_mm, 30 + 0.62 * width_mm, synthetic)
         _heat(axes[0, 0], table.rename(index=shown_corpus, columns=shown_corpus), labels, "Share of words in common")
-        axes[0, 0].set(title=f"Overlap of the {words:,} most frequent words (%)")
+        axes[0, 0].set(title=f"Overlap of the {words:,} most frequent words (%)", xlabel="", ylabel="")
     return figure
 
 
@@ -291,7 +291,7 @@ def recall_groups(table: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
             part = table[table["task"] == task]
             for k, arm in enumerate(arms):
                 own = part[part["arm"] == arm]
-                place = own["group"].map(groups.index) + 0.09 * (k - (len(arms) - 1) / 2)
+                place = own["group"].map(groups.index) + 0.04 * (k - (len(arms) - 1) / 2)
                 style = {
                     "color": "0.15" if arm in BASELINES else colours(arms)[arm],
                     "marker": MARKERS[k % len(MARKERS)],
@@ -302,7 +302,7 @@ def recall_groups(table: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
             sizes = part.groupby("group")["gold"].max()
             broken = [group.replace("in adaptation", "in adaptation\n") for group in groups]
             names = [f"{text}\n({sizes.get(group, 0)})" for group, text in zip(groups, broken, strict=True)]
-            panel.set(title=shown(task), xticks=range(len(groups)), xticklabels=names, ylim=(0, 1))
+            panel.set(title=shown(task), xticks=range(len(groups)), xticklabels=names, ylim=(-0.03, 1.03))
             panel.set_xlabel("Where the mention's text occurs\n(gold mentions)")
         axes[0, 0].set_ylabel("Strict recall (0 to 1)")
         _legend(figure, axes[0, 0], 3)
