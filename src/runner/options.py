@@ -6,7 +6,7 @@ from typing import NoReturn
 
 HELP = """examples:
   ./run_all.sh                                   the demo: synthetic text, two cores, no network
-  ./run_all.sh replica --mirror ../shared/data   real public text, archives from a folder
+  ./run_all.sh replica --mirror archives         real public text, from a folder of downloaded archives
   ./run_all.sh demo --dry-run --set arms.clinical.tokens=200000
                                                  what a changed value would make again
   ./run_all.sh demo --from 04_cross_lingual      this stage and all that follows from it
