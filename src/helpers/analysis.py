@@ -86,7 +86,9 @@ def recall_by_group(rows: pd.DataFrame, *, train: set[str], adaptation: set[str]
     gold, _ = match(gold=rows[rows["kind"] == "gold"], predicted=rows[rows["kind"] == "predicted"])
     texts = gold["text"].map(folded)
     group = np.select([texts.isin(list(train)), texts.isin(list(adaptation))], GROUPS[:2], GROUPS[2])
-    table = gold.assign(group=group).groupby([*FIT, "group"], sort=False)["hit"].agg(gold="size", found="sum").reset_index()
+    table = (
+        gold.assign(group=group).groupby([*FIT, "group"], sort=False)["hit"].agg(gold="size", found="sum").reset_index()
+    )
     return table.assign(recall=table["found"] / table["gold"])
 
 
