@@ -24,6 +24,7 @@
 # %%
 import numpy as np
 import pandas as pd
+import torch
 from helpers import figures, models, pretraining, transfer
 from runner import stages
 from texts import tasks
@@ -50,6 +51,7 @@ heldout_rows = 16  # rows of each held-out set
 evaluations = 3  # points of the held-out curve
 seed = 13  # of masks, order and first weights
 checkpoint_seconds = 20  # seconds between checkpoints
+threads = 0  # of the processor; 0: as many as it has
 
 # %% [markdown]
 # ## Where it starts
@@ -91,9 +93,11 @@ pd.DataFrame(shown).iloc[:14].T
 # ## Training
 #
 # One loop, the same for all arms. Every so often the loss is measured on held-out text of **every** domain and language,
-# with one fixed mask, so that one can see what is gained here and lost there.
+# with one fixed mask, so that one can see what is gained here and lost there. The number of threads decides the order in
+# which numbers are added up: the same number gives the same weights to the last digit.
 
 # %%
+torch.set_num_threads(threads or torch.get_num_threads())
 heldout = pretraining.heldout_rows(folder, arm, tokenizer, length, heldout_rows)
 card = models.card(arm, parent, text, tokens, tasks.made_up(folder))
 history = pretraining.adapt(

@@ -23,6 +23,7 @@
 
 # %%
 import pandas as pd
+import torch
 from helpers import figures, finetuning, transfer
 from runner import stages
 from texts import tasks
@@ -45,6 +46,7 @@ learning_rate = 0.001  # peak
 warmup_share = 0.1  # share of the steps
 negatives_per_positive = 0.0  # screening: training patients kept for each positive; 0 keeps all
 checkpoint_seconds = 20  # seconds between checkpoints
+threads = 1  # of the processor; 0: as many as it has
 
 # %% [markdown]
 # ## The task
@@ -73,6 +75,7 @@ tasks.show(folder, task)
 # %%
 for arm in arms:
     stages.need(run, f"02_pretrain-{arm}")
+torch.set_num_threads(threads or torch.get_num_threads())
 fits = finetuning.all_fits(
     folder, task, arms, seeds, tests=tests, length=length, overlap=overlap, epochs=epochs, patience=patience,
     batch_rows=batch_rows, learning_rate=learning_rate, warmup_share=warmup_share,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.project import Mistake
+from helpers.project import Mistake, bare_code
 from runner import notebooks, stages
 
 
@@ -214,9 +214,8 @@ def test_digest_follows_imports_and_ignores_prose(tmp_path):
     assert notebook("a = 1  # why") == notebook("a = 1")
     assert notebook("a = 1") != notebook("a = 2")
     assert notebook("from helpers import documents") != notebook("from helpers import project")
-    assert notebooks._bare(ast.parse('def f():\n    """Say."""\n    return 1')) == notebooks._bare(
-        ast.parse("def f():\n    return 1")
-    )
+    told, bare = (ast.parse(f"def f():\n{prose}    return 1") for prose in ('    """Say."""\n', ""))
+    assert bare_code(told) == bare_code(bare)
 
 
 @pytest.mark.parametrize(

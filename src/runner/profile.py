@@ -162,7 +162,7 @@ class Claims(Section):
 
 
 class Compute(Section):
-    """What changes the speed of a run but not its results."""
+    """What changes the speed of a run, and at most the last digits of its results."""
 
     threads: int = Field(ge=0, description="processor threads a stage; 0: all")
     checkpoint_seconds: int = Field(ge=0, description="seconds between checkpoints")
@@ -265,8 +265,8 @@ class Profile(Section):
             self._figures(),
         ]
 
-    def _speed(self) -> dict[str, Any]:
-        return {"checkpoint_seconds": self.compute.checkpoint_seconds}
+    def _speed(self, threads: int) -> dict[str, Any]:
+        return {"checkpoint_seconds": self.compute.checkpoint_seconds, "threads": threads}
 
     def _start(self) -> Stage:
         arms = [{"arm": a.name, "parent": a.parent or "-", "tokens": a.tokens} for a in self.arms]
@@ -288,7 +288,7 @@ class Profile(Section):
         outputs = [f"models/{arm.name}/training.csv"]
         # Every other arm waits for one without a parent: it may have the whole processor.
         threads = self.compute.threads if arm.parent else 0
-        return Stage(f"02_pretrain-{arm.name}", "02_pretrain", values, inputs, outputs, self._speed(), threads)
+        return Stage(f"02_pretrain-{arm.name}", "02_pretrain", values, inputs, outputs, self._speed(threads), threads)
 
     def _finetune(self, task: Task) -> Stage:
         shared = set(task.common.values())
@@ -301,7 +301,7 @@ class Profile(Section):
         inputs = [CORPORA, *(f"models/{arm}/training.csv" for arm in arms)]
         outputs = [f"predictions/{task.name}/fits.csv"]
         threads = self.compute.threads
-        return Stage(f"03_finetune-{task.name}", "03_finetune", values, inputs, outputs, self._speed(), threads)
+        return Stage(f"03_finetune-{task.name}", "03_finetune", values, inputs, outputs, self._speed(threads), threads)
 
     def _analysis(self, trained: list[Task]) -> Stage:
         arms = [arm.name for arm in self.arms]

@@ -97,8 +97,10 @@ def _fault(error: BaseException, page: Path) -> dict[str, Any]:
         fault |= {"error": error.ename, "message": error.evalue, "cell": error.exec_count}
         fault["line"] = error.source.strip().split("\n")[0]
     elif type(error).__name__ == "DeadKernelError":
-        ran = [c for c in json.loads(page.read_text(encoding="utf-8"))["cells"] if c.get("execution_count")]
-        fault |= {"message": "the kernel died (killed, or out of memory)", "cell": ran[-1]["execution_count"]}
+        # A kernel that dies may do so before it has told the number of its cell, so papermill's marks are counted.
+        cells = [c for c in json.loads(page.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+        ran = [c for c in cells if c["metadata"]["papermill"]["status"] != "pending"]
+        fault |= {"message": "the kernel died (killed, or out of memory)", "cell": len(ran)}
         fault["line"] = "".join(ran[-1]["source"]).strip().split("\n")[0]
     return fault
 
