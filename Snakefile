@@ -31,7 +31,7 @@ rule report:
     shell: "exec {PYTHON:q} -m runner.report {RUN:q}"
 
 
-for stage in PLAN["stages"]:
+for place, stage in enumerate(PLAN["stages"]):
 
     rule:
         name: stage["id"]
@@ -39,6 +39,7 @@ for stage in PLAN["stages"]:
         output: stage["outputs"]
         log: f"notebooks/{stage['id']}.ipynb"  # the executed notebook, kept when it fails
         params: key=stage["key"], id=stage["id"]
+        priority: -place  # of stages that could run, the plan's first: a profile puts its longest task in front
         threads: stage["threads"] or workflow.cores
         # `exec`: the stage is Snakemake's own child and notices when Snakemake is killed.
         shell: "exec {PYTHON:q} -m runner.stages {RUN:q} {params.id:q} --threads {threads}"

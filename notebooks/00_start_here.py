@@ -25,7 +25,7 @@
 # |---|---|
 # | **00_start_here** | the plan of the run (this page) |
 # | 01_build_corpora | domain text by language, task sets, and the gate against leaks between them |
-# | 02_pretrain | one arm: a model trained on with masked words of its domain text |
+# | 02_pretrain | one arm: a model further pre-trained by guessing masked words of its domain text |
 # | 03_finetune | one task: every arm and seed fine-tuned, predictions kept |
 # | 04_cross_lingual | scores across languages, and analyses of why |
 # | 05_figures | figures, comparisons, and a verdict on each claim |
@@ -48,6 +48,7 @@ arms = [
     {"arm": "general", "parent": "base", "tokens": 6000},
     {"arm": "biomedical", "parent": "base", "tokens": 6000},
     {"arm": "clinical", "parent": "base", "tokens": 6000},
+    {"arm": "general_nl", "parent": "base", "tokens": 6000},
     {"arm": "biomedical_nl", "parent": "base", "tokens": 6000},
     {"arm": "clinical_nl", "parent": "base", "tokens": 6000},
 ]  # of {arm, parent, tokens}: models, and word pieces of text that each sees
@@ -69,8 +70,8 @@ environment.card()
 # %% [markdown]
 # ## The arms
 #
-# An *arm* is one model. All but the first go on from a *parent*. Arms that are compared see the same number of word
-# pieces in the same number of steps; only the text differs. `general` is the control: more training, but no medical text.
+# An *arm* is one model, as in a trial. All but the first go on from a *parent*. Arms that are compared should see the same
+# number of word pieces, so that only the text differs. `general` is the control: more training, but no medical text.
 
 # %%
 pd.DataFrame(arms, columns=["arm", "parent", "tokens"]).style.format({"tokens": "{:,}"}).hide()

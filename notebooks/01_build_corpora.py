@@ -85,9 +85,10 @@ sets.style.format({"characters": "{:,}"}).hide()
 # %% [markdown]
 # ## The corpora
 #
-# Every text is normalised; repeated texts are removed, exact ones and near ones (MinHash); so is every text that occurs,
-# exactly or nearly, in a dev or test set. Then a gate that shares no code with the removal looks again, and stops the run
-# if anything is left.
+# Every text is normalised; repeated texts are removed, exact ones and near ones (MinHash); so is every text that repeats a
+# dev or test text, exactly or nearly. Then a gate that uses none of the removal's indices looks again, and stops the run
+# where a text equals a dev or test text, or shares more than half of the shorter one's runs of 13 words with it. A single
+# sentence quoted within a longer text passes.
 
 # %%
 limits = corpora.Limits(characters, heldout_characters, near_duplicate)
@@ -137,5 +138,5 @@ project.write_table(folder / "corpora" / "statistics.csv", counts)
 # %% [markdown]
 # **In short**
 #
-# - Nothing of a dev or test set is in a corpus; the run would have stopped otherwise.
+# - No text of a corpus repeats a dev or test text; the run would have stopped otherwise.
 # - A text that is shorter than its arm's share is read several times: see the *passes* in 02_pretrain.

@@ -35,7 +35,7 @@ from texts import tasks
 run = "smoke"  # folder below runs/
 task = "ner_ro"  # what is learnt
 tests = ["ner_ro", "ner_es", "ner_nl"]  # test sets: its own, and those with labels in common
-arms = ["base", "general", "biomedical", "clinical", "biomedical_nl", "clinical_nl"]  # models that are fine-tuned
+arms = ["base", "general", "biomedical", "clinical", "general_nl", "biomedical_nl", "clinical_nl"]  # models that are fine-tuned
 seeds = [1, 2]  # of the classifier's first weights and the order of examples
 length = 96  # word pieces a window
 overlap = 16  # word pieces that neighbouring windows share

@@ -31,7 +31,7 @@ from texts import tasks
 
 # %% tags=["parameters"]
 run = "smoke"  # folder below runs/
-arms = ["base", "general", "biomedical", "clinical", "biomedical_nl", "clinical_nl"]  # models, the first one the base
+arms = ["base", "general", "biomedical", "clinical", "general_nl", "biomedical_nl", "clinical_nl"]  # models, the first one the base
 trained = ["ner_ro", "ner_es", "screening_nl"]  # tasks that were fine-tuned
 control = "general"  # arm that the others' gains are measured against
 frequent_words = 500  # most frequent words of each corpus whose overlap is measured
@@ -54,7 +54,7 @@ metrics.query("label == 'all' and split == 'test'").groupby(["task", "test", "me
 # %% [markdown]
 # ## Transfer between tasks
 #
-# Rows: trained on. Columns: tested on. On the diagonal a model sees its own language; elsewhere it has not seen a single
+# Strict F1 (for screening, F1 of the flagged patients). Where `task` and `test` differ, the model has not seen a single
 # labelled example of the test's language.
 
 # %%
@@ -65,10 +65,11 @@ away.groupby(["arm", "task", "test"], sort=False)["value"].mean().unstack("arm")
 # %% [markdown]
 # ## How words are cut
 #
-# Word pieces a word, with the base's tokenizer. Words of a domain that the tokenizer never saw fall into more pieces.
+# Word pieces a word, with the base's tokenizer, counted in the first 2,000 documents of each corpus. The more pieces, the
+# less the tokenizer knows the words of a domain.
 
 # %%
-counts = transfer.word_counts(folder)
+counts = transfer.word_counts(folder, documents=2000)
 fertility = transfer.fertility(folder, counts, arms[0])
 project.write_table(results / "fertility.csv", fertility)
 fertility.pivot(index="domain", columns="language", values="pieces a word").round(2)
@@ -98,8 +99,8 @@ losses.pivot(index="arm", columns="task", values="loss").loc[arms].round(3)
 # %% [markdown]
 # ## Does knowing the text go with the score?
 #
-# Each arm's gain over the control in loss, beside its gain in strict F1. With this few arms a correlation says little: the
-# p value is there to be read.
+# Each arm's gain over the control in loss, beside its gain in the task's primary score. It describes and proves nothing:
+# the points are few, and all arms of a task are measured against one control.
 
 # %%
 gains = analysis.gains(losses, metrics, control=control)
@@ -110,7 +111,7 @@ analysis.associations(gains, pairs=[("loss_gain", "score_gain")]).round(3)
 # ## The same term in two languages
 #
 # Linear CKA: do two languages' terms lie alike in the model's space? Retrieval: how often is a term's nearest neighbour in
-# the other language its translation? `distance` is the syntactic distance of the languages (lang2vec, syntax_knn, cosine).
+# the other language its translation? The table that is kept also has their syntactic distance (lang2vec, syntax_knn, cosine).
 
 # %%
 parallel = transfer.parallel_terms(folder, terms)
@@ -121,8 +122,8 @@ alignment.pivot_table(index="arm", columns=["one", "other"], values=["cka", "ret
 # %% [markdown]
 # ## Seen and unseen mentions
 #
-# Recall on test mentions that occur in the task's training set, only in the unlabelled medical text, or in neither. If
-# adaptation teaches words, it should show on the second group.
+# Recall on test mentions that occur in the task's training set, else anywhere in the run's medical text of the language, or
+# in neither. If adaptation teaches words, it should show on the second group. An arm need not have read all of that text.
 
 # %%
 recall = transfer.mention_recall(folder, trained)

@@ -165,13 +165,15 @@ def test_calibration_error_against_a_loop():
     assert scores.calibration_error(gold=gold, probability=p) == pytest.approx(expected)
 
 
-def test_temperature_finds_the_one_that_was_put_in():
+def test_calibration_finds_the_slope_and_intercept_that_were_put_in():
     generator = np.random.default_rng(5)
     logits = generator.normal(0, 2, 20000)
     gold = generator.random(20000) < 1 / (1 + np.exp(-logits))
-    t = scores.temperature(gold=gold, logits=3 * logits)
-    assert t == pytest.approx(3, rel=0.05)
-    before, after = (scores.calibrated(logits=3 * logits, temperature=x) for x in (1, t))
+    slope, intercept = scores.calibration(gold=gold, logits=3 * logits + 2)
+    assert (slope, intercept) == (pytest.approx(1 / 3, rel=0.05), pytest.approx(-2 / 3, abs=0.05))
+    before, after = (
+        scores.calibrated(logits=3 * logits + 2, slope=a, intercept=b) for a, b in ((1, 0), (slope, intercept))
+    )
     assert sk.log_loss(gold, after) < sk.log_loss(gold, before)
     assert scores.calibration_error(gold=gold, probability=after) < 0.02
 

@@ -42,6 +42,18 @@ FAULTS = [
     (["pretrain.length=4"], r"pretrain\.length: .*greater than or equal to 8"),
     (["ner.seeds=1"], r"ner\.seeds: .*list.*1"),
     (["pretrain.masking_rate=1.5"], r"pretrain\.masking_rate: .*less than 1"),
+    (["pretrain.length=[1"], r"--set pretrain\.length=\[1: no readable YAML"),
+    (["ner.overlap=95"], r"ner: overlap 95 must be below length - 2, which is 94"),
+    (["ner.seeds=[-1]"], r"ner\.seeds\.0: .*greater than or equal to 0"),
+    (["arms.clinical.tokens=7"], r"'clinical' has 7 tokens, less than one step of 1024"),
+    (["arms.general_nl.text={general: {nl: 0}}"], r"'general_nl': weight of general/nl must be above 0"),
+    (["tasks.ner_ro.documents={train: 4, test: 4}"], r"'ner_ro' has no documents for dev"),
+    (["tasks.screening_nl.language=es"], r"synthetic screening is Dutch"),
+    (["claims.draws=500"], r"claims: 500 draws cannot decide a family of 15; give at least 600"),
+    (
+        ["claims.family=[{claim: C4, task: ner_ro, arm: clinical, against: general, metric: f1, mentions: unseen}]"],
+        r"mentions 'unseen' go with metric recall, found 'f1'",
+    ),
     (["arms.nobody.tokens=1"], r"'nobody' of 'arms\.nobody\.tokens' is unknown"),
     (["arms.clinical.parent=nobody"], r"'clinical' has parent 'nobody'; allowed"),
     (["arms.clinical.text={law: {nl: 1}}"], r"'clinical' reads law/nl, which corpora does not list"),
@@ -83,9 +95,9 @@ def test_values_merge_by_key_and_lists_are_replaced(tmp_path):
     assert profile.run == "mine"
     assert (profile.pretrain.length, profile.ner.seeds) == (32, [7])
     assert profile.pretrain.batch_rows == smoke.pretrain.batch_rows
-    changed = settings.load("smoke", ["arms.clinical.tokens=7", "arms.clinical.learning_rate=0.01"])
+    changed = settings.load("smoke", ["arms.clinical.tokens=2048", "arms.clinical.learning_rate=0.01"])
     stage = next(stage for stage in changed.stages() if stage.id == "02_pretrain-clinical")
-    assert (stage.parameters["tokens"], stage.parameters["learning_rate"]) == (7, 0.01)
+    assert (stage.parameters["tokens"], stage.parameters["learning_rate"]) == (2048, 0.01)
 
 
 def test_one_changed_value_reaches_only_its_stages():

@@ -113,7 +113,7 @@ def test_report_opens_without_a_network_and_its_links_work(run):
 def test_claims_and_provenance_are_complete(run):
     claims = json.loads((run / "results/claims.json").read_text())
     assert claims["synthetic"] is True
-    assert [c["claim"] for c in claims["claims"]] == ["C1", "C2", "C3", "C4"]
+    assert [c["claim"] for c in claims["claims"]] == ["C1", "C2", "C3a", "C3b", "C4"]
     assert all(c["verdict"] in ("supported", "contradicted", "inconclusive") for c in claims["claims"])
     origin = json.loads((run / "provenance.json").read_text())
     text = json.dumps(origin)

@@ -13,9 +13,9 @@ from helpers.scores import FIT, folded, match
 
 WORD = re.compile(r"[^\W\d_]+")
 TOKEN = re.compile(r"\w+|[^\w\s]")
-# Syntactic distance of two languages: cosine distance of lang2vec's `syntax_knn` vectors (REFERENCES.md, "Typology").
+# Syntactic distance of two languages: cosine distance of lang2vec's `syntax_knn` vectors (Littell et al. 2017).
 DISTANCES = {("nl", "ro"): 0.220, ("es", "nl"): 0.195, ("es", "ro"): 0.098}
-GROUPS = ("in training set", "in adaptation text only", "in neither")
+GROUPS = ("in training set", "in medical text", "in neither")
 
 
 def distance(one: str, other: str) -> float:
@@ -29,10 +29,10 @@ def distance(one: str, other: str) -> float:
 
 
 def word_counts(texts: Iterable[str]) -> Counter[str]:
-    """How often each case-folded word (letters only) occurs; reads `texts` once, as a stream."""
+    """How often each word (letters only, as written) occurs; reads `texts` once, as a stream."""
     found: Counter[str] = Counter()
     for text in texts:
-        found.update(WORD.findall(text.casefold()))
+        found.update(WORD.findall(text))
     return found
 
 
@@ -40,14 +40,23 @@ def vocabulary_overlap(counts: Mapping[str, Counter[str]], *, words: int) -> pd.
     """Share of the `words` most frequent words that two corpora have in common, a square table by corpus name.
 
     `counts`: corpus name -> its `word_counts`. A corpus with fewer different words sets the denominator of its pairs.
-    Words that are equally frequent are taken in the order of the alphabet. (As in Gururangan et al. 2020.)
+    Case is levelled; words that are equally frequent are taken in the order of the alphabet. (After Gururangan et al.
+    2020, who also leave out stop words.)
     """
+    counts = {name: _levelled(found) for name, found in counts.items()}
     top = {name: set(sorted(found, key=lambda word: (-found[word], word))[:words]) for name, found in counts.items()}
     for name, found in top.items():
         if not found:
             raise Mistake(f"corpus {name!r}: no words; give it text")
     table = [[len(a & b) / min(len(a), len(b)) for b in top.values()] for a in top.values()]
     return pd.DataFrame(table, index=list(top), columns=list(top))
+
+
+def _levelled(counts: Counter[str]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for word, number in counts.items():
+        found[word.casefold()] += number
+    return found
 
 
 def fertility(counts: Counter[str], tokenize: Callable[[str], Sequence[object]]) -> float:
@@ -124,7 +133,7 @@ def retrieval(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
 
 
 def associations(table: pd.DataFrame, *, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """Pearson's r and Spearman's rho of column pairs, each with its p value, one row a pair (x, y).
+    """Pearson's r and Spearman's rho of column pairs, one row a pair (x, y); no p values: arms share their control.
 
     Rows with a missing value are left out by pair; fewer than three rows or a constant column give nan.
     """
@@ -133,21 +142,21 @@ def associations(table: pd.DataFrame, *, pairs: Sequence[tuple[str, str]]) -> pd
         part = table[[x, y]].astype(float).dropna()
         row: dict[str, object] = {"x": x, "y": y, "n": len(part)}
         if len(part) >= 3 and part[x].nunique() > 1 and part[y].nunique() > 1:
-            linear, ranked = pearsonr(part[x], part[y]), spearmanr(part[x], part[y])
-            row |= {"pearson": linear.statistic, "pearson_p": linear.pvalue}
-            row |= {"spearman": ranked.statistic, "spearman_p": ranked.pvalue}
+            row |= {"pearson": pearsonr(part[x], part[y])[0], "spearman": spearmanr(part[x], part[y])[0]}
         rows.append(row)
-    return pd.DataFrame(rows, columns=["x", "y", "n", "pearson", "pearson_p", "spearman", "spearman_p"])
+    return pd.DataFrame(rows, columns=["x", "y", "n", "pearson", "spearman"])
 
 
-def gains(losses: pd.DataFrame, metrics: pd.DataFrame, *, control: str, metric: str = "f1") -> pd.DataFrame:
-    """Gain in masked-token loss and in the score, each arm against `control`, by task and arm.
+def gains(losses: pd.DataFrame, metrics: pd.DataFrame, *, control: str) -> pd.DataFrame:
+    """Gain in masked-token loss and in the primary score (AUPRC, or else F1), each arm against `control`, by task.
 
     `losses`: columns task, arm, loss (nats a token of the task's text). `metrics`: rows of results/metrics.csv; the
     mean over seeds of in-task test rows with label "all" is taken. Positive is better in both.
     """
     chosen = metrics[(metrics["task"] == metrics["test"]) & (metrics["split"] == "test") & (metrics["label"] == "all")]
-    scores = chosen[chosen["metric"] == metric].groupby(["task", "arm"])["value"].mean().rename("score")
+    ranked = chosen["task"].isin(chosen.loc[chosen["metric"] == "auprc", "task"])
+    chosen = chosen[chosen["metric"] == np.where(ranked, "auprc", "f1")]
+    scores = chosen.groupby(["task", "arm"])["value"].mean().rename("score")
     table = losses.groupby(["task", "arm"])["loss"].mean().to_frame().join(scores, how="inner").reset_index()
     base = table[table["arm"] == control].set_index("task")
     if base.empty:

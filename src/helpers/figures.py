@@ -73,10 +73,11 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str], dpi: i
     return paths
 
 
-def keep(figure: Figure | None, *, folder: Path, name: str, formats: Sequence[str], dpi: int) -> None:
-    """Show a figure in the notebook and `save` it; without a figure nothing happens."""
+def keep(figure: Figure | None, *, folder: Path, name: str, caption: str, formats: Sequence[str], dpi: int) -> None:
+    """Show a figure in the notebook and `save` it, its caption beside it; without a figure nothing happens."""
     if figure is not None:
         save(figure, folder, name, formats, dpi)
+        write_atomically(folder / f"{name}.txt", caption + "\n")
         display(figure)
 
 
@@ -212,26 +213,24 @@ def _heat(panel: Axes, table: pd.DataFrame, labels: np.ndarray, title: str) -> N
     panel.set_yticklabels(panel.get_yticklabels(), rotation=0)
 
 
-def transfer_matrix(metrics: pd.DataFrame, *, arm: str = "", width_mm: float = 160, synthetic: bool = False) -> Figure:
-    """Mean strict F1 of models trained on a row's task and tested on a column's: of one arm, or of each cell's best.
+def transfer_matrix(metrics: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
+    """Mean strict F1 of models trained on a row's task and tested on a column's, of each cell's best arm.
 
     `metrics`: rows of results/metrics.csv. In-task cells use the task's own labels, others the shared ones.
     """
     rows = _needed(metrics, ["task", "test", "arm", "split", "label", "metric", "value"])
     rows = rows[(rows["metric"] == "f1") & (rows["label"] == "all") & (rows["split"] == "test")]
     rows = rows[~rows["arm"].isin(BASELINES) & rows["task"].isin(rows.loc[rows["task"] != rows["test"], "task"])]
-    rows = _needed(rows[rows["arm"] == arm] if arm else rows, [])
-    means = rows.groupby(["task", "test", "arm"], sort=False)["value"].mean().reset_index()
+    means = _needed(rows, []).groupby(["task", "test", "arm"], sort=False)["value"].mean().reset_index()
     best = means.loc[means.groupby(["task", "test"], sort=False)["value"].idxmax()]
     tests, tasks = list(dict.fromkeys([*best["task"], *best["test"]])), list(dict.fromkeys(best["task"]))
     table, names = (best.pivot(index="task", columns="test", values=v).loc[tasks, tests] for v in ("value", "arm"))
     names = names.map(lambda name: shown(name).replace(", ", ",\n"), na_action="ignore").fillna("")
-    labels = np.where(table.isna(), "", table.round(2).map("{:.2f}".format))
-    labels = labels if arm else labels + "\n" + names.to_numpy(dtype=str)
+    labels = np.where(table.isna(), "", table.round(2).map("{:.2f}".format)) + "\n" + names.to_numpy(dtype=str)
     with mpl.rc_context(STYLE):
         figure, axes = _panels(1, 1, width_mm, 30 + 26 * len(table), synthetic)
         _heat(axes[0, 0], table.rename(index=shown, columns=shown), labels, "Strict F1")
-        axes[0, 0].set(xlabel="Tested on", ylabel="Trained on", title=shown(arm) if arm else "Best arm of each cell")
+        axes[0, 0].set(xlabel="Tested on", ylabel="Trained on", title="Best arm of each cell")
     return figure
 
 
@@ -292,15 +291,13 @@ def recall_groups(table: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
             for k, arm in enumerate(arms):
                 own = part[part["arm"] == arm]
                 place = own["group"].map(groups.index) + 0.04 * (k - (len(arms) - 1) / 2)
-                style = {
-                    "color": "0.15" if arm in BASELINES else colours(arms)[arm],
-                    "marker": MARKERS[k % len(MARKERS)],
-                }
+                colour = "0.15" if arm in BASELINES else colours(arms)[arm]
+                style = {"color": colour, "marker": MARKERS[k % len(MARKERS)]}
                 panel.scatter(place, own["recall"], s=6, alpha=0.4, **style)
                 means = own.assign(place=place).groupby("place")["recall"].mean()
                 panel.plot(means.index, means, label=shown(arm), linewidth=1, **style)
             sizes = part.groupby("group")["gold"].max()
-            broken = [group.replace("in adaptation", "in adaptation\n") for group in groups]
+            broken = [group.replace("in ", "in\n", 1) for group in groups]
             names = [f"{text}\n({sizes.get(group, 0)})" for group, text in zip(groups, broken, strict=True)]
             panel.set(title=shown(task), xticks=range(len(groups)), xticklabels=names, ylim=(-0.03, 1.03))
             panel.set_xlabel("Where the mention's text occurs\n(gold mentions)")

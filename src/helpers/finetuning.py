@@ -1,6 +1,7 @@
 """Fits: every arm and seed fine-tuned on one task, its predictions kept a row an item, finished fits never redone."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,14 +11,14 @@ import pandas as pd
 from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer
 
-from helpers import baselines, ner, screening, tokens, training, windows
+from helpers import baselines, ner, scores, screening, tokens, training, windows
 from helpers.project import code_digest, digest, file_digest, write_atomically
-from helpers.scores import best_threshold, calibrated, temperature
+from helpers.scores import best_threshold, calibrated, calibration
 from texts import synthetic
 from texts.documents import Document, Patient, Span
 from texts.tasks import split, task
 
-CODE = (baselines, ner, screening, tokens, training, windows)
+CODE = (baselines, ner, scores, screening, tokens, training, windows, sys.modules[__name__])
 
 
 def all_fits(folder: Path, name: str, arms: Sequence[str], seeds: Sequence[int], **values: Any) -> pd.DataFrame:
@@ -177,7 +178,7 @@ def _fit_screening(
     negatives_per_positive: float,
     **values: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Fine-tune a screener; aggregation, temperature and threshold are chosen on dev, then applied to test."""
+    """Fine-tune a screener; aggregation, calibration and threshold are chosen on dev, then applied to test."""
     train = screening.sample(split(folder, name, "train"), negatives_per_positive, seed)
     dev, test = split(folder, name, "dev"), split(folder, name, "test")
     where = str(folder / "models" / arm)
@@ -203,8 +204,8 @@ def _fit_screening(
 def patient_rows(
     dev: Sequence[Patient], on_dev: Sequence[float], test: Sequence[Patient], on_test: Sequence[float]
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """One row a patient of dev and test, with probability and flag from a temperature and threshold fitted on dev."""
-    heat = temperature(gold=[p.label for p in dev], logits=on_dev)
+    """One row a patient of dev and test, with probability and flag from a calibration and threshold fitted on dev."""
+    slope, intercept = calibration(gold=[p.label for p in dev], logits=on_dev)
     threshold = best_threshold(gold=[p.label for p in dev], scores=on_dev)
     rows = [
         (part, p.language, p.id, p.label, score)
@@ -212,9 +213,9 @@ def patient_rows(
         for p, score in zip(patients, found, strict=True)
     ]
     table = pd.DataFrame(rows, columns=["split", "language", "patient", "label", "score"])
-    table["probability"] = calibrated(logits=table["score"], temperature=heat)
+    table["probability"] = calibrated(logits=table["score"], slope=slope, intercept=intercept)
     table["flagged"] = (table["score"] >= threshold).astype(int)
-    return table, {"temperature": heat, "threshold": threshold}
+    return table, {"slope": slope, "intercept": intercept, "threshold": threshold}
 
 
 def _keywords(

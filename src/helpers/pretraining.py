@@ -1,5 +1,6 @@
 """An arm: its parent trained on with masked-language modelling on the arm's mixture of texts."""
 
+import sys
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -145,7 +146,7 @@ def adapt(
     return history
 
 
-CODE = (models, tokens, training)
+CODE = (models, tokens, training, sys.modules[__name__])
 
 
 def _trained(
@@ -176,7 +177,7 @@ def _trained(
         values["learning_rate"],
         values["warmup_share"],
         seed,
-        max(1, steps // values["evaluations"]),
+        max(1, -(-steps // values["evaluations"])),
         0,
         folder / "checkpoints" / f"{arm}.pt",
         key,

@@ -66,4 +66,5 @@ def write_table(path: Path, table: "pd.DataFrame") -> None:
 
 def write_json(path: Path, content: object) -> None:
     """Write what JSON can hold, indented; numbers that are missing become null."""
-    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).replace("NaN", "null") + "\n")
+    content = json.loads(json.dumps(content), parse_constant=lambda name: None)  # NaN and Infinity are no JSON
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from nervaluate import Evaluator
-from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, precision_recall_curve, roc_auc_score
 
 from helpers.project import Mistake
@@ -169,19 +169,18 @@ def calibration_error(*, gold: Sequence[int], probability: Sequence[float], bins
     return float(np.abs(gap).sum() / len(gold))
 
 
-def temperature(*, gold: Sequence[int], logits: Sequence[float]) -> float:
-    """T in [0.01, 100] that minimises the log loss of sigmoid(logits / T), to be fitted on dev; Guo et al. 2017."""
-    gold, logits = np.asarray(gold, dtype=float), np.asarray(logits, dtype=float)
+def calibration(*, gold: Sequence[int], logits: Sequence[float]) -> tuple[float, float]:
+    """Slope and intercept that minimise the log loss of sigmoid(slope * logits + intercept), to be fitted on dev.
 
-    def loss(log_t: float) -> float:
-        return float(np.mean(np.logaddexp(0, logits / np.exp(log_t)) - gold * logits / np.exp(log_t)))
+    Platt 1999. A temperature alone would not do: trained on a sample of the negatives, the logits are shifted too.
+    """
+    fitted = LogisticRegression(C=np.inf).fit(np.asarray(logits, dtype=float)[:, None], gold)
+    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.01), np.log(100)), method="bounded").x))
 
-
-def calibrated(*, logits: Sequence[float], temperature: float) -> np.ndarray:
-    """Probabilities sigmoid(logits / temperature)."""
-    return expit(np.asarray(logits, dtype=float) / temperature)
+def calibrated(*, logits: Sequence[float], slope: float, intercept: float) -> np.ndarray:
+    """Probabilities sigmoid(slope * logits + intercept)."""
+    return expit(slope * np.asarray(logits, dtype=float) + intercept)
 
 
 def best_threshold(*, gold: Sequence[int], scores: Sequence[float]) -> float:
@@ -244,9 +243,8 @@ def score_screening_file(path: Path) -> pd.DataFrame:
     """The rows of results/metrics.csv (columns `METRICS`) of one screening predictions file, dev and test."""
     rows = read_predictions(path, columns=SCREENING)
     found = []
-    for (task, arm, seed, split, language), part in rows.groupby(
-        ["task", "arm", "seed", "split", "language"], sort=False
-    ):
+    by = ["task", "arm", "seed", "split", "language"]
+    for (task, arm, seed, split, language), part in rows.groupby(by, sort=False):
         values = screening_scores(
             gold=part["label"], scores=part["score"], probability=part["probability"], flagged=part["flagged"]
         )

@@ -85,7 +85,7 @@ def train(
     model.train()
     while state["step"] < plan.steps and not (score and state["since"] >= plan.patience):
         step = state["step"]
-        set_seed(plan.seed * 1_000_003 + step)
+        set_seed((plan.seed * 1_000_003 + step) % 2**32)
         for group in optimizer.param_groups:
             group["lr"] = rate(step, plan)
         value = loss(step)

@@ -110,7 +110,7 @@ def alignment(folder: Path, arms: Sequence[str], terms: pd.DataFrame) -> pd.Data
     return pd.DataFrame(found)
 
 
-def word_counts(folder: Path, documents: int = 2000) -> dict[str, analysis.Counter]:
+def word_counts(folder: Path, documents: int) -> dict[str, analysis.Counter]:
     """Word frequencies of the first documents of each corpus."""
     return {
         name: analysis.word_counts(islice(pretraining.corpus(folder, *name.rsplit("-", 1)), documents))
@@ -121,14 +121,8 @@ def word_counts(folder: Path, documents: int = 2000) -> dict[str, analysis.Count
 def fertility(folder: Path, counts: Mapping[str, analysis.Counter], arm: str) -> pd.DataFrame:
     """Word pieces a word in every corpus, with the tokenizer of an arm: columns domain, language, pieces a word."""
     tokenizer = AutoTokenizer.from_pretrained(str(folder / "models" / arm))
-    rows = [
-        {
-            **dict(zip(("domain", "language"), name.rsplit("-", 1), strict=True)),
-            "pieces a word": analysis.fertility(words, tokenizer.tokenize),
-        }
-        for name, words in counts.items()
-    ]
-    return pd.DataFrame(rows)
+    rows = [(*name.rsplit("-", 1), analysis.fertility(words, tokenizer.tokenize)) for name, words in counts.items()]
+    return pd.DataFrame(rows, columns=["domain", "language", "pieces a word"])
 
 
 def train_mentions(folder: Path, task: str) -> set[str]:
@@ -138,17 +132,14 @@ def train_mentions(folder: Path, task: str) -> set[str]:
 
 
 def mention_recall(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
-    """Recall of each fit on mentions seen in training, only in medical text, or nowhere: `analysis.recall_by_group`."""
-    tables = []
+    """Recall of each fit on mentions seen in training, else in the run's medical text of that language, else."""
+    tables = [pd.DataFrame(columns=[*scores.FIT, "group", "gold", "found", "recall"])]
     for task in (name for name in trained if is_ner(folder, name)):
         rows = pd.concat([scores.read_predictions(path) for path in fits(folder, task)])
         rows = rows[rows["test"] == task]
         language = specs(folder)[task]["language"]
-        medical = [
-            name
-            for name in pretraining.corpora(folder)
-            if name.endswith(f"-{language}") and not name.startswith("general")
-        ]
+        own = (name for name in pretraining.corpora(folder) if name.endswith(f"-{language}"))
+        medical = [name for name in own if not name.startswith("general")]
         texts = (text for name in medical for text in pretraining.corpus(folder, *name.rsplit("-", 1)))
         mentions = {scores.folded(text) for text in rows.loc[rows["kind"] == "gold", "text"]}
         seen = analysis.found_in_text(mentions, texts)

@@ -7,7 +7,7 @@ from typing import NoReturn
 HELP = """examples:
   ./run_all.sh                                   the demo: synthetic text, two cores, no network
   ./run_all.sh replica --mirror archives         real public text, from a folder of downloaded archives
-  ./run_all.sh demo --dry-run --set arms.clinical.tokens=200000
+  ./run_all.sh demo --dry-run --set ner.epochs=4
                                                  what a changed value would make again
   ./run_all.sh demo --from 04_cross_lingual      this stage and all that follows from it
   ./run_all.sh test -k notebooks                 the tests; what follows goes to pytest

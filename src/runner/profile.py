@@ -1,7 +1,7 @@
 """A profile's content: every number that differs between runs, typed and checked, and the stages it asks for."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -43,9 +43,7 @@ class Corpus(Section):
 
     characters: int = Field(gt=0, description="characters kept for each domain and language, at most")
     heldout_characters: int = Field(gt=0, description="characters set aside for the held-out loss")
-    near_duplicate: float = Field(
-        gt=0, le=1, description="Jaccard similarity from which a document is a near duplicate"
-    )
+    near_duplicate: float = Field(gt=0, le=1, description="Jaccard similarity of near duplicates")
 
 
 class Task(Section):
@@ -55,11 +53,20 @@ class Task(Section):
     kind: Literal["ner", "screening"]
     language: str
     source: str = "synthetic"
-    documents: dict[Literal["train", "dev", "test"], int] = Field(
-        default={}, description="documents or patients a split"
-    )
+    documents: dict[Literal["train", "dev", "test"], int] = Field(default={}, description="items a part")
     common: dict[str, str] = Field(default={}, description="own label -> label shared with other tasks")
     trained: bool = True
+
+    @model_validator(mode="after")
+    def can_be_drawn(self) -> Self:
+        """Synthetic tasks need documents for their parts, and screening is in Dutch."""
+        if self.source == "synthetic":
+            needed = ("train", "dev", "test") if self.trained else ("test",)
+            if lacking := [part for part in needed if not self.documents.get(part)]:
+                raise ValueError(f"{self.name!r} has no documents for {lacking[0]}; give it some")
+            if self.kind == "screening" and self.language != "nl":
+                raise ValueError(f"{self.name!r}: synthetic screening is Dutch, language must be nl")
+        return self
 
 
 class Base(Section):
@@ -67,7 +74,7 @@ class Base(Section):
 
     architecture: str = Field(default="", description="transformers model type, for a model from scratch")
     config: dict[str, Any] = Field(default={}, description="configuration values of that architecture")
-    vocabulary: int = Field(default=0, ge=0, description="word pieces of the tokenizer trained on the base's text")
+    vocabulary: int = Field(default=0, ge=0, description="word pieces of a tokenizer trained for it")
     vocabulary_from: list[str] = Field(default=["general"], description="domains whose text the tokenizer learns from")
     hub: str = Field(default="", description="model id on the hub; needs a revision")
     revision: str = Field(default="", pattern=r"^([0-9a-f]{40})?$", description="commit of the model on the hub")
@@ -90,7 +97,7 @@ class Arm(Section):
 
     name: str = Name
     parent: str = Field(default="", description="the arm it goes on from; empty: the base")
-    text: Text = Field(default={}, description="domain -> language -> weight")
+    text: Text = Field(default={}, description="domain -> language -> weight, above 0")
     tokens: int = Field(ge=0, description="word pieces of training text")
     learning_rate: float | None = Field(default=None, gt=0)
     masking_rate: float | None = Field(default=None, gt=0, lt=1)
@@ -111,7 +118,7 @@ class Pretrain(Section):
 class Finetune(Section):
     """Fine-tuning on one kind of task."""
 
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     length: int = Field(ge=16, description="word pieces a window")
     overlap: int = Field(ge=0, description="word pieces that neighbouring windows share")
     epochs: int = Field(gt=0, description="at most")
@@ -119,9 +126,14 @@ class Finetune(Section):
     batch_rows: int = Field(gt=0, description="windows (NER) or patients (screening) a step")
     learning_rate: float = Field(gt=0, description="peak")
     warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
-    negatives_per_positive: float = Field(
-        default=0.0, ge=0, description="screening: training patients kept; 0 keeps all"
-    )
+    negatives_per_positive: float = Field(default=0.0, ge=0, description="screening, in training; 0 keeps all")
+
+    @model_validator(mode="after")
+    def windows_advance(self) -> Self:
+        """Two neighbouring windows, each with its two special pieces, must not cover the same text."""
+        if self.overlap >= self.length - 2:
+            raise ValueError(f"overlap {self.overlap} must be below length - 2, which is {self.length - 2}")
+        return self
 
 
 class Analysis(Section):
@@ -144,13 +156,20 @@ class Figures(Section):
 class Comparison(Section):
     """One member of the family of comparisons, declared before the run."""
 
-    claim: Literal["C1", "C2", "C3", "C4"]
+    claim: Literal["C1", "C2", "C3a", "C3b", "C4"]
     task: str
     test: str = ""
     arm: str
     against: str
     metric: Literal["f1", "recall", "auprc"]
     mentions: Literal["all", "unseen", "seen"] = "all"
+
+    @model_validator(mode="after")
+    def part_of_recall(self) -> Self:
+        """A predicted entity that is wrong belongs to no group of gold mentions: precision has no part."""
+        if self.mentions != "all" and self.metric != "recall":
+            raise ValueError(f"mentions {self.mentions!r} go with metric recall, found {self.metric!r}")
+        return self
 
 
 class Claims(Section):
@@ -159,6 +178,14 @@ class Claims(Section):
     family: list[Comparison]
     draws: int = Field(ge=100, description="bootstrap draws")
     confidence: float = Field(gt=0.5, lt=1)
+
+    @model_validator(mode="after")
+    def fine_enough(self) -> Self:
+        """The smallest p that so many draws can give must be able to pass Holm's correction of the family."""
+        needed = round(2 * len(self.family) / (1 - self.confidence))
+        if self.draws < needed:
+            raise ValueError(f"{self.draws} draws cannot decide a family of {len(self.family)}; give at least {needed}")
+        return self
 
 
 class Compute(Section):
@@ -173,7 +200,7 @@ class Profile(Section):
 
     name: str = Name
     description: str
-    seed: int
+    seed: int = Field(ge=0)
     corpus: Corpus
     corpora: dict[str, dict[str, list[str]]] = Field(description="domain -> language -> parts of data/sources.yaml")
     tasks: list[Task]
@@ -200,8 +227,14 @@ class Profile(Section):
                 for language in languages:
                     if language not in self.corpora.get(domain, {}):
                         raise ValueError(f"arms: {arm.name!r} reads {domain}/{language}, which corpora does not list")
+                    if languages[language] <= 0:
+                        raise ValueError(f"arms: {arm.name!r}: weight of {domain}/{language} must be above 0")
             if arm.tokens and not arm.text:
                 raise ValueError(f"arms: {arm.name!r} has tokens but no text")
+            if 0 < arm.tokens < (step := self.pretrain.length * self.pretrain.batch_rows):
+                raise ValueError(
+                    f"arms: {arm.name!r} has {arm.tokens} tokens, less than one step of {step}; use 0 or more"
+                )
             if not arm.tokens and not arm.parent and self.base.architecture:
                 raise ValueError(f"arms: {arm.name!r} starts from scratch and needs tokens above 0")
             known.append(arm.name)
@@ -304,15 +337,8 @@ class Profile(Section):
         return Stage(f"03_finetune-{task.name}", "03_finetune", values, inputs, outputs, self._speed(threads), threads)
 
     def _analysis(self, trained: list[Task]) -> Stage:
-        arms = [arm.name for arm in self.arms]
-        names = [task.name for task in trained]
-        values = {
-            "run": self.run,
-            "arms": arms,
-            "trained": names,
-            "length": self.pretrain.length,
-            **dict(self.analysis),
-        }
+        values = {"run": self.run, "arms": [arm.name for arm in self.arms], "trained": [task.name for task in trained]}
+        values |= {"length": self.pretrain.length, **dict(self.analysis)}
         inputs = [f"predictions/{task.name}/fits.csv" for task in trained]
         return Stage("04_cross_lingual", "04_cross_lingual", values, inputs, ["results/metrics.csv"], {}, 0)
 

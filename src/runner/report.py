@@ -38,13 +38,11 @@ def read_claims(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_figures(folder: Path) -> list[dict[str, str]]:
-    """Each PNG of the run as a data URL with its caption (captions.json: name -> sentence) and title."""
-    file = folder / "captions.json"
-    captions = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    """Each PNG of the run as a data URL with its caption (the text file beside it) and title."""
     return [
         {
             "title": path.stem.replace("_", " ").replace("-", " ").capitalize(),
-            "caption": captions.get(path.stem, ""),
+            "caption": path.with_suffix(".txt").read_text(encoding="utf-8").strip(),
             "url": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
         }
         for path in sorted(folder.glob("*.png"))

@@ -1,5 +1,6 @@
 """Reading a profile: `extends`, `--set`, and every fault as one line that names the place and what is allowed."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def _extended(path: Path, seen: list[Path]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise Mistake(f"{path.name}: extends itself in a circle; remove one `extends`")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = _numbers(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise Mistake(f"{path.name}: no readable YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
@@ -46,6 +47,8 @@ def _extended(path: Path, seen: list[Path]) -> dict[str, Any]:
         raise Mistake(f"{path.name}: extends {parent!r}, which is no profile in {path.parent.name}/ or profiles/")
     return _laid_over(_extended(file, [*seen, path.resolve()]), values)
 
+
+SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 # A list or one of these keys is replaced whole: half of another profile's base or text would make no sense.
 WHOLE = {"base", "corpora"}
@@ -76,7 +79,19 @@ def _change(values: dict[str, Any], change: str) -> None:
             raise Mistake(f"--set {change}: {step!r} of {key!r} is unknown; the profile's own keys are allowed")
     if not isinstance(place, dict):
         raise Mistake(f"--set {change}: {key!r} names a list; name an item and its key, as in arms.general.tokens")
-    place[last] = yaml.safe_load(text)
+    try:
+        place[last] = _numbers(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise Mistake(f"--set {change}: no readable YAML: {' '.join(str(error).split())}") from None
+
+
+def _numbers(value: Any) -> Any:
+    """`value` with texts such as 1e-4, in which YAML 1.1 sees no number for want of a point, as numbers."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return float(value) if isinstance(value, str) and SCIENTIFIC.fullmatch(value) else value
 
 
 def _explained(error: ValidationError) -> str:

@@ -209,6 +209,8 @@ def build(
     against, removed = Repeats(heldout), {part: Repeats(documents) for part, documents in remove.items()}
     counts: Rows = []
     repeated: Rows = []
+    for old in folder.glob("*.jsonl"):  # of a profile that listed other domains or languages
+        old.unlink()
     for domain, language in [(domain, language) for domain, languages in texts.items() for language in languages]:
         corpus, place = Corpus(against, removed, limits), {"domain": domain, "language": language}
         for end, documents in zip(ENDINGS, (corpus.documents(texts[domain][language]), corpus.aside), strict=True):
@@ -227,7 +229,7 @@ def _plainly(document: Document) -> tuple[str, set[tuple[str, ...]]]:
 
 
 def gate(documents: Iterable[Document], heldout: Iterable[Document]) -> int:
-    """How many `documents` there are; Leak if one repeats a `heldout` one. Shares no index with `build`."""
+    """How many `documents` there are; Leak if one repeats a `heldout` one. It uses no index of `build`."""
     whole: dict[str, str] = {}
     owners: dict[tuple[str, ...], list[tuple[str, int]]] = {}
     for document in heldout:
