@@ -20,7 +20,8 @@ from helpers.project import Mistake, write_atomically
 # fmt: off
 NAMES = {
     "base": "Base", "general": "General (control)", "biomedical": "Biomedical", "clinical": "Clinical",
-    "general_nl": "General, Dutch only", "biomedical_nl": "Biomedical, Dutch only", "clinical_nl": "Clinical, Dutch only",
+    "general_nl": "General, Dutch only", "biomedical_nl": "Biomedical, Dutch only",
+    "clinical_nl": "Clinical, Dutch only",
     "dictionary": "Dictionary look-up", "keywords": "Keyword rule",
     "f1": "Strict F1", "recall": "Recall", "precision": "Precision", "partial_f1": "Partial F1",
     "auprc": "AUPRC", "auroc": "AUROC", "nl": "Dutch", "ro": "Romanian", "es": "Spanish",
