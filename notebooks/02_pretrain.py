@@ -25,6 +25,7 @@
 import numpy as np
 import pandas as pd
 import torch
+from engine.tokens import Masking
 from helpers import figures, models, pretraining, transfer
 from runner import stages
 from texts import tasks
@@ -47,11 +48,13 @@ batch_rows = 16  # rows a step
 learning_rate = 0.002  # peak
 warmup_share = 0.05  # share of the steps
 masking_rate = 0.15  # share of word pieces to predict
+whole_words = False  # whether all pieces of a word are masked together
 heldout_rows = 16  # rows of each held-out set
 evaluations = 3  # points of the held-out curve
 seed = 13  # of masks, order and first weights
 checkpoint_seconds = 20  # seconds between checkpoints
 threads = 0  # of the processor; 0: as many as it has
+processes = 1  # that train one model together, a GPU each where there are any
 
 # %% [markdown]
 # ## Where it starts
@@ -74,8 +77,8 @@ pd.Series({
 # that is shorter than its share is read again (*passes*): small domains are repeated, and that is worth knowing.
 
 # %%
-rows = pretraining.Rows(folder, arm, text, tokenizer, tokens // length, length, seed)
-rows.table().style.format({"tokens at hand": "{:,}", "tokens read": "{:,}", "passes": "{:.2f}"}).hide()
+mixture = pretraining.Mixture(folder, text, tokenizer, tokens // length, length, seed)
+mixture.table().style.format({"tokens at hand": "{:,}", "tokens read": "{:,}", "passes": "{:.2f}"}).hide()
 
 # %% [markdown]
 # ## One row, as the model sees it
@@ -84,25 +87,31 @@ rows.table().style.format({"tokens at hand": "{:,}", "tokens read": "{:,}", "pas
 # stay as they are. The loss counts chosen pieces only.
 
 # %%
-sample = rows.read(0, 1) if len(rows.order) else np.zeros((1, 12), int)
-masked = pretraining.batch(sample, tokenizer, masking_rate, np.random.default_rng(seed))
-shown = {"text": tokenizer.convert_ids_to_tokens(sample[0]), "seen": tokenizer.convert_ids_to_tokens(masked["ids"][0])}
+sample = mixture.read([0]) if len(mixture.order) else np.zeros((1, 12), int)
+seen, _ = Masking(tokenizer, masking_rate, whole_words)(sample, [[seed, 0]])
+shown = {"text": tokenizer.convert_ids_to_tokens(sample[0]), "seen": tokenizer.convert_ids_to_tokens(seen[0])}
 pd.DataFrame(shown).iloc[:14].T
 
 # %% [markdown]
 # ## Training
 #
-# One loop, the same for all arms. Every so often the loss is measured on held-out text of **every** domain and language,
+# One loop, the same for all arms and for fine-tuning. What makes it fast: vocabulary logits at masked positions only, which
+# are one in seven; rows without padding; numbers of 16 bits (bfloat16) where the device computes in them; word pieces made
+# once and read from a memory-mapped file; one fused step of the optimiser. A text of a row attends to itself only. What a
+# row's masks are follows from `seed` and the row's place, so a run that was stopped goes on as if nothing had happened.
+#
+# Every so often the loss is measured on held-out text of **every** domain and language,
 # with one fixed mask, so that one can see what is gained here and lost there. The number of threads decides the order in
 # which numbers are added up: the same number gives the same weights to the last digit.
 
 # %%
 torch.set_num_threads(threads or torch.get_num_threads())
-heldout = pretraining.heldout_rows(folder, arm, tokenizer, length, heldout_rows)
+heldout = pretraining.heldout_rows(folder, tokenizer, length, heldout_rows)
 card = models.card(arm, parent, text, tokens, tasks.made_up(folder))
 history = pretraining.adapt(
-    folder, arm, model, rows, heldout, card, batch_rows=batch_rows, learning_rate=learning_rate, seed=seed,
-    warmup_share=warmup_share, masking_rate=masking_rate, evaluations=evaluations, checkpoint_seconds=checkpoint_seconds)
+    folder, arm, model, mixture, heldout, card, batch_rows=batch_rows, learning_rate=learning_rate, seed=seed,
+    warmup_share=warmup_share, masking_rate=masking_rate, whole_words=whole_words, evaluations=evaluations,
+    checkpoint_seconds=checkpoint_seconds, processes=processes)
 history.iloc[[0, -1]].T.round(3)
 
 # %% [markdown]

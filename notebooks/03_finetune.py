@@ -47,6 +47,7 @@ warmup_share = 0.1  # share of the steps
 negatives_per_positive = 0.0  # screening: training patients kept for each positive; 0 keeps all
 checkpoint_seconds = 20  # seconds between checkpoints
 threads = 1  # of the processor; 0: as many as it has
+processes = 1  # that train one model together, a GPU each where there are any
 
 # %% [markdown]
 # ## The task
@@ -79,7 +80,7 @@ torch.set_num_threads(threads or torch.get_num_threads())
 fits = finetuning.all_fits(
     folder, task, arms, seeds, tests=tests, length=length, overlap=overlap, epochs=epochs, patience=patience,
     batch_rows=batch_rows, learning_rate=learning_rate, warmup_share=warmup_share,
-    negatives_per_positive=negatives_per_positive, checkpoint_seconds=checkpoint_seconds)
+    negatives_per_positive=negatives_per_positive, checkpoint_seconds=checkpoint_seconds, processes=processes)
 fits.drop(columns=["task", "key"]).round(3).style.format(precision=3, na_rep="").hide()
 
 # %% [markdown]

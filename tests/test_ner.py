@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 from transformers import BertConfig, BertForMaskedLM
 
-from helpers import models, ner, screening, windows
+from engine import windows
+from helpers import models, ner, screening
 from texts.documents import Document, Note, Patient, Span
 
 

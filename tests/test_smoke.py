@@ -60,10 +60,10 @@ def test_kills_in_training_change_no_result(run, tmp_path):
     root = copied(tmp_path / "killed")
     profile = root / "profiles" / "smoke.yaml"
     profile.write_text(profile.read_text().replace("checkpoint_seconds: 20", "checkpoint_seconds: 0"))
-    killed_when(root, "checkpoints/clinical.pt")
+    killed_when(root, "checkpoints/clinical/step-*")
     base = root / "runs/smoke/models/base/model.safetensors"
     before = base.stat().st_mtime_ns
-    killed_when(root, "checkpoints/ner_ro/clinical-2.pt")
+    killed_when(root, "checkpoints/ner_ro/clinical-2/step-*")
     fits = {p: p.stat().st_mtime_ns for p in (root / "runs/smoke/predictions/ner_ro").glob("*/*.parquet")}
     assert len(fits) >= 5
     finished(root)

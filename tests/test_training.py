@@ -5,8 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import get_linear_schedule_with_warmup
 
-from helpers import pretraining, tokens, training, windows
+from engine import checkpoints, tokens, training, windows
+from helpers import pretraining
 from texts.documents import Document, write_jsonl
 
 TINY = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -24,6 +26,7 @@ VALUES = {
     "learning_rate": 1e-3,
     "warmup_share": 0.1,
     "masking_rate": 0.15,
+    "whole_words": False,
     "evaluations": 2,
     "seed": 3,
 }
@@ -43,35 +46,92 @@ def run(tmp_path):
 
 def adapted(run, arm, **changes):
     model, tokenizer = pretraining.begin(run, "", BASE, 3)
-    rows = pretraining.Rows(run, arm, TEXT, tokenizer, 120, 32, 3)
-    heldout = pretraining.heldout_rows(run, arm, tokenizer, 32, 8)
-    history = pretraining.adapt(run, arm, model, rows, heldout, "card", **VALUES, checkpoint_seconds=0, **changes)
+    mixture = pretraining.Mixture(run, TEXT, tokenizer, 120, 32, 3)
+    heldout = pretraining.heldout_rows(run, tokenizer, 32, 8)
+    values = VALUES | {"checkpoint_seconds": 0, "processes": 1} | changes
+    history = pretraining.adapt(run, arm, model, mixture, heldout, "card", **values)
     return {k: v.detach().clone() for k, v in model.state_dict().items()}, history
+
+
+def stopped_after(saves, monkeypatch):
+    """Make the checkpoint after so many saves the last thing that a training does."""
+    real, count = checkpoints.save, iter(range(1, 10**6))
+
+    def save(*arguments):
+        real(*arguments)
+        if next(count) == saves:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "save", save)
+    return lambda: monkeypatch.setattr(checkpoints, "save", real)
 
 
 def test_a_stopped_run_ends_with_the_same_weights(run, monkeypatch):
     whole, curve = adapted(run, "whole")
-    steps = 0
-    real = training._save
-
-    def stop(*arguments):
-        nonlocal steps
-        real(*arguments)
-        steps += 1
-        if steps == 13:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "_save", stop)
+    go_on = stopped_after(13, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         adapted(run, "stopped")
-    monkeypatch.setattr(training, "_save", real)
+    assert [p.name for p in checkpoints._steps(run / "checkpoints/stopped")] == ["step-12", "step-13"]
+    go_on()
     ran = []
-    monkeypatch.setattr(training, "_tell", lambda state, *_: ran.append(state["step"]))
+    monkeypatch.setattr(training.Progress, "tell", lambda self, step, _: ran.append(step))
     again, curve_again = adapted(run, "stopped")
     assert ran[0] == 14
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     assert curve.equals(curve_again)
     assert curve["loss"].iloc[-1] < curve["loss"].iloc[1]
+    assert not (run / "checkpoints/stopped").exists()
+
+
+def test_a_checkpoint_of_other_settings_is_not_taken(run, monkeypatch):
+    go_on = stopped_after(5, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        adapted(run, "arm")
+    go_on()
+    ran = []
+    monkeypatch.setattr(training.Progress, "tell", lambda self, step, _: ran.append(step))
+    adapted(run, "arm", learning_rate=2e-3)
+    assert ran[0] == 1
+
+
+def test_a_loss_that_is_not_finite_stops_at_once(run):
+    with pytest.raises(FloatingPointError, match=r"the loss of step \d+ is nan at learning rate .*step-\d+"):
+        adapted(run, "arm", learning_rate=1e30)
+
+
+def test_parts_and_processes_change_nothing_but_rounding(run, monkeypatch):
+    one, curve = adapted(run, "one")
+    _, two = adapted(run, "two", processes=2)
+    np.testing.assert_allclose(curve["loss"][1:], two["loss"][1:], atol=1e-4)
+    real = training.Parts.__init__
+
+    def in_three(self, *arguments):
+        real(self, *arguments)
+        self.parts = 3
+
+    monkeypatch.setattr(training.Parts, "__init__", in_three)
+    parts, _ = adapted(run, "parts")
+    assert all(torch.allclose(one[name], parts[name], atol=1e-3) for name in one)
+
+
+def test_memory_that_runs_out_halves_the_parts(run, monkeypatch, capsys):
+    model = torch.nn.Linear(3, 1)
+    data = torch.randn(8, 3)
+
+    def loss(items):
+        if len(items) > 3:
+            raise torch.OutOfMemoryError("too much")
+        return model(data[list(items)]).square().sum()
+
+    work = training.Work(1, lambda step: range(8), len, loss)
+    value = training.Parts(work, training.accelerator()).backward(model, range(8))
+    found = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    whole = model(data).square().mean()
+    whole.backward()
+    assert value == pytest.approx(float(whole.detach()), rel=1e-5)
+    assert all(torch.allclose(p.grad, ours) for p, ours in zip(model.parameters(), found, strict=True))
+    assert "in 4 parts" in capsys.readouterr().out
 
 
 def test_a_finished_arm_is_not_trained_again(run, monkeypatch):
@@ -100,29 +160,89 @@ def test_packed_texts_do_not_see_each_other(run):
     assert position[0].tolist() == [*range(len(alone)), *range(len(other))]
 
 
-def test_masked_loss_equals_the_model_s_own(run):
+def test_masked_loss_equals_a_dense_head_in_double_precision(run):
     model, tokenizer = pretraining.begin(run, "", BASE, 3)
-    ids = np.array([tokenizer("nlba nlce nlda nlfo nlgu nlba nlco")["input_ids"]])
-    masked = pretraining.batch(ids, tokenizer, 0.5, np.random.default_rng(1))
-    own = model(input_ids=masked["ids"], labels=masked["labels"]).loss
-    ours = pretraining.masked_loss(model, masked)
-    assert torch.allclose(own, ours, atol=1e-5)
+    ids = np.array([tokenizer("nlba nlce nlda nlfo nlgu nlba nlco")["input_ids"]] * 2)
+    masked = pretraining.batch(ids, [[1, 0], [1, 1]], tokens.Masking(tokenizer, 0.5), tokenizer.cls_token_id)
+    labels = torch.full((ids.size,), tokens.UNSCORED)
+    labels[masked["places"]] = masked["targets"]
+    model = model.double()
+    own = model(input_ids=masked["ids"], labels=labels.view(ids.shape)).loss
+    ours = pretraining.masked_loss(model, masked) / len(masked["targets"])
+    assert ours.item() == pytest.approx(own.item(), abs=1e-6)  # the loss itself is taken in single precision
+
+
+class Pieces:
+    """What `Masking` asks of a tokenizer: 1,000 pieces, five special ones, every third an inner piece of a word."""
+
+    all_special_ids, mask_token_id = range(5), 4
+
+    def __len__(self):
+        return 1000
+
+    def convert_ids_to_tokens(self, ids):
+        return [f"##{i}" if i % 3 == 0 and i >= 5 else str(i) for i in ids]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.15, 0.3, 0.5])
 def test_mask_rate_and_its_three_fates(share):
     ids = np.random.default_rng(0).integers(0, 1000, (1000, 200))
-    special = np.arange(5)
-    inputs, labels = tokens.mask(ids, special, 4, 1000, share, np.random.default_rng(7))
+    inputs, labels = tokens.Masking(Pieces(), share)(ids, [[7, row] for row in range(1000)])
     chosen = labels != tokens.UNSCORED
     assert not chosen[ids < 5].any()
     assert np.array_equal(inputs[~chosen], ids[~chosen]) and np.array_equal(labels[chosen], ids[chosen])
-    assert abs(chosen[ids >= 5].mean() - share) < 0.01
+    assert set(chosen.sum(axis=1)) == {round(share * 200)}
     masked = inputs[chosen] == 4
     same = inputs[chosen] == ids[chosen]
     assert abs(masked.mean() - 0.8) < 0.01 and abs(same.mean() - 0.1) < 0.01
     random = inputs[chosen][~masked & ~same]
     assert random.min() >= 5 and random.max() > 990
+    assert abs(chosen[:, 0].mean() - chosen[:, -1].mean()) < 0.06
+
+
+def test_masks_follow_from_the_row_s_key_alone():
+    ids = np.random.default_rng(0).integers(5, 1000, (6, 40))
+    masking = tokens.Masking(Pieces(), 0.3)
+    whole, part = masking(ids, [[1, row] for row in range(6)]), masking(ids[3:4], [[1, 3]])
+    assert all(np.array_equal(a[3:4], b) for a, b in zip(whole, part, strict=True))
+    assert not np.array_equal(whole[1][3], masking(ids[3:4], [[2, 3]])[1][0])
+
+
+def test_whole_words_are_masked_whole():
+    ids = np.random.default_rng(0).integers(0, 1000, (300, 60))
+    _, labels = tokens.Masking(Pieces(), 0.2, whole_words=True)(ids, [[1, row] for row in range(300)])
+    chosen, inner, special = labels != tokens.UNSCORED, (ids % 3 == 0) & (ids >= 5), ids < 5
+    together = inner[:, 1:] & ~special[:, :-1]
+    assert np.array_equal(chosen[:, 1:][together], chosen[:, :-1][together])
+    assert chosen.sum(axis=1).max() <= 12 and chosen.mean() > 0.17
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(1, 9), st.integers(1, 40))
+def test_packed_rows_are_the_texts_one_after_the_other(sizes, length, rows):
+    pieces = [np.arange(size, dtype=np.uint32) + 100 * i for i, size in enumerate(sizes)]
+    whole = np.concatenate(pieces)
+    count = min(rows, len(whole) // length)
+    if not count:
+        with pytest.raises(ValueError, match="fills no row"):
+            list(tokens._cut(pieces, length, rows))
+        return
+    found = np.concatenate(list(tokens._cut(pieces, length, rows)))
+    assert np.array_equal(found, whole[: count * length].reshape(count, length))
+
+
+def test_rows_are_an_arrow_file_that_datasets_reads(run, monkeypatch):
+    from datasets import Dataset
+
+    monkeypatch.setattr(tokens, "CHUNK", 16)
+    monkeypatch.setattr(tokens, "READS_A_MAP", 5)
+    _, tokenizer = pretraining.begin(run, "", BASE, 3)
+    rows = pretraining.packed(run, "general-nl", tokenizer, 32, 40)
+    texts = [d.text for d in pretraining.read_jsonl(run / "corpora/general-nl.jsonl")]
+    flat = [piece for ids in tokenizer(texts)["input_ids"] for piece in ids]
+    assert rows.head(99).ravel().tolist() == flat[: len(rows) * 32]
+    assert Dataset.from_file(str(rows.path))[17]["input_ids"] == rows[17].tolist()
+    made = rows.path.stat().st_mtime_ns
+    assert pretraining.packed(run, "general-nl", tokenizer, 32, 40).path.stat().st_mtime_ns == made
 
 
 def test_mixture_gives_each_store_its_share_and_reads_small_ones_again():
@@ -134,9 +254,19 @@ def test_mixture_gives_each_store_its_share_and_reads_small_ones_again():
     assert np.array_equal(order, tokens.mixture([10, 1000], [1, 3], 400, seed=5))
 
 
-def test_rate_rises_and_falls_as_worked_by_hand(tmp_path):
-    plan = training.Plan(10, 1.0, 0.2, 0, 1, 0, tmp_path / "x", "", 9, 1)
-    assert [round(training.rate(s, plan), 4) for s in (0, 1, 2, 6, 9)] == [0.5, 1.0, 1.0, 0.5, 0.125]
+@pytest.mark.parametrize(("steps", "warmup"), [(10, 2), (37, 0), (50, 25)])
+def test_rate_is_transformers_schedule_begun_one_step_later(steps, warmup, tmp_path):
+    plan = training.Plan(0.5, warmup / steps, 0, 1, 0, tmp_path / "x", "", 9, 1)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    schedule = get_linear_schedule_with_warmup(optimizer, warmup, steps)
+    theirs = []
+    for _ in range(steps):
+        optimizer.step()
+        theirs.append(schedule.get_last_lr()[0])
+        schedule.step()
+    ours = [training.rate(step, steps, plan) for step in range(steps)]
+    assert ours[warmup:] == pytest.approx(theirs[warmup:])
+    assert ours[: max(warmup - 1, 0)] == pytest.approx(theirs[1:warmup])
 
 
 @given(st.integers(0, 400), st.integers(1, 60), st.data())

@@ -7,7 +7,7 @@ from importlib.metadata import version
 import pandas as pd
 import torch
 
-from helpers import training
+from engine import training
 
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "datasketch", "papermill", "snakemake")
 

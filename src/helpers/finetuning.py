@@ -1,6 +1,7 @@
 """Fits: every arm and seed fine-tuned on one task, its predictions kept a row an item, finished fits never redone."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,26 +12,27 @@ import pandas as pd
 from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer
 
-from helpers import baselines, ner, scores, screening, tokens, training, windows
+from engine import checkpoints, processes, training, windows
+from helpers import baselines, ner, scores, screening
 from helpers.project import code_digest, digest, file_digest, write_atomically
 from helpers.scores import best_threshold, calibrated, calibration
 from texts import synthetic
 from texts.documents import Document, Patient, Span
 from texts.tasks import split, task
 
-CODE = (baselines, ner, scores, screening, tokens, training, windows, sys.modules[__name__])
+CODE = (baselines, checkpoints, ner, processes, scores, screening, training, windows, sys.modules[__name__])
 
 
 def all_fits(folder: Path, name: str, arms: Sequence[str], seeds: Sequence[int], **values: Any) -> pd.DataFrame:
     """Make the fits of a task that are missing, and the baseline; one row a fit, also in predictions/<task>/fits.csv.
 
     `values` are tests, length, overlap, epochs, patience, batch_rows, learning_rate, warmup_share,
-    negatives_per_positive and checkpoint_seconds.
+    negatives_per_positive, and what only speed depends on: checkpoint_seconds and processes.
     """
     kind = task(folder, name)["kind"]
     baseline, fit = {"ner": (_dictionary, _fit_ner), "screening": (_keywords, _fit_screening)}[kind]
-    rows = [_once(folder, name, baseline.__name__.strip("_"), 0, baseline, values)]
-    rows += [_once(folder, name, arm, seed, fit, values) for arm in arms for seed in seeds]
+    rows = [_once(folder, name, baseline.__name__.strip("_"), 0, baseline, **values)]
+    rows += [_once(folder, name, arm, seed, fit, **values) for arm in arms for seed in seeds]
     table = pd.DataFrame(rows)
     write_atomically(folder / "predictions" / name / "fits.csv", table.to_csv(index=False))
     return table
@@ -39,10 +41,10 @@ def all_fits(folder: Path, name: str, arms: Sequence[str], seeds: Sequence[int],
 Fit = Callable[..., tuple[pd.DataFrame, dict[str, Any]]]
 
 
-def _once(folder: Path, name: str, arm: str, seed: int, fit: Fit, values: dict[str, Any]) -> dict[str, Any]:
+def _once(folder: Path, name: str, arm: str, seed: int, fit: Fit, **values: Any) -> dict[str, Any]:
     """The fit's row; made now unless it was finished before with the same data, model, settings and code."""
     place = folder / "predictions" / name / arm / f"seed-{seed}.parquet"
-    fixed = {k: v for k, v in values.items() if k != "checkpoint_seconds"}
+    fixed = {k: v for k, v in values.items() if k not in ("checkpoint_seconds", "processes")}
     data = [
         file_digest(p) for test in values["tests"] for p in sorted((folder / "corpora/tasks" / test).glob("*.jsonl"))
     ]
@@ -53,49 +55,47 @@ def _once(folder: Path, name: str, arm: str, seed: int, fit: Fit, values: dict[s
     if place.is_file() and note.is_file() and (row := json.loads(note.read_text()))["key"] == key:
         return row
     began = time.monotonic()
-    predictions, told = fit(folder, name, arm, seed, key, **values)
+    count = 1 if fit in (_dictionary, _keywords) else values.pop("processes")
+    predictions, told = processes.together(fit, count, folder, name, arm, seed, key, **values)
     predictions.insert(0, "task", name)
     predictions.insert(1, "arm", arm)
     predictions.insert(2, "seed", seed)
     write_atomically(place, predictions.to_parquet(index=False))
     row = {"task": name, "arm": arm, "seed": seed, **told, "seconds": round(time.monotonic() - began, 1), "key": key}
     write_atomically(note, json.dumps(row))
-    _checkpoint(folder, name, arm, seed).unlink(missing_ok=True)
+    shutil.rmtree(_checkpoint(folder, name, arm, seed), ignore_errors=True)
     return row
 
 
 def _checkpoint(folder: Path, name: str, arm: str, seed: int) -> Path:
-    return folder / "checkpoints" / name / f"{arm}-{seed}.pt"
+    return folder / "checkpoints" / name / f"{arm}-{seed}"
 
 
-def _train(
-    folder: Path, name: str, arm: str, seed: int, key: str, model: Any, work: dict[str, Any], **values: Any
-) -> list:
-    """Run the loop for a fit; `work` gives lengths (of the items), loss(items) and look()."""
-    size = values["batch_rows"]
-    a_epoch = -(-len(work["lengths"]) // size)
-    epochs = [windows.batches(work["lengths"], size, [seed, epoch]) for epoch in range(values["epochs"])]
+def _train(model: Any, lengths: list[int], about: dict[str, Any], look: Callable[[], dict], **values: Any) -> list:
+    """Run the loop for a fit; `lengths` of the items, `about`: weigh(items), loss(items), checkpoint, key, seed."""
+    size, seed = values["batch_rows"], about["seed"]
+    epochs = [windows.batches(lengths, size, [seed, epoch]) for epoch in range(values["epochs"])]
     order = [items for epoch in epochs for items in epoch]
     device = training.accelerator()
     model.to(device.device)
 
-    def loss(step: int) -> Any:
+    def loss(items: Sequence[int]) -> Any:
         with training.computing(device):
-            return work["loss"](order[step])
+            return about["loss"](items)
 
     plan = training.Plan(
-        len(order),
-        values["learning_rate"],
-        values["warmup_share"],
-        seed,
-        a_epoch,
-        values["patience"],
-        _checkpoint(folder, name, arm, seed),
-        key,
-        values["checkpoint_seconds"],
-        sum(work["lengths"]) / a_epoch,
+        learning_rate=values["learning_rate"],
+        warmup_share=values["warmup_share"],
+        seed=seed,
+        look_every=len(epochs[0]),
+        patience=values["patience"],
+        checkpoint=about["checkpoint"],
+        key=about["key"],
+        checkpoint_seconds=values["checkpoint_seconds"],
+        tokens_a_step=sum(lengths) / len(epochs[0]),
     )
-    return training.train(model, loss, plan, work["look"], score="dev_score")
+    work = training.Work(len(order), order.__getitem__, about["weigh"], loss)
+    return training.train(model, work, plan, look, score="dev_score")
 
 
 def _fit_ner(
@@ -118,12 +118,13 @@ def _fit_ner(
     )
     prepared, targets, seen = tagger.prepare(train), tagger.targets(train), tagger.prepare(dev)
     prepared = [window for window in prepared if window.words]
-    work = {
-        "lengths": [len(window.ids) for window in prepared],
+    about = {
+        "weigh": lambda items: sum(len(prepared[i].words) for i in items),
         "loss": lambda items: tagger.loss([prepared[i] for i in items], targets),
-        "look": lambda: {"dev_score": ner.dev_score(dev, tagger.predict(dev, seen))},
+        **{"checkpoint": _checkpoint(folder, name, arm, seed), "key": key, "seed": seed},
     }
-    history = _train(folder, name, arm, seed, key, tagger.model, work, **values)
+    look = lambda: {"dev_score": ner.dev_score(dev, tagger.predict(dev, seen))}  # noqa: E731
+    history = _train(tagger.model, [len(window.ids) for window in prepared], about, look, **values)
     frames = []
     for test in tests:
         documents = split(folder, test, "test")
@@ -187,12 +188,13 @@ def _fit_screening(
     gold = [patient.label for patient in dev]
     ranked = lambda logits, pool: [float(pool(x)) for x in logits]  # noqa: E731
     trained_with = screening.smooth_maximum
-    work = {
-        "lengths": [sum(len(w.ids) for w in some) for some in prepared],
+    about = {
+        "weigh": len,
         "loss": lambda items: screener.loss([prepared[i] for i in items], [train[i].label for i in items]),
-        "look": lambda: {"dev_score": average_precision_score(gold, ranked(screener.predict(seen), trained_with))},
+        **{"checkpoint": _checkpoint(folder, name, arm, seed), "key": key, "seed": seed},
     }
-    history = _train(folder, name, arm, seed, key, screener.model, work, **values)
+    look = lambda: {"dev_score": average_precision_score(gold, ranked(screener.predict(seen), trained_with))}  # noqa: E731
+    history = _train(screener.model, [sum(len(w.ids) for w in some) for some in prepared], about, look, **values)
     on_dev, on_test = screener.predict(seen), screener.predict(screener.prepare(test))
     by = {pool: average_precision_score(gold, ranked(on_dev, f)) for pool, f in screening.AGGREGATIONS.items()}
     chosen = max(by, key=by.get)

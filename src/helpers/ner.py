@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
 
-from helpers import training, windows
+from engine import training, windows
 from texts.documents import Document, Span
 
 
@@ -92,9 +92,9 @@ class Tagger:
         return out[rows, [piece for window in some for piece in window.pieces]].float()
 
     def loss(self, some: Sequence[windows.Window], targets: list[np.ndarray]) -> torch.Tensor:
-        """Cross-entropy over the words scored in these windows."""
+        """Summed cross-entropy over the words scored in these windows."""
         wanted = np.concatenate([targets[window.text][list(window.words)] for window in some])
-        return cross_entropy(self.logits(some), torch.from_numpy(wanted).to(self.model.device))
+        return cross_entropy(self.logits(some), torch.from_numpy(wanted).to(self.model.device), reduction="sum")
 
     @torch.no_grad()
     def predict(self, documents: Sequence[Document], prepared: list[windows.Window]) -> list[list[Span]]:

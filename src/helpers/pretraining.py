@@ -1,7 +1,8 @@
 """An arm: its parent trained on with masked-language modelling on the arm's mixture of texts."""
 
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from helpers import models, tokens, training
-from helpers.project import code_digest, digest, write_atomically
+from engine import checkpoints, processes, tokens, training
+from helpers import models
+from helpers.project import code_digest, digest, file_digest, write_atomically
 from texts.documents import read_jsonl
 
 HELDOUT_RATE = 0.15
@@ -46,144 +48,170 @@ def begin(folder: Path, parent: str, base: dict[str, Any], seed: int) -> tuple[A
     return models.start(base, (t for some in in_turn for t in some if t is not None), seed)
 
 
-class Rows:
-    """The packed rows of an arm's mixture, in the order of its training."""
+class Mixture:
+    """The packed rows of an arm's mixture of texts, in the order of its training."""
 
     def __init__(
-        self, folder: Path, arm: str, text: dict, tokenizer: PreTrainedTokenizerFast, count: int, length: int, seed: int
+        self, folder: Path, text: dict, tokenizer: PreTrainedTokenizerFast, count: int, length: int, seed: int
     ) -> None:
-        self.tokenizer, self.length, self.names = tokenizer, length, []
-        self.stores, weights = [], []
-        for domain, language, weight in parts(text):
-            path = folder / "tokens" / arm / f"{domain}-{language}.bin"
-            share = weight / sum(w for *_, w in parts(text))
-            wanted = int(np.ceil(count * share)) + 1
-            self.stores.append(tokens.pack(corpus(folder, domain, language), tokenizer, length, wanted, path))
-            self.names.append((domain, language))
-            weights.append(weight)
+        self.tokenizer, self.length = tokenizer, length
+        self.names = parts(text)
+        weights = [weight for *_, weight in self.names]
+        rows = [int(np.ceil(count * weight / sum(weights))) + 1 for weight in weights]
+        wanted = [(f"{d}-{lang}", n) for (d, lang, _), n in zip(self.names, rows, strict=True)]
+        self.stores = [packed(folder, name, tokenizer, length, n) for name, n in wanted]
         self.order = tokens.mixture([len(s) for s in self.stores], weights, count, seed)
 
-    def read(self, begin: int, end: int) -> np.ndarray:
-        """Rows `begin` to `end` of the training order, (rows, length)."""
-        return np.stack([self.stores[store][row] for store, row in self.order[begin:end]]).astype(np.int64)
+    def read(self, places: Sequence[int]) -> np.ndarray:
+        """Rows at `places` of the training order, (rows, length)."""
+        return np.stack([self.stores[store][row] for store, row in self.order[places]]).astype(np.int64)
 
     def table(self) -> pd.DataFrame:
         """How much each text gives: rows there are, rows read, and how often the text is read over."""
         read = np.bincount(self.order[:, 0], minlength=len(self.stores))
         rows = [
             {"domain": d, "language": lang, "tokens at hand": len(s) * self.length, "tokens read": int(n) * self.length}
-            for (d, lang), s, n in zip(self.names, self.stores, read, strict=True)
+            for (d, lang, _), s, n in zip(self.names, self.stores, read, strict=True)
         ]
         return pd.DataFrame(rows).assign(passes=lambda t: t["tokens read"] / t["tokens at hand"])
 
 
-def batch(ids: np.ndarray, tokenizer: PreTrainedTokenizerFast, rate: float, generator: np.random.Generator) -> dict:
-    """Masked inputs of packed rows: ids, labels, positions (rows, length), attention (rows, 1, length, length)."""
-    special = np.array(tokenizer.all_special_ids)
-    inputs, labels = tokens.mask(ids, special, tokenizer.mask_token_id, len(tokenizer), rate, generator)
-    text, position = tokens.segments(ids, tokenizer.cls_token_id)
-    attention = text[:, None, :, None] == text[:, None, None, :]
-    arrays = {"ids": inputs, "labels": labels, "positions": position, "attention": attention}
+def packed(folder: Path, name: str, tokenizer: PreTrainedTokenizerFast, length: int, rows: int) -> tokens.Rows:
+    """Rows of a corpus file of the run (`name` without .jsonl); made once for all arms that share the tokenizer."""
+    source = folder / "corpora" / f"{name}.jsonl"
+    key = digest([file_digest(source), tokenizer.backend_tokenizer.to_str(), length, rows])
+    texts = (document.text for document in read_jsonl(source))
+    return tokens.pack(texts, tokenizer, length, rows, folder / "tokens" / f"{name}-{key[:16]}.arrow")
+
+
+def batch(ids: np.ndarray, keys: Sequence[Sequence[int]], masking: tokens.Masking, cls: int) -> dict[str, torch.Tensor]:
+    """Masked inputs of packed rows: ids, text, positions (rows, length); flat places and pieces to predict (n,)."""
+    inputs, labels = masking(ids, keys)
+    text, position = tokens.segments(ids, cls)
+    places = np.flatnonzero(labels != tokens.UNSCORED)
+    arrays = {"ids": inputs, "text": text, "positions": position, "places": places, "targets": labels.ravel()[places]}
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
 
-def masked_loss(model: PreTrainedModel, masked: dict, reduction: str = "mean") -> torch.Tensor:
-    """Cross-entropy in nats at the masked positions; the vocabulary logits of other positions are never made."""
-    masked = {name: tensor.to(model.device) for name, tensor in masked.items()}
-    hidden = models.encode(model, masked["ids"], masked["attention"], masked["positions"])
-    chosen = masked["labels"] != tokens.UNSCORED
-    logits = models.vocabulary_logits(model, hidden[chosen])
-    return cross_entropy(logits.float(), masked["labels"][chosen], reduction=reduction)
+def masked_loss(model: PreTrainedModel, masked: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Summed cross-entropy in nats at the masked positions; no vocabulary logits are made anywhere else.
+
+    A text of a row attends to itself only.
+    """
+    masked = {name: tensor.to(model.device, non_blocking=True) for name, tensor in masked.items()}
+    attention = masked["text"][:, None, :, None] == masked["text"][:, None, None, :]
+    hidden = models.encode(model, masked["ids"], attention, masked["positions"])
+    logits = models.vocabulary_logits(model, hidden.flatten(0, 1)[masked["places"]])
+    return cross_entropy(logits.float(), masked["targets"], reduction="sum")
 
 
 @torch.no_grad()
 def heldout_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: np.ndarray) -> float:
     """Mean masked-token loss (nats) of `rows` at 15 % with one fixed mask, the same for every arm of a tokenizer."""
-    generator = np.random.default_rng(HELDOUT_SEED)
-    total = count = 0.0
+    masking, total, count = tokens.Masking(tokenizer, HELDOUT_RATE), 0.0, 0
     with training.computing(training.accelerator()):
         for begin in range(0, len(rows), 64):
-            masked = batch(rows[begin : begin + 64].astype(np.int64), tokenizer, HELDOUT_RATE, generator)
-            total += float(masked_loss(model, masked, "sum"))
-            count += float((masked["labels"] != tokens.UNSCORED).sum())
+            some = rows[begin : begin + 64].astype(np.int64)
+            keys = [[HELDOUT_SEED, begin + row] for row in range(len(some))]
+            masked = batch(some, keys, masking, tokenizer.cls_token_id)
+            total += float(masked_loss(model, masked))
+            count += len(masked["targets"])
     return total / max(count, 1)
 
 
-def heldout_rows(
-    folder: Path, arm: str, tokenizer: PreTrainedTokenizerFast, length: int, rows: int
-) -> dict[str, np.ndarray]:
+def heldout_rows(folder: Path, tokenizer: PreTrainedTokenizerFast, length: int, rows: int) -> dict[str, np.ndarray]:
     """Packed held-out rows of every domain and language of the run, by `domain-language`."""
-    packed = {}
-    for path in sorted((folder / "corpora").glob("*.heldout.jsonl")):
-        name = path.name.removesuffix(".heldout.jsonl")
-        texts = (document.text for document in read_jsonl(path))
-        packed[name] = tokens.pack(texts, tokenizer, length, rows, folder / "tokens" / arm / f"{name}.heldout.bin")
-    return packed
+    names = sorted(path.name.removesuffix(".jsonl") for path in (folder / "corpora").glob("*.heldout.jsonl"))
+    return {n.removesuffix(".heldout"): packed(folder, n, tokenizer, length, rows).head(rows) for n in names}
 
 
 def adapt(
-    folder: Path, arm: str, model: PreTrainedModel, rows: Rows, heldout: dict[str, np.ndarray], card: str, **values: Any
+    folder: Path,
+    arm: str,
+    model: PreTrainedModel,
+    mixture: Mixture,
+    heldout: dict[str, np.ndarray],
+    card: str,
+    **values: Any,
 ) -> pd.DataFrame:
-    """Train `model` on `rows`, save the arm below models/, and return its curve: step, tokens, loss, held-out losses.
+    """Train `model` on `mixture`, save it below models/, and return its curve: step, tokens, loss, held-out losses.
 
-    `values` are batch_rows, learning_rate, warmup_share, masking_rate, evaluations, seed and checkpoint_seconds.
+    `values` are batch_rows, learning_rate, warmup_share, masking_rate, whole_words, evaluations, seed, and what only
+    speed depends on: checkpoint_seconds and processes.
     An arm that is finished with the same text, settings and starting weights is not trained again.
     """
     saved = folder / "models" / arm
     start = [digest(p) for p in (t.detach().numpy().tobytes() for t in model.state_dict().values())]
-    fixed = {k: v for k, v in values.items() if k != "checkpoint_seconds"}
-    data = [digest(np.ascontiguousarray(store).tobytes()) for store in (*rows.stores, *heldout.values())]
-    key = digest([fixed, start, data, digest(rows.order.tobytes()), rows.length, code_digest(CODE)])
+    fixed = {k: v for k, v in values.items() if k not in ("checkpoint_seconds", "processes")}
+    data = [store.path.name for store in mixture.stores] + [digest(rows.tobytes()) for rows in heldout.values()]
+    key = digest([fixed, start, data, digest(mixture.order.tobytes()), mixture.length, code_digest(CODE)])
     if (saved / "key").is_file() and (saved / "key").read_text() == key:
         history = pd.read_csv(saved / "history.csv")
     else:
-        history = _trained(folder, arm, model, rows, heldout, key, **values)
-        models.save(model.cpu(), rows.tokenizer, saved, card)
+        history, weights = processes.together(
+            _trained, values.pop("processes", 1), folder, arm, model, mixture, heldout, key, **values
+        )
+        model.load_state_dict(weights)
+        models.save(model.cpu(), mixture.tokenizer, saved, card)
         write_atomically(saved / "history.csv", history.to_csv(index=False))
         write_atomically(saved / "key", key)
     write_atomically(saved / "training.csv", history.to_csv(index=False))
-    (folder / "checkpoints" / f"{arm}.pt").unlink(missing_ok=True)
+    shutil.rmtree(folder / "checkpoints" / arm, ignore_errors=True)
     return history
 
 
-CODE = (models, tokens, training, sys.modules[__name__])
+CODE = (checkpoints, models, processes, tokens, training, sys.modules[__name__])
 
 
 def _trained(
-    folder: Path, arm: str, model: PreTrainedModel, rows: Rows, heldout: dict[str, np.ndarray], key: str, **values: Any
-) -> pd.DataFrame:
+    folder: Path,
+    arm: str,
+    model: PreTrainedModel,
+    mixture: Mixture,
+    heldout: dict[str, np.ndarray],
+    key: str,
+    **values: Any,
+) -> tuple[pd.DataFrame, dict[str, torch.Tensor]]:
     """Run the loop over the arm's rows; a base that is used as it is only gets its held-out losses."""
-    size, seed = values["batch_rows"], values["seed"]
-    steps = len(rows.order) // size
-    device = training.accelerator()
+    device, work = training.accelerator(), _work(model, mixture, **values)
     model.to(device.device)
 
-    def loss(step: int) -> torch.Tensor:
-        masked = batch(
-            rows.read(step * size, (step + 1) * size),
-            rows.tokenizer,
-            values["masking_rate"],
-            np.random.default_rng([seed, step]),
-        )
-        with training.computing(device):
-            return masked_loss(model, masked)
-
     def look() -> dict[str, float]:
-        return {name: heldout_loss(model, rows.tokenizer, part) for name, part in heldout.items()}
+        return {name: heldout_loss(model, mixture.tokenizer, part) for name, part in heldout.items()}
 
     before = {"step": 0, "loss": float("nan"), **look()}
     plan = training.Plan(
-        steps,
-        values["learning_rate"],
-        values["warmup_share"],
-        seed,
-        max(1, -(-steps // values["evaluations"])),
-        0,
-        folder / "checkpoints" / f"{arm}.pt",
-        key,
-        values["checkpoint_seconds"],
-        size * rows.length,
+        learning_rate=values["learning_rate"],
+        warmup_share=values["warmup_share"],
+        seed=values["seed"],
+        look_every=max(1, -(-work.steps // values["evaluations"])),
+        patience=0,
+        checkpoint=folder / "checkpoints" / arm,
+        key=key,
+        checkpoint_seconds=values["checkpoint_seconds"],
+        tokens_a_step=values["batch_rows"] * mixture.length,
     )
-    history = pd.DataFrame([before, *training.train(model, loss, plan, look)])
-    history.insert(1, "tokens", history["step"] * size * rows.length)
-    return history
+    history = pd.DataFrame([before, *training.train(model, work, plan, look)])
+    history.insert(1, "tokens", history["step"] * values["batch_rows"] * mixture.length)
+    return history, {name: weight.cpu() for name, weight in model.state_dict().items()}
+
+
+def _work(model: PreTrainedModel, mixture: Mixture, **values: Any) -> training.Work:
+    """Places of the training order as items, each weighed by its masked pieces."""
+    size, device = values["batch_rows"], training.accelerator()
+    masking = tokens.Masking(mixture.tokenizer, values["masking_rate"], values["whole_words"])
+
+    def masked(places: Sequence[int]) -> dict[str, torch.Tensor]:
+        keys = [[values["seed"], place] for place in places]
+        return batch(mixture.read(places), keys, masking, mixture.tokenizer.cls_token_id)
+
+    def loss(places: Sequence[int]) -> torch.Tensor:
+        with training.computing(device):
+            return masked_loss(model, masked(places))
+
+    return training.Work(
+        steps=len(mixture.order) // size,
+        items=lambda step: range(step * size, (step + 1) * size),
+        weigh=lambda places: len(masked(places)["targets"]),
+        loss=loss,
+    )

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
-from helpers import training, windows
+from engine import training, windows
 from texts.documents import Patient
 
 
@@ -65,9 +65,10 @@ class Screener:
         return list(out.split([len(some) for some in prepared]))
 
     def loss(self, prepared: Sequence[Sequence[windows.Window]], labels: Sequence[int]) -> torch.Tensor:
-        """Binary cross-entropy of the patients' smooth maxima."""
+        """Summed binary cross-entropy of the patients' smooth maxima."""
         pooled = torch.stack([smooth_maximum(x) for x in self.logits(prepared)])
-        return binary_cross_entropy_with_logits(pooled, torch.tensor(labels, dtype=torch.float32, device=pooled.device))
+        wanted = torch.tensor(labels, dtype=torch.float32, device=pooled.device)
+        return binary_cross_entropy_with_logits(pooled, wanted, reduction="sum")
 
     @torch.no_grad()
     def predict(self, prepared: Sequence[Sequence[windows.Window]]) -> list[torch.Tensor]:

@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from helpers import analysis, models, pretraining, scores, tokens, training, windows
+from engine import training, windows
+from helpers import analysis, models, pretraining, scores
 from texts import tasks
 
 
@@ -66,8 +67,9 @@ def masked_losses(folder: Path, arms: Sequence[str], trained: Sequence[str], row
         model, tokenizer = models.load(folder / "models" / arm)
         model.to(training.accelerator().device)
         for task in trained:
-            store = folder / "tokens" / arm / f"{task}.test.bin"
-            packed = tokens.pack(task_texts(folder, task), tokenizer, length, rows, store)
+            pieces = [piece for ids in tokenizer(task_texts(folder, task), verbose=False)["input_ids"] for piece in ids]
+            count = min(rows, len(pieces) // length)
+            packed = np.array(pieces[: count * length]).reshape(count, length)
             found.append({"task": task, "arm": arm, "loss": pretraining.heldout_loss(model, tokenizer, packed)})
     return pd.DataFrame(found)
 

@@ -111,6 +111,7 @@ class Pretrain(Section):
     learning_rate: float = Field(gt=0, description="peak")
     warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
     masking_rate: float = Field(gt=0, lt=1, description="share of word pieces to predict")
+    whole_words: bool = Field(description="whether all pieces of a word are masked together")
     heldout_rows: int = Field(gt=0, description="rows of each held-out set")
     evaluations: int = Field(gt=0, description="points of the held-out curve")
 
@@ -192,6 +193,7 @@ class Compute(Section):
     """What changes the speed of a run, and at most the last digits of its results."""
 
     threads: int = Field(ge=0, description="processor threads a stage; 0: all")
+    processes: int = Field(gt=0, description="processes that train one model together, a GPU each where there are any")
     checkpoint_seconds: int = Field(ge=0, description="seconds between checkpoints")
 
 
@@ -276,9 +278,8 @@ class Profile(Section):
     def problems(self) -> list[str]:
         """One line for each thing that this version cannot load yet; Mistake for a name that nobody knows."""
         listed = yaml.safe_load((DATA / "sources.yaml").read_text(encoding="utf-8")) if self.parts() else {}
-        known = set(listed.get("tasks", {})) | {
-            p for s in listed.get("sources", {}).values() for p in s.get("parts", {})
-        }
+        parts = (part for source in listed.get("sources", {}).values() for part in source.get("parts", {}))
+        known = {*listed.get("tasks", {}), *parts}
         planned = listed.get("planned", {})
         for part in self.parts():
             if part not in known and part not in planned:
@@ -289,17 +290,11 @@ class Profile(Section):
     def stages(self) -> list[Stage]:
         """The stages of the run in the order of the study; a stage's inputs are outputs of stages before it."""
         trained = [task for task in self.tasks if task.trained]
-        return [
-            self._start(),
-            self._corpora(),
-            *(self._pretrain(arm) for arm in self.arms),
-            *(self._finetune(task) for task in trained),
-            self._analysis(trained),
-            self._figures(),
-        ]
+        models, fits = [self._pretrain(arm) for arm in self.arms], [self._finetune(task) for task in trained]
+        return [self._start(), self._corpora(), *models, *fits, self._analysis(trained), self._figures()]
 
     def _speed(self, threads: int) -> dict[str, Any]:
-        return {"checkpoint_seconds": self.compute.checkpoint_seconds, "threads": threads}
+        return {**dict(self.compute), "threads": threads}
 
     def _start(self) -> Stage:
         arms = [{"arm": a.name, "parent": a.parent or "-", "tokens": a.tokens} for a in self.arms]

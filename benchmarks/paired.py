@@ -1,0 +1,80 @@
+"""Measuring sides in turn within one process, so that a machine that slows down slows all of them down."""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Tokens a second of some steps, the warm-up not counted.
+Side = Callable[[int], float]
+
+
+def options(description: str) -> argparse.Namespace:
+    """The command line that every benchmark shares."""
+    it = argparse.ArgumentParser(description=description)
+    it.add_argument("--quick", action="store_true", help="few and short rounds: at most three minutes on two cores")
+    it.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    it.add_argument("--shape", choices=("small", "mbert"), default="small", help="the model (small)")
+    it.add_argument("--rounds", type=int, metavar="N", help="rounds in which every side has a turn")
+    return it.parse_args()
+
+
+def in_turn(sides: dict[str, Side], rounds: int, unit: str = "tokens") -> dict[str, list[float]]:
+    """Pace of each side in each round (`unit` a second); the order is turned round by round."""
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds):
+        names = list(sides) if number % 2 == 0 else list(reversed(sides))
+        for name in names:
+            found[name].append(sides[name](number))
+            print(f"round {number + 1}/{rounds}  {name:<28} {found[name][-1]:>10,.1f} {unit}/s", flush=True)
+    return found
+
+
+def ratio(one: list[float], other: list[float]) -> dict[str, float]:
+    """Median, smallest and largest of the round-by-round ratios."""
+    ratios = [a / b for a, b in zip(one, other, strict=True)]
+    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+
+
+def peak_rss_mb() -> int:
+    """Largest resident memory of this process so far, in MB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024))
+
+
+def device() -> str:
+    """What the figures were measured on, in words."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{model}, {torch.get_num_threads()} threads"
+
+
+def matmul_peak() -> float:
+    """Floating-point operations a second of a large bfloat16 matrix product here: the peak that MFU is a share of."""
+    where = "cuda" if torch.cuda.is_available() else "cpu"
+    size = 8192 if where == "cuda" else 2048
+    one, other = (torch.randn(size, size, device=where, dtype=torch.bfloat16) for _ in range(2))
+    best = 0.0
+    for _ in range(8):
+        began = time.perf_counter()
+        (one @ other).sum().item()
+        best = max(best, 2 * size**3 / (time.perf_counter() - began))
+    return best
+
+
+def finish(result: dict[str, Any], file: Path | None) -> None:
+    """Print the figures, and write them where they were asked for."""
+    result = {"device": device(), "torch": torch.__version__, **result}
+    print(json.dumps(result, indent=1))
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,71 @@
+"""The way back of an unfinished training: weights, optimiser and place, the last two kept, none of them ever half."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+KEPT = 2
+
+# Random numbers follow from the step (`training.train` seeds each), so that no random state has to be kept.
+
+
+def save(folder: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Write folder/step-N: safetensors and a JSON file; older ones beyond the last two go."""
+    place = folder / f"step-{state['step']}"
+    beside = folder / f".new-{os.getpid()}"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    save_file(_own(model.state_dict()), beside / "model.safetensors")
+    moments = optimizer.state_dict()["state"]
+    flat = {f"{number}.{name}": value for number, values in moments.items() for name, value in values.items()}
+    save_file(_own(flat), beside / "optimizer.safetensors")
+    if state["best"] is not None:
+        save_file(_own(state["best"][1]), beside / "best.safetensors")
+    best = None if state["best"] is None else state["best"][0]
+    (beside / "state.json").write_text(json.dumps({"key": key, "state": {**state, "best": best}}), encoding="utf-8")
+    shutil.rmtree(place, ignore_errors=True)
+    os.replace(beside, place)
+    for old in _steps(folder)[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def resume(folder: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    """Load the newest checkpoint of this very training, if there is one, and return its state."""
+    place = newest(folder)
+    if place is None or (saved := json.loads((place / "state.json").read_text("utf-8")))["key"] != key:
+        return None
+    where = str(next(model.parameters()).device)
+    model.load_state_dict(load_file(place / "model.safetensors", device=where))
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in load_file(place / "optimizer.safetensors", device=where).items():
+        number, kind = name.split(".")
+        moments.setdefault(int(number), {})[kind] = value
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    state = saved["state"]
+    if state["best"] is not None:
+        state["best"] = (state["best"], load_file(place / "best.safetensors", device=where))
+    return state
+
+
+def newest(folder: Path) -> Path | None:
+    """The folder of the last checkpoint."""
+    return steps[-1] if (steps := _steps(folder)) else None
+
+
+def _steps(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def _own(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Contiguous copies: safetensors refuses tensors that share memory, such as tied embeddings."""
+    seen: set[int] = set()
+    return {
+        name: value.contiguous() if value.data_ptr() not in seen and not seen.add(value.data_ptr()) else value.clone()
+        for name, value in tensors.items()
+    }
