@@ -77,7 +77,7 @@ def test_every_figure_is_labelled_marked_and_reproducible(name, tmp_path):
     assert figure.get_size_inches()[0] * 25.4 == pytest.approx(120)
     assert SYNTHETIC in texts(figure)
     assert SYNTHETIC not in texts(draw(table, **more))
-    assert any(axes.get_xlabel() for axes in figure.axes) or name == "overlap"
+    assert any([figure.get_supxlabel(), *(axes.get_xlabel() for axes in figure.axes)]) or name == "overlap"
     pd.testing.assert_frame_equal(table, before)
 
 

@@ -298,10 +298,10 @@ def recall_groups(table: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
                 means = own.assign(place=place).groupby("place")["recall"].mean()
                 panel.plot(means.index, means, label=shown(arm), linewidth=1, **style)
             sizes = part.groupby("group")["gold"].max()
-            broken = [group.replace("in ", "in\n", 1) for group in groups]
+            broken = [group.replace(" ", "\n") for group in groups]
             names = [f"{text}\n({sizes.get(group, 0)})" for group, text in zip(groups, broken, strict=True)]
             panel.set(title=shown(task), xticks=range(len(groups)), xticklabels=names, ylim=(-0.03, 1.03))
-            panel.set_xlabel("Where the mention's text occurs\n(gold mentions)")
         axes[0, 0].set_ylabel("Strict recall (0 to 1)")
+        figure.supxlabel("Where the mention's text occurs (gold mentions)", fontsize="medium")
         _legend(figure, axes[0, 0], 3)
     return figure
