@@ -244,7 +244,7 @@ figures.keep(figures.recall_groups(recall, **looks) if len(recall) else None, na
 screened = [task for task in trained if not transfer.is_ner(folder, task)]
 for task in screened:
     patients = pd.concat(map(pd.read_parquet, transfer.fits(folder, task)))
-    figures.keep(figures.precision_recall(patients, **looks), name=f"screening_{task}", caption=(
+    figures.keep(figures.precision_recall(patients, **looks), name=f"ranking_{task}", caption=(
         "Precision at each recall on the test patients, mean over seeds; in brackets the area under the curve."), **keep)
 
 # %% [markdown]

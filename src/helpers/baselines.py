@@ -9,6 +9,7 @@ from helpers.project import Mistake
 from texts.documents import Document, Patient, Span
 
 WORD = re.compile(r"\w+|[^\w\s]")
+NAMES = ("dictionary", "keywords")  # where tables name an arm
 SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 NEGATIONS = ("geen", "niet", "nooit", "zonder", "ontkent", "uitgesloten")  # Dutch, whole words
 

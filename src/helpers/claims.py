@@ -22,6 +22,7 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
+from helpers import baselines
 from helpers.project import Mistake
 from helpers.scores import SCREENING, counts, folded, precision_recall_f1, read_predictions, to_common
 
@@ -33,7 +34,6 @@ CLAIMS = {
     "C4": "Adaptation finds more of the entities that the task's training set lacks.",
 }
 SYNTHETIC = "synthetic text: shows the method, is no evidence"
-BASELINES = ("dictionary", "keywords")
 COLUMNS = ["claim", "task", "test", "arm", "against", "metric", "mentions", "seeds", "units", "arm_value"]
 COLUMNS += ["against_value", "difference", "low", "high", "p", "p_holm", "verdict", "reason"]
 
@@ -155,7 +155,7 @@ def difference_draws(
 def _paired_seeds(arm: pd.DataFrame, against: pd.DataFrame) -> tuple[list[int], list[int]]:
     """The seeds of both sides that are compared; a baseline's only seed stands against every seed of the arm."""
     ours, theirs = sorted(set(arm["seed"])), sorted(set(against["seed"]))
-    if set(against["arm"]) <= set(BASELINES):
+    if set(against["arm"]) <= set(baselines.NAMES):
         theirs = theirs[:1] * len(ours)
     else:
         ours = theirs = sorted(set(ours) & set(theirs))

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from helpers.analysis import GROUPS
-from helpers.claims import BASELINES, SYNTHETIC
+from helpers.baselines import NAMES as BASELINES
+from helpers.claims import SYNTHETIC
 from helpers.project import Mistake, write_atomically
 
 # fmt: off
@@ -301,7 +302,7 @@ def recall_groups(table: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
             broken = [group.replace(" ", "\n") for group in groups]
             names = [f"{text}\n({sizes.get(group, 0)})" for group, text in zip(groups, broken, strict=True)]
             panel.set(title=shown(task), xticks=range(len(groups)), xticklabels=names, ylim=(-0.03, 1.03))
+            panel.set_xlabel("Where the text occurs\n(gold mentions)")
         axes[0, 0].set_ylabel("Strict recall (0 to 1)")
-        figure.supxlabel("Where the mention's text occurs (gold mentions)", fontsize="medium")
         _legend(figure, axes[0, 0], 3)
     return figure

@@ -10,6 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from helpers.baselines import NAMES as BASELINES
 from helpers.project import write_atomically
 from runner import provenance, stages
 
@@ -50,14 +51,18 @@ def read_figures(folder: Path) -> list[dict[str, str]]:
 
 
 def key_results(metrics: Path) -> dict[str, Any]:
-    """The primary metrics by task and test (rows) and arm (columns): mean and spread over seeds, the best marked."""
+    """The primary metrics by task and test (rows) and arm (columns): mean and spread over seeds, the best marked.
+
+    The look-up and the keyword rule share the first column: a task has one of them.
+    """
     values: dict[tuple[str, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    arms: dict[str, None] = {}
+    arms: dict[str, None] = {"baseline": None}
     with metrics.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if row["metric"] in PRIMARY and row["label"] == "all" and row["split"] == "test" and row["value"]:
-                values[row["task"], row["test"], row["language"], row["metric"]][row["arm"]].append(float(row["value"]))
-                arms[row["arm"]] = None
+                arm = "baseline" if row["arm"] in BASELINES else row["arm"]
+                values[row["task"], row["test"], row["language"], row["metric"]][arm].append(float(row["value"]))
+                arms[arm] = None
     ranked = {task for task, _, _, metric in values if metric == "auprc"}
     rows = []
     for (task, test, language, metric), by_arm in values.items():
