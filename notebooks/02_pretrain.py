@@ -55,6 +55,8 @@ seed = 13  # of masks, order and first weights
 checkpoint_seconds = 20  # seconds between checkpoints
 threads = 0  # of the processor; 0: as many as it has
 processes = 1  # that train one model together, a GPU each where there are any
+save_memory = False  # inner values of layers are computed twice, not kept
+compiled = False  # torch.compile the encoder
 
 # %% [markdown]
 # ## Where it starts
@@ -104,14 +106,14 @@ pd.DataFrame(shown).iloc[:14].T
 # with one fixed mask, so that one can see what is gained here and lost there. The number of threads decides the order in
 # which numbers are added up: the same number gives the same weights to the last digit.
 
-# %%
+# %% tags=["training"]
 torch.set_num_threads(threads or torch.get_num_threads())
 heldout = pretraining.heldout_rows(folder, tokenizer, length, heldout_rows)
 card = models.card(arm, parent, text, tokens, tasks.made_up(folder))
 history = pretraining.adapt(
     folder, arm, model, mixture, heldout, card, batch_rows=batch_rows, learning_rate=learning_rate, seed=seed,
     warmup_share=warmup_share, masking_rate=masking_rate, whole_words=whole_words, evaluations=evaluations,
-    checkpoint_seconds=checkpoint_seconds, processes=processes)
+    checkpoint_seconds=checkpoint_seconds, processes=processes, save_memory=save_memory, compiled=compiled)
 history.iloc[[0, -1]].T.round(3)
 
 # %% [markdown]

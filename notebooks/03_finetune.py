@@ -48,6 +48,8 @@ negatives_per_positive = 0.0  # screening: training patients kept for each posit
 checkpoint_seconds = 20  # seconds between checkpoints
 threads = 1  # of the processor; 0: as many as it has
 processes = 1  # that train one model together, a GPU each where there are any
+save_memory = False  # inner values of layers are computed twice, not kept
+compiled = False  # torch.compile: not here, batches differ in length
 
 # %% [markdown]
 # ## The task
@@ -73,14 +75,15 @@ tasks.show(folder, task)
 # screening. A fit that is finished is not made again. `unreachable` counts gold entities that no tagging of words can
 # give back, because they overlap another one or end inside a word; they stay in the score as missed.
 
-# %%
+# %% tags=["training"]
 for arm in arms:
     stages.need(run, f"02_pretrain-{arm}")
 torch.set_num_threads(threads or torch.get_num_threads())
 fits = finetuning.all_fits(
     folder, task, arms, seeds, tests=tests, length=length, overlap=overlap, epochs=epochs, patience=patience,
     batch_rows=batch_rows, learning_rate=learning_rate, warmup_share=warmup_share,
-    negatives_per_positive=negatives_per_positive, checkpoint_seconds=checkpoint_seconds, processes=processes)
+    negatives_per_positive=negatives_per_positive, checkpoint_seconds=checkpoint_seconds, processes=processes,
+    save_memory=save_memory, compiled=compiled)
 fits.drop(columns=["task", "key"]).round(3).style.format(precision=3, na_rep="").hide()
 
 # %% [markdown]

@@ -126,7 +126,7 @@ def test_a_tagger_learns_a_rule(saved):
     optimizer = torch.optim.Adam(tagger.model.parameters(), 1e-2)
     for _ in range(30):
         optimizer.zero_grad()
-        tagger.loss(prepared, targets).backward()
+        tagger.loss(prepared, targets)[0].backward()
         optimizer.step()
     tagger.model.eval()
     assert ner.dev_score(documents, tagger.predict(documents, prepared)) == 1.0

@@ -1,8 +1,11 @@
 """The loop: the same weights whether or not it was stopped, and the rate, masks, packing and windows it stands on."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import get_linear_schedule_with_warmup
@@ -29,6 +32,8 @@ VALUES = {
     "whole_words": False,
     "evaluations": 2,
     "seed": 3,
+    "save_memory": False,
+    "compiled": False,
 }
 TEXT = {"general": {"nl": 1.0, "es": 1.0}}
 
@@ -99,19 +104,34 @@ def test_a_loss_that_is_not_finite_stops_at_once(run):
         adapted(run, "arm", learning_rate=1e30)
 
 
-def test_parts_and_processes_change_nothing_but_rounding(run, monkeypatch):
-    one, curve = adapted(run, "one")
-    _, two = adapted(run, "two", processes=2)
-    np.testing.assert_allclose(curve["loss"][1:], two["loss"][1:], atol=1e-4)
-    real = training.Parts.__init__
+@pytest.fixture
+def float32(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
-    def in_three(self, *arguments):
-        real(self, *arguments)
-        self.parts = 3
 
-    monkeypatch.setattr(training.Parts, "__init__", in_three)
-    parts, _ = adapted(run, "parts")
-    assert all(torch.allclose(one[name], parts[name], atol=1e-3) for name in one)
+def test_two_processes_learn_what_one_does(run, float32):
+    _, one = adapted(run, "one", batch_rows=2, evaluations=60)
+    _, two = adapted(run, "two", batch_rows=2, evaluations=60, processes=2)
+    assert len(one) == 61
+    np.testing.assert_allclose(one["loss"][1:], two["loss"][1:], atol=1e-4)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_gradients_do_not_depend_on_the_parts(run, monkeypatch, parts):
+    monkeypatch.setattr(training, "computing", lambda device: nullcontext())
+    model, tokenizer = pretraining.begin(run, "", BASE, 3)
+    mixture = pretraining.Mixture(run, TEXT, tokenizer, 120, 32, 3)
+    found = []
+    for count in (1, parts):
+        one = training.Parts(pretraining._work(model, mixture, **VALUES), training.accelerator())
+        one.parts = count
+        model.zero_grad()
+        loss = one.backward(model, range(7))
+        found.append([loss, *(weight.grad.clone() for weight in model.parameters())])
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-7) for a, b in zip(*found, strict=True))
 
 
 def test_memory_that_runs_out_halves_the_parts(run, monkeypatch, capsys):
@@ -121,9 +141,9 @@ def test_memory_that_runs_out_halves_the_parts(run, monkeypatch, capsys):
     def loss(items):
         if len(items) > 3:
             raise torch.OutOfMemoryError("too much")
-        return model(data[list(items)]).square().sum()
+        return model(data[list(items)]).square().sum(), len(items)
 
-    work = training.Work(1, lambda step: range(8), len, loss)
+    work = training.Work(1, lambda step: range(8), loss)
     value = training.Parts(work, training.accelerator()).backward(model, range(8))
     found = [p.grad.clone() for p in model.parameters()]
     model.zero_grad()
@@ -234,7 +254,7 @@ def test_rows_are_an_arrow_file_that_datasets_reads(run, monkeypatch):
     from datasets import Dataset
 
     monkeypatch.setattr(tokens, "CHUNK", 16)
-    monkeypatch.setattr(tokens, "READS_A_MAP", 5)
+    monkeypatch.setattr(tokens, "READS_KEPT", 5)
     _, tokenizer = pretraining.begin(run, "", BASE, 3)
     rows = pretraining.packed(run, "general-nl", tokenizer, 32, 40)
     texts = [d.text for d in pretraining.read_jsonl(run / "corpora/general-nl.jsonl")]
@@ -245,13 +265,33 @@ def test_rows_are_an_arrow_file_that_datasets_reads(run, monkeypatch):
     assert pretraining.packed(run, "general-nl", tokenizer, 32, 40).path.stat().st_mtime_ns == made
 
 
-def test_mixture_gives_each_store_its_share_and_reads_small_ones_again():
-    order = tokens.mixture([10, 1000], [1, 3], 400, seed=5)
+def test_order_gives_each_store_its_share_and_reads_small_ones_again():
+    made = tokens.Order([10, 1000], [1, 3], 400, seed=5)
+    order = made[range(400)]
+    assert made.counts().tolist() == [100, 300]
     assert (order[:, 0] == 0).sum() == 100
     assert np.bincount(order[order[:, 0] == 0, 1]).tolist() == [10] * 10
     large = order[order[:, 0] == 1, 1]
     assert len(set(large)) == len(large) == 300
-    assert np.array_equal(order, tokens.mixture([10, 1000], [1, 3], 400, seed=5))
+    assert np.array_equal(order[32:64], tokens.Order([10, 1000], [1, 3], 400, seed=5)[range(32, 64)])
+    assert not np.array_equal(order, tokens.Order([10, 1000], [1, 3], 400, seed=6)[range(400)])
+
+
+@given(st.integers(1, 3000), st.integers(0, 2**32))
+def test_a_shuffle_puts_every_place_somewhere_else_once(size, key):
+    order = tokens.shuffled(np.arange(size), size, [key])
+    assert sorted(order.tolist()) == list(range(size))
+    part = np.arange(size)[::3]
+    assert np.array_equal(tokens.shuffled(part, size, [key]), order[part])
+
+
+def test_a_shuffle_leaves_no_order_behind():
+    """Against uniform draws: rank correlation of places and neighbours within four standard errors of none."""
+    size = 20000
+    orders = [tokens.shuffled(np.arange(size), size, [key]) for key in range(20)]
+    for order in orders:
+        assert abs(np.corrcoef(np.arange(size), order)[0, 1]) < 4 / np.sqrt(size)
+        assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 4 / np.sqrt(size)
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(10, 2), (37, 0), (50, 25)])

@@ -1,5 +1,6 @@
 """Text as rows of word pieces: tokenised once into a memory-mapped Arrow file, mixed by weight, masked by row."""
 
+import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -12,8 +13,8 @@ from transformers import PreTrainedTokenizerFast
 UNSCORED = -100
 CHUNK = 1024  # rows of a record batch
 
-# Pages of the file that were read count as this process's memory until the map is dropped.
-READS_A_MAP = 65536
+# Pages of the file that were read, and their neighbours, count as this process's memory until they are given back.
+READS_KEPT = 2048
 
 
 class Rows:
@@ -21,14 +22,14 @@ class Rows:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._map()
-        self.length = self._chunks[0].shape[1]
-
-    def _map(self) -> None:
-        with pa.memory_map(os.fspath(self.path)) as source:
-            column = pa.ipc.open_stream(source).read_all().column("input_ids")
+        with path.open("rb") as file:
+            self._file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        column = pa.ipc.open_stream(pa.py_buffer(self._file)).read_all().column("input_ids")
         self._chunks = [chunk.flatten().to_numpy().reshape(len(chunk), -1) for chunk in column.chunks]
-        self._reads = 0
+        self.length, self._reads = self._chunks[0].shape[1], 0
+
+    def __reduce__(self) -> tuple:
+        return Rows, (self.path,)
 
     def __len__(self) -> int:
         return sum(map(len, self._chunks))
@@ -36,8 +37,8 @@ class Rows:
     def __getitem__(self, row: int) -> np.ndarray:
         """Pieces of one row, (length,), a copy."""
         self._reads += 1
-        if self._reads > READS_A_MAP:
-            self._map()
+        if self._reads % READS_KEPT == 0:
+            self._file.madvise(mmap.MADV_DONTNEED)
         return self._chunks[row // CHUNK][row % CHUNK].copy()
 
     def head(self, rows: int) -> np.ndarray:
@@ -93,20 +94,58 @@ def _cut(pieces: Iterable[np.ndarray], length: int, rows: int) -> Iterator[np.nd
         raise ValueError(f"the text fills no row of {length} word pieces")
 
 
-def mixture(sizes: list[int], weights: list[float], rows: int, seed: int) -> np.ndarray:
-    """Which row of which store to read, in training order: (rows, 2) of store and row.
+class Order:
+    """Which row of which store to read at every place of a training, worked out when asked and never held.
 
-    Each store gives its weight's share of the rows; a store that is too small is read again in another order.
+    Each store gives its weight's share of the rows; one that is too small is read again.
     """
-    shares = np.array(weights) / sum(weights)
-    counts = np.diff(np.round(np.cumsum([0, *shares]) * rows).astype(int))
-    generator = np.random.default_rng(seed)
-    picked = []
-    for store, (size, count) in enumerate(zip(sizes, counts, strict=True)):
-        passes = [generator.permutation(size) for _ in range(-(-count // size))]
-        chosen = np.concatenate([*passes, np.empty(0, int)])[:count].astype(int)
-        picked.append(np.stack([np.full(count, store), chosen], axis=1))
-    return generator.permutation(np.concatenate(picked))
+
+    def __init__(self, sizes: Sequence[int], weights: Sequence[float], rows: int, seed: int) -> None:
+        self.sizes, self.rows, self.seed = np.array(sizes), rows, seed
+        self.ends = np.round(np.cumsum(weights) / sum(weights) * rows).astype(int)
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def counts(self) -> np.ndarray:
+        """Rows that each store gives, (stores,)."""
+        return np.diff(self.ends, prepend=0)
+
+    def __getitem__(self, places: Sequence[int]) -> np.ndarray:
+        """Store and row of some places, (places, 2)."""
+        slots = shuffled(np.asarray(places), self.rows, [self.seed])
+        stores = np.searchsorted(self.ends, slots, side="right")
+        read, rows = np.divmod(slots - (self.ends - self.counts())[stores], self.sizes[stores])
+        for store, again in {*zip(stores.tolist(), read.tolist(), strict=True)}:
+            mine = (stores == store) & (read == again)
+            rows[mine] = shuffled(rows[mine], int(self.sizes[store]), [self.seed, store, again])
+        return np.stack([stores, rows], axis=1)
+
+
+def shuffled(places: np.ndarray, size: int, key: Sequence[int]) -> np.ndarray:
+    """Where a random order of 0 .. size - 1 puts `places`; the order follows from `key` and is not held anywhere.
+
+    Four rounds of a Feistel network over the next power of four, walked until inside (Black and Rogaway 2002).
+    """
+    half = np.uint64(max(1, -(-(size - 1).bit_length() // 2)))
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    keys = np.random.default_rng(key).integers(0, 2**64, 4, dtype=np.uint64)
+    value = places.astype(np.uint64)
+    outside = np.ones(len(value), bool)
+    while outside.any():
+        left, right = value[outside] >> half, value[outside] & mask
+        for one in keys:
+            left, right = right, left ^ (_scattered(right + one) & mask)
+        value[outside] = left << half | right
+        outside = value >= size
+    return value.astype(np.int64)
+
+
+def _scattered(value: np.ndarray) -> np.ndarray:
+    """The mixing step of SplitMix64 (Steele et al. 2014)."""
+    value = (value ^ value >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ value >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return value ^ value >> np.uint64(31)
 
 
 def segments(ids: np.ndarray, cls: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,19 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from engine import checkpoints
 from helpers.project import write_atomically
 
+SPEED = ("checkpoint_seconds", "processes", "save_memory", "compiled")  # values that change no result
+
 
 @dataclass(frozen=True)
 class Work:
-    """What is learnt: `steps` batches of items, what each item weighs in the mean, and the summed loss of some.
+    """What is learnt: `steps` batches of items; the summed loss of some items, and what they weigh in the mean.
 
     Everything random in a loss must follow from the items and the step, so that a resumed run draws the same.
     """
 
     steps: int
     items: Callable[[int], Sequence[Any]]
-    weigh: Callable[[Sequence[Any]], float]
-    loss: Callable[[Sequence[Any]], torch.Tensor]
+    loss: Callable[[Sequence[Any]], tuple[torch.Tensor, int]]
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,55 @@ class Plan:
 
 
 def accelerator() -> Accelerator:
-    """The device at hand, with bfloat16 where the GPU or the processor computes in it."""
+    """The device at hand, with bfloat16 where the GPU or the processor computes in it.
+
+    ACCELERATE_MIXED_PRECISION, accelerate's own variable, overrules that: `no` is float32.
+    """
     if torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported()
     else:
         native = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-    return Accelerator(mixed_precision="bf16" if native else "no")
+    return Accelerator(mixed_precision=os.environ.get("ACCELERATE_MIXED_PRECISION") or ("bf16" if native else "no"))
 
 
 @contextmanager
 def computing(device: Accelerator) -> Iterator[None]:
-    """Forward passes in the device's precision; on a processor with plain attention.
+    """Forward passes in the device's precision; on a processor with plain attention, in that precision too.
 
-    PyTorch's fused attention is the slower one there at lengths of 64 to 128: its backward pass took 28 % of a step.
+    Fused attention is the slower one there at lengths of 64 to 128, and plain attention in float32 slower still
+    (`benchmarks.mlm`, ablation).
     """
-    plain = sdpa_kernel(SDPBackend.MATH) if device.device.type == "cpu" else nullcontext()
-    with device.autocast(), plain:
-        yield
+    if device.device.type != "cpu":
+        with device.autocast():
+            yield
+        return
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # of the processor too, whatever its name
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+    try:
+        with device.autocast(), sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
+
+
+def moved(tensors: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """Tensors on a device; from page-locked memory to a GPU, so that it need not wait for them."""
+    if device.type == "cuda":
+        return {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in tensors.items()}
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def place(model: nn.Module, device: Accelerator, *, save_memory: bool = False, compiled: bool = False) -> None:
+    """Put a transformers model on the device.
+
+    `save_memory` keeps no inner values of layers for the backward pass: a third more work, far less memory.
+    `compiled` has torch.compile fuse the encoder: minutes at the start, for batches of one shape.
+    """
+    model.to(device.device)
+    if save_memory:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if compiled:
+        model.base_model.compile()
 
 
 def rate(step: int, steps: int, plan: Plan) -> float:
@@ -96,58 +129,84 @@ def train(
     state = checkpoints.resume(plan.checkpoint, plan.key, model, optimizer)
     state = state or {"step": 0, "history": [], "best": None, "since": 0, "sum": 0.0}
     progress, saved = Progress(plan, steps, state["step"]), time.monotonic()
-    parts = Parts(work, device)
+    parts, losses = Parts(work, device), Losses(plan, steps)
     model.train()
     while state["step"] < steps and not (score and state["since"] >= plan.patience):
         step = state["step"]
         set_seed((plan.seed * 1_000_003 + step) % 2**32)
         for group in optimizer.param_groups:
             group["lr"] = rate(step, steps, plan)
-        value = parts.backward(model, work.items(step))
+        losses.add(step, parts.backward(model, work.items(step)))
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        if not math.isfinite(value):
-            way_back = checkpoints.newest(plan.checkpoint) or "none yet"
-            raise FloatingPointError(
-                f"the loss of step {step} is {value} at learning rate {rate(step, steps, plan):.2e}; lower the "
-                f"learning rate. Last checkpoint: {way_back}"
-            )
+        losses.read(state, leave=1)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        state["step"], state["sum"] = step + 1, state["sum"] + value
-        if state["step"] % plan.look_every == 0 or state["step"] == steps:
+        state["step"] = step + 1
+        looking = state["step"] % plan.look_every == 0 or state["step"] == steps
+        saving = time.monotonic() - saved >= plan.checkpoint_seconds and device.is_main_process
+        if looking or saving:
+            losses.read(state)
+        if looking:
             _look(model, state, plan, look, score)
-        if time.monotonic() - saved >= plan.checkpoint_seconds and device.is_main_process:
+        if saving:
             checkpoints.save(plan.checkpoint, plan.key, model, optimizer, state)
             saved = time.monotonic()
-        progress.tell(state["step"], value)
+        progress.tell(state["step"], losses.last)
     if state["best"] is not None:
         model.load_state_dict(state["best"][1])
     model.eval()
     return state["history"]
 
 
+class Losses:
+    """Losses of the steps, read one step late, so that a GPU is never waited for.
+
+    Nothing is kept of a step whose loss is not finite: it is read before a look and before a checkpoint.
+    """
+
+    def __init__(self, plan: Plan, steps: int) -> None:
+        self.plan, self.steps, self.last = plan, steps, float("nan")
+        self.unread: list[tuple[int, torch.Tensor]] = []
+
+    def add(self, step: int, value: torch.Tensor) -> None:
+        """Note the loss of a step."""
+        self.unread.append((step, value))
+
+    def read(self, state: dict[str, Any], leave: int = 0) -> None:
+        """Add the unread losses, all but the last `leave`, to the sum; FloatingPointError when one is not finite."""
+        while len(self.unread) > leave:
+            step, value = self.unread.pop(0)
+            self.last = float(value)
+            if not math.isfinite(self.last):
+                at, way_back = rate(step, self.steps, self.plan), checkpoints.newest(self.plan.checkpoint)
+                raise FloatingPointError(
+                    f"the loss of step {step} is {self.last} at learning rate {at:.2e}; lower the learning rate. "
+                    f"Last checkpoint: {way_back or 'none yet'}"
+                )
+            state["sum"] += self.last
+
+
 class Parts:
     """Gradients of a batch from as many parts as memory asks for and as many processes as there are.
 
-    The loss is a sum over the batch divided by what the whole batch weighs, so neither changes the result by more than
-    the order in which numbers are added up.
+    Sums are added up first and divided by what the whole batch weighs last, so neither changes the result by more than
+    the order of additions does.
     """
 
     def __init__(self, work: Work, device: Accelerator) -> None:
         self.work, self.device, self.parts = work, device, 1
 
-    def backward(self, model: nn.Module, items: Sequence[Any]) -> float:
+    def backward(self, model: nn.Module, items: Sequence[Any]) -> torch.Tensor:
         """Leave the batch's gradients in `model` and return its mean loss; in half the size when memory runs out."""
-        whole = self.work.weigh(items)
         mine = items[self.device.process_index :: self.device.num_processes]
         while True:
             try:
-                value = torch.zeros((), device=self.device.device)
+                value, weight = torch.zeros((), device=self.device.device), 0
                 for part in np.array_split(np.arange(len(mine)), min(self.parts, max(len(mine), 1))):
                     if len(part):
-                        loss = self.work.loss([mine[i] for i in part]) / whole
+                        loss, weighs = self.work.loss([mine[i] for i in part])
                         loss.backward()
-                        value += loss.detach()
+                        value, weight = value + loss.detach(), weight + weighs
                 break
             except torch.OutOfMemoryError:
                 if self.parts >= len(mine):
@@ -158,18 +217,20 @@ class Parts:
                 print(
                     f"out of memory: batches are now computed in {self.parts} parts, with the same result", flush=True
                 )
-        return self._together(model, value)
+        return self._mean(model, value, weight)
 
-    def _together(self, model: nn.Module, value: torch.Tensor) -> float:
-        """Add up gradients and loss over the processes."""
+    def _mean(self, model: nn.Module, value: torch.Tensor, weight: float | torch.Tensor) -> torch.Tensor:
+        """Add up gradients, loss and weight over the processes, and divide."""
+        weights = [p for p in model.parameters() if p.requires_grad]
         if self.device.num_processes > 1:
-            weights = [p for p in model.parameters() if p.requires_grad]
             found = [torch.zeros_like(p) if p.grad is None else p.grad for p in weights]
-            flat = self.device.reduce(torch.cat([*(g.reshape(-1) for g in found), value.reshape(1)]), "sum")
-            for weight, grad in zip(weights, flat[:-1].split([p.numel() for p in weights]), strict=True):
-                weight.grad = grad.view_as(weight).clone()
-            value = flat[-1]
-        return float(value)
+            ends = torch.stack([value, torch.full_like(value, weight)])
+            flat = self.device.reduce(torch.cat([*(g.reshape(-1) for g in found), ends]), "sum")
+            for p, grad in zip(weights, flat[:-2].split([p.numel() for p in weights]), strict=True):
+                p.grad = grad.view_as(p).clone()
+            value, weight = flat[-2], flat[-1]
+        torch._foreach_div_([p.grad for p in weights if p.grad is not None], weight)
+        return value / weight
 
 
 def _look(

@@ -27,7 +27,7 @@ def all_fits(folder: Path, name: str, arms: Sequence[str], seeds: Sequence[int],
     """Make the fits of a task that are missing, and the baseline; one row a fit, also in predictions/<task>/fits.csv.
 
     `values` are tests, length, overlap, epochs, patience, batch_rows, learning_rate, warmup_share,
-    negatives_per_positive, and what only speed depends on: checkpoint_seconds and processes.
+    negatives_per_positive, and `training.SPEED`; `compiled` does nothing here, where batches differ in length.
     """
     kind = task(folder, name)["kind"]
     baseline, fit = {"ner": (_dictionary, _fit_ner), "screening": (_keywords, _fit_screening)}[kind]
@@ -44,7 +44,7 @@ Fit = Callable[..., tuple[pd.DataFrame, dict[str, Any]]]
 def _once(folder: Path, name: str, arm: str, seed: int, fit: Fit, **values: Any) -> dict[str, Any]:
     """The fit's row; made now unless it was finished before with the same data, model, settings and code."""
     place = folder / "predictions" / name / arm / f"seed-{seed}.parquet"
-    fixed = {k: v for k, v in values.items() if k not in ("checkpoint_seconds", "processes")}
+    fixed = {k: v for k, v in values.items() if k not in training.SPEED}
     data = [
         file_digest(p) for test in values["tests"] for p in sorted((folder / "corpora/tasks" / test).glob("*.jsonl"))
     ]
@@ -72,14 +72,14 @@ def _checkpoint(folder: Path, name: str, arm: str, seed: int) -> Path:
 
 
 def _train(model: Any, lengths: list[int], about: dict[str, Any], look: Callable[[], dict], **values: Any) -> list:
-    """Run the loop for a fit; `lengths` of the items, `about`: weigh(items), loss(items), checkpoint, key, seed."""
+    """Run the loop for a fit; `lengths` of the items, `about`: loss(items) with their weight, checkpoint, key, seed."""
     size, seed = values["batch_rows"], about["seed"]
     epochs = [windows.batches(lengths, size, [seed, epoch]) for epoch in range(values["epochs"])]
     order = [items for epoch in epochs for items in epoch]
     device = training.accelerator()
-    model.to(device.device)
+    training.place(model, device, save_memory=values["save_memory"])
 
-    def loss(items: Sequence[int]) -> Any:
+    def loss(items: Sequence[int]) -> tuple[Any, int]:
         with training.computing(device):
             return about["loss"](items)
 
@@ -94,7 +94,7 @@ def _train(model: Any, lengths: list[int], about: dict[str, Any], look: Callable
         checkpoint_seconds=values["checkpoint_seconds"],
         tokens_a_step=sum(lengths) / len(epochs[0]),
     )
-    work = training.Work(len(order), order.__getitem__, about["weigh"], loss)
+    work = training.Work(len(order), order.__getitem__, loss)
     return training.train(model, work, plan, look, score="dev_score")
 
 
@@ -119,7 +119,6 @@ def _fit_ner(
     prepared, targets, seen = tagger.prepare(train), tagger.targets(train), tagger.prepare(dev)
     prepared = [window for window in prepared if window.words]
     about = {
-        "weigh": lambda items: sum(len(prepared[i].words) for i in items),
         "loss": lambda items: tagger.loss([prepared[i] for i in items], targets),
         **{"checkpoint": _checkpoint(folder, name, arm, seed), "key": key, "seed": seed},
     }
@@ -189,7 +188,6 @@ def _fit_screening(
     ranked = lambda logits, pool: [float(pool(x)) for x in logits]  # noqa: E731
     trained_with = screening.smooth_maximum
     about = {
-        "weigh": len,
         "loss": lambda items: screener.loss([prepared[i] for i in items], [train[i].label for i in items]),
         **{"checkpoint": _checkpoint(folder, name, arm, seed), "key": key, "seed": seed},
     }

@@ -91,10 +91,11 @@ class Tagger:
         rows = [row for row, window in enumerate(some) for _ in window.pieces]
         return out[rows, [piece for window in some for piece in window.pieces]].float()
 
-    def loss(self, some: Sequence[windows.Window], targets: list[np.ndarray]) -> torch.Tensor:
-        """Summed cross-entropy over the words scored in these windows."""
+    def loss(self, some: Sequence[windows.Window], targets: list[np.ndarray]) -> tuple[torch.Tensor, int]:
+        """Summed cross-entropy over the words scored in these windows, and their number."""
         wanted = np.concatenate([targets[window.text][list(window.words)] for window in some])
-        return cross_entropy(self.logits(some), torch.from_numpy(wanted).to(self.model.device), reduction="sum")
+        wanted = torch.from_numpy(wanted).to(self.model.device)
+        return cross_entropy(self.logits(some), wanted, reduction="sum"), len(wanted)
 
     @torch.no_grad()
     def predict(self, documents: Sequence[Document], prepared: list[windows.Window]) -> list[list[Span]]:

@@ -60,7 +60,7 @@ class Mixture:
         rows = [int(np.ceil(count * weight / sum(weights))) + 1 for weight in weights]
         wanted = [(f"{d}-{lang}", n) for (d, lang, _), n in zip(self.names, rows, strict=True)]
         self.stores = [packed(folder, name, tokenizer, length, n) for name, n in wanted]
-        self.order = tokens.mixture([len(s) for s in self.stores], weights, count, seed)
+        self.order = tokens.Order([len(s) for s in self.stores], weights, count, seed)
 
     def read(self, places: Sequence[int]) -> np.ndarray:
         """Rows at `places` of the training order, (rows, length)."""
@@ -68,7 +68,7 @@ class Mixture:
 
     def table(self) -> pd.DataFrame:
         """How much each text gives: rows there are, rows read, and how often the text is read over."""
-        read = np.bincount(self.order[:, 0], minlength=len(self.stores))
+        read = self.order.counts()
         rows = [
             {"domain": d, "language": lang, "tokens at hand": len(s) * self.length, "tokens read": int(n) * self.length}
             for (d, lang, _), s, n in zip(self.names, self.stores, read, strict=True)
@@ -98,7 +98,7 @@ def masked_loss(model: PreTrainedModel, masked: dict[str, torch.Tensor]) -> torc
 
     A text of a row attends to itself only.
     """
-    masked = {name: tensor.to(model.device, non_blocking=True) for name, tensor in masked.items()}
+    masked = training.moved(masked, model.device)
     attention = masked["text"][:, None, :, None] == masked["text"][:, None, None, :]
     hidden = models.encode(model, masked["ids"], attention, masked["positions"])
     logits = models.vocabulary_logits(model, hidden.flatten(0, 1)[masked["places"]])
@@ -136,15 +136,15 @@ def adapt(
 ) -> pd.DataFrame:
     """Train `model` on `mixture`, save it below models/, and return its curve: step, tokens, loss, held-out losses.
 
-    `values` are batch_rows, learning_rate, warmup_share, masking_rate, whole_words, evaluations, seed, and what only
-    speed depends on: checkpoint_seconds and processes.
+    `values` are batch_rows, learning_rate, warmup_share, masking_rate, whole_words, evaluations, seed, and
+    `training.SPEED`.
     An arm that is finished with the same text, settings and starting weights is not trained again.
     """
     saved = folder / "models" / arm
     start = [digest(p) for p in (t.detach().numpy().tobytes() for t in model.state_dict().values())]
-    fixed = {k: v for k, v in values.items() if k not in ("checkpoint_seconds", "processes")}
+    fixed = {k: v for k, v in values.items() if k not in training.SPEED}
     data = [store.path.name for store in mixture.stores] + [digest(rows.tobytes()) for rows in heldout.values()]
-    key = digest([fixed, start, data, digest(mixture.order.tobytes()), mixture.length, code_digest(CODE)])
+    key = digest([fixed, start, data, mixture.names, len(mixture.order), mixture.length, code_digest(CODE)])
     if (saved / "key").is_file() and (saved / "key").read_text() == key:
         history = pd.read_csv(saved / "history.csv")
     else:
@@ -174,7 +174,7 @@ def _trained(
 ) -> tuple[pd.DataFrame, dict[str, torch.Tensor]]:
     """Run the loop over the arm's rows; a base that is used as it is only gets its held-out losses."""
     device, work = training.accelerator(), _work(model, mixture, **values)
-    model.to(device.device)
+    training.place(model, device, save_memory=values["save_memory"], compiled=values["compiled"])
 
     def look() -> dict[str, float]:
         return {name: heldout_loss(model, mixture.tokenizer, part) for name, part in heldout.items()}
@@ -201,17 +201,14 @@ def _work(model: PreTrainedModel, mixture: Mixture, **values: Any) -> training.W
     size, device = values["batch_rows"], training.accelerator()
     masking = tokens.Masking(mixture.tokenizer, values["masking_rate"], values["whole_words"])
 
-    def masked(places: Sequence[int]) -> dict[str, torch.Tensor]:
+    def loss(places: Sequence[int]) -> tuple[torch.Tensor, int]:
         keys = [[values["seed"], place] for place in places]
-        return batch(mixture.read(places), keys, masking, mixture.tokenizer.cls_token_id)
-
-    def loss(places: Sequence[int]) -> torch.Tensor:
+        masked = batch(mixture.read(places), keys, masking, mixture.tokenizer.cls_token_id)
         with training.computing(device):
-            return masked_loss(model, masked(places))
+            return masked_loss(model, masked), len(masked["targets"])
 
     return training.Work(
         steps=len(mixture.order) // size,
         items=lambda step: range(step * size, (step + 1) * size),
-        weigh=lambda places: len(masked(places)["targets"]),
         loss=loss,
     )

@@ -64,11 +64,11 @@ class Screener:
         out = self.model(input_ids=ids.to(device), attention_mask=attention.to(device)).logits.float().squeeze(-1)
         return list(out.split([len(some) for some in prepared]))
 
-    def loss(self, prepared: Sequence[Sequence[windows.Window]], labels: Sequence[int]) -> torch.Tensor:
-        """Summed binary cross-entropy of the patients' smooth maxima."""
+    def loss(self, prepared: Sequence[Sequence[windows.Window]], labels: Sequence[int]) -> tuple[torch.Tensor, int]:
+        """Summed binary cross-entropy of the patients' smooth maxima, and the number of patients."""
         pooled = torch.stack([smooth_maximum(x) for x in self.logits(prepared)])
         wanted = torch.tensor(labels, dtype=torch.float32, device=pooled.device)
-        return binary_cross_entropy_with_logits(pooled, wanted, reduction="sum")
+        return binary_cross_entropy_with_logits(pooled, wanted, reduction="sum"), len(labels)
 
     @torch.no_grad()
     def predict(self, prepared: Sequence[Sequence[windows.Window]]) -> list[torch.Tensor]:

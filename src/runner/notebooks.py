@@ -24,6 +24,13 @@ def code_cells(notebook: Path) -> list[tuple[str, list[str]]]:
     ]
 
 
+def seconds(executed: Path, tag: str) -> float:
+    """How long the cells with a tag took in a notebook that papermill executed."""
+    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    tagged = [cell["metadata"] for cell in cells if tag in cell["metadata"].get("tags", [])]
+    return round(sum(about.get("papermill", {}).get("duration") or 0 for about in tagged), 1)
+
+
 def declared(notebook: Path) -> dict[str, Any]:
     """Names and default values of the cell tagged `parameters`; Mistake unless it is one cell of plain literals."""
     tagged = [source for source, tags in code_cells(notebook) if "parameters" in tags]

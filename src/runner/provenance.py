@@ -53,7 +53,7 @@ def collect(run: Path) -> dict[str, Any]:
     plan = stages.read_plan(run / "plan.json")
     recorded = [stages.read_status(run, stage["id"]) for stage in plan["stages"]]
     sources = run / "corpora" / "sources.json"
-    kept = ("id", "key", "status", "started", "seconds", "memory_mb", "threads", "product")
+    kept = ("id", "key", "status", "started", "seconds", "training_seconds", "memory_mb", "threads", "product")
     return {
         "run": plan["run"],
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -67,6 +67,6 @@ def collect(run: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": dict(sorted({d.name: d.version for d in importlib.metadata.distributions()}.items())),
-        "seconds": round(sum(status.get("seconds", 0) for status in recorded), 1),
+        **{k: round(sum(s.get(k) or 0 for s in recorded), 1) for k in ("seconds", "training_seconds")},
         "stages": [{name: status.get(name) for name in kept} for status in recorded],
     }

@@ -146,10 +146,12 @@ def run_stage(run: Path, name: str, threads: int) -> int:
         outcome = {"status": "failed", **_fault(error, page)}
     except KeyboardInterrupt:
         outcome = {"status": "stopped"}
-    record(**outcome, seconds=round(time.time() - start, 1), memory_mb=peak_memory())
-    (run / "status" / f"{name}.progress").unlink(missing_ok=True)
+    training = 0.0
     if page.is_file():
         notebooks.write_page(page)
+        training = notebooks.seconds(page, "training")
+    record(**outcome, seconds=round(time.time() - start, 1), training_seconds=training, memory_mb=peak_memory())
+    (run / "status" / f"{name}.progress").unlink(missing_ok=True)
     return int(outcome["status"] != "done")
 
 
