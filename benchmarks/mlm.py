@@ -1,27 +1,32 @@
 """Masked-language modelling: our loop beside transformers' Trainer, with its defaults and with its best flags.
 
-    python -m benchmarks.mlm [--quick] [--shape mbert] [--json FILE]
+    python -m benchmarks.mlm [--quick] [--shape mbert] [--rate 0.3] [--json FILE]
 
 Same model, weights, rows, batch and rate on all sides; the text is the project's synthetic one. `ablation` gives our
-pace with one technique switched off at a time. MFU counts, a token, 6 operations a weight of the encoder's matrices,
-12 x length x width a layer for attention, and 6 a weight of the vocabulary head at masked positions only, as a share of
-the pace of a large bfloat16 matrix product on the same device.
+pace with one technique switched off at a time, as a share of our pace. `heldout` is the loss on other rows after the
+same tokens, mean of three seeds (small model, not with --quick). MFU counts, a token, 6 operations a weight of the
+encoder's matrices, 12 x length x width a layer for attention, and 6 a weight of the vocabulary head at masked positions
+only, as a share of the pace of a large bfloat16 matrix product on the same device.
 """
 
 import itertools
+import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
-from transformers import AutoConfig, AutoModelForMaskedLM
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from benchmarks import paired
 from engine import tokens, training
@@ -42,6 +47,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "length": 64,
         "rows": 32,
         "steps": 40,
+        "learn": 400,
     },
     "mbert": {
         "architecture": "bert",
@@ -49,29 +55,56 @@ SHAPES: dict[str, dict[str, Any]] = {
         "vocabulary": 119547,
         "length": 128,
         "rows": 8,
-        "steps": 2,
+        "steps": 4,
+        "learn": 0,
+    },
+    "mbert-512": {  # for a GPU
+        "architecture": "bert",
+        "config": {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
+        "vocabulary": 119547,
+        "length": 512,
+        "rows": 64,
+        "steps": 40,
+        "learn": 0,
     },
 }
 RATE = 0.15
 LEARNING_RATE = 1e-3
+WARM_UP = 3  # steps that are not timed
+HELD_OUT = 256  # rows
+
+
+@dataclass
+class Held:
+    """Rows in memory, in the place of a `pretraining.Mixture`."""
+
+    tokenizer: PreTrainedTokenizerFast
+    rows: np.ndarray
+
+    def __post_init__(self) -> None:
+        self.order = range(len(self.rows))
+
+    def read(self, places: Sequence[int]) -> np.ndarray:
+        """Rows at places of the order."""
+        return self.rows[list(places)]
 
 
 class Bench:
     """A model shape, its rows, and the ways of training it."""
 
-    def __init__(self, shape: dict[str, Any], steps: int) -> None:
-        self.shape, self.steps = shape, steps
+    def __init__(self, shape: dict[str, Any], steps: int, rate: float = RATE) -> None:
+        self.shape, self.steps, self.rate = shape, steps, rate
         texts = (d.text for d in itertools.islice(synthetic.documents("clinical", "es", 1), 20000))
         self.tokenizer = models.train_tokenizer(texts, min(shape["vocabulary"], 8000))
-        wanted = (steps + 3) * shape["rows"]
+        wanted = (max(steps, shape["learn"]) + WARM_UP) * shape["rows"] + HELD_OUT
         again = (d.text for d in synthetic.documents("clinical", "es", 2))
         with tempfile.TemporaryDirectory() as folder:
             store = tokens.pack(again, self.tokenizer, shape["length"], wanted, Path(folder) / "rows.arrow")
             self.rows = store.head(wanted).astype(np.int64)
 
-    def model(self) -> Any:
-        """The model with the same first weights each time."""
-        torch.manual_seed(1)
+    def model(self, seed: int = 1) -> Any:
+        """The model with the same first weights for the same seed."""
+        torch.manual_seed(seed)
         ids = {f"{name}_token_id": getattr(self.tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep")}
         ends = {"bos_token_id": ids["cls_token_id"], "eos_token_id": ids["sep_token_id"]}
         config = AutoConfig.for_model(
@@ -79,45 +112,53 @@ class Bench:
         )
         return AutoModelForMaskedLM.from_config(config)
 
-    def ours(self, loss: Callable[..., torch.Tensor] = pretraining.masked_loss, **how: Any) -> paired.Side:
-        """Our loop, with the technique that `how` names switched off."""
+    def train(self, model: Any, rows: np.ndarray, seed: int, compiled: bool = False) -> list[float]:
+        """Our loop over the rows; when each step began, and when the last one ended."""
+        return self.train_on(model, Held(self.tokenizer, rows), seed, compiled)
+
+    def train_on(self, model: Any, mixture: Any, seed: int, compiled: bool = False) -> list[float]:
+        """The same over a mixture."""
+        stamps: list[float] = []
+        training.place(model, training.accelerator(), compiled=compiled)
+        values = {"batch_rows": self.shape["rows"], "masking_rate": self.rate, "whole_words": False, "seed": seed}
+        work = pretraining._work(model, mixture, **values)
+
+        def items(step: int) -> Sequence[int]:
+            if step in (0, WARM_UP):  # asking more often would make a GPU wait
+                _settle()
+            stamps.append(time.perf_counter())
+            return work.items(step)
+
+        with tempfile.TemporaryDirectory() as folder:
+            plan = training.Plan(LEARNING_RATE, 0.0, seed, 10**9, 0, Path(folder) / "none", "", 10**9, 1.0)
+            training.train(model, replace(work, items=items), plan, dict)
+        _settle()
+        return [*stamps, time.perf_counter()]
+
+    def ours(self, compiled: bool = False, **off: Any) -> paired.Side:
+        """Our loop; `off` names parts of it and what stands in for them."""
 
         def side(number: int) -> float:
-            model, device, size = self.model(), training.accelerator(), self.shape["rows"]
-            model.to(device.device)
-            masking, stamps = tokens.Masking(self.tokenizer, RATE), []
-
-            def masked(items: Sequence[int]) -> dict[str, torch.Tensor]:
-                keys = [[number, item] for item in items]
-                made = pretraining.batch(self.rows[items], keys, masking, self.tokenizer.cls_token_id)
-                return made if how.get("packed", True) else made | {"text": torch.zeros_like(made["text"])}
-
-            def batch_loss(items: Sequence[int]) -> torch.Tensor:
-                with computing(device, **how):
-                    return loss(model, masked(items))
-
-            def items(step: int) -> range:
-                _settle()
-                stamps.append(time.perf_counter())
-                return range(step * size, (step + 1) * size)
-
-            with tempfile.TemporaryDirectory() as folder:
-                plan = training.Plan(LEARNING_RATE, 0.0, 1, 10**9, 0, Path(folder) / "none", "", 10**9, 1.0)
-                weigh = lambda items: len(masked(items)["targets"])  # noqa: E731
-                training.train(model, training.Work(self.steps + 3, items, weigh, batch_loss), plan, dict)
-            _settle()
-            return self.steps * size * self.shape["length"] / (time.perf_counter() - stamps[3])
+            with _instead(**off):
+                stamps = self.train(self.model(), self._timed(), number, compiled)
+            return self._pace(stamps[-1] - stamps[WARM_UP])
 
         return side
 
     def trainer(self, best: bool) -> paired.Side:
         """transformers' Trainer on the same rows, with its defaults or its best flags."""
+        flags = {"bf16": True, "torch_compile": can_compile()} if best else {}
+
+        def side(number: int) -> float:
+            stamps = self._trained(self.model(), self._timed(), number, **flags)
+            return self._pace(stamps[-1] - stamps[WARM_UP - 1])
+
+        return side
+
+    def _trained(self, model: Any, rows: np.ndarray, seed: int, **flags: Any) -> list[float]:
+        """When each step of Trainer ended."""
         from datasets import Dataset
         from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
-
-        rows = Dataset.from_dict({"input_ids": self.rows.tolist()})
-        collator = DataCollatorForLanguageModeling(self.tokenizer, mlm_probability=RATE)
-        flags = {"bf16": True, "torch_compile": True} if best else {}
 
         class Clock(TrainerCallback):
             """When each step ended."""
@@ -127,55 +168,126 @@ class Bench:
 
             def on_step_end(self, *arguments: Any, **named: Any) -> None:
                 """Note the time."""
-                _settle()
+                if len(self.stamps) + 1 in (WARM_UP, steps):
+                    _settle()
                 self.stamps.append(time.perf_counter())
 
-        def side(number: int) -> float:
-            clock = Clock()
-            with tempfile.TemporaryDirectory() as folder:
-                arguments = TrainingArguments(
-                    folder,
-                    max_steps=self.steps + 3,
-                    per_device_train_batch_size=self.shape["rows"],
-                    learning_rate=LEARNING_RATE,
-                    save_strategy="no",
-                    report_to="none",
-                    disable_tqdm=True,
-                    logging_strategy="no",
-                    seed=number,
-                    **flags,
-                )
-                Trainer(self.model(), arguments, collator, rows, callbacks=[clock]).train()
-            return self.steps * self.shape["rows"] * self.shape["length"] / (clock.stamps[-1] - clock.stamps[2])
+        clock, steps = Clock(), len(rows) // self.shape["rows"]
+        collator = DataCollatorForLanguageModeling(self.tokenizer, mlm_probability=self.rate)
+        quiet = {"save_strategy": "no", "report_to": "none", "disable_tqdm": True, "logging_strategy": "no"}
+        with tempfile.TemporaryDirectory() as folder:
+            batch = self.shape["rows"]
+            arguments = TrainingArguments(
+                folder,
+                max_steps=steps,
+                per_device_train_batch_size=batch,
+                learning_rate=LEARNING_RATE,
+                seed=seed,
+                **quiet,
+                **flags,
+            )
+            data = Dataset.from_dict({"input_ids": rows.tolist()})
+            Trainer(model, arguments, collator, data, callbacks=[clock]).train()
+        return clock.stamps
 
-        return side
+    def _timed(self) -> np.ndarray:
+        return self.rows[HELD_OUT : HELD_OUT + (self.steps + WARM_UP) * self.shape["rows"]]
+
+    def _pace(self, seconds: float) -> float:
+        return self.steps * self.shape["rows"] * self.shape["length"] / seconds
+
+    def heldout(self) -> dict[str, Any]:
+        """Loss on rows that no side has seen, after the same tokens with the same optimiser; mean of three seeds."""
+        rows = self.rows[HELD_OUT : HELD_OUT + self.shape["learn"] * self.shape["rows"]]
+        same = {"adam_beta2": 0.98, "weight_decay": 0.01}  # ours; the schedule of both falls from the first step
+        sides = {"ours": self.train, "Trainer": partial(self._trained, **same)}
+        found: dict[str, list[float]] = {name: [] for name in sides}
+        for seed, (name, train) in itertools.product((1, 2, 3), sides.items()):
+            model = self.model(seed)
+            train(model, rows, seed)
+            found[name].append(pretraining.heldout_loss(model.eval(), self.tokenizer, self.rows[:HELD_OUT]))
+            print(f"held-out loss, seed {seed}, {name}: {found[name][-1]:.4f}", flush=True)
+        means = {name: statistics.fmean(values) for name, values in found.items()}
+        return {"tokens": rows.size, **means, "difference": means["ours"] / means["Trainer"] - 1, "seeds": found}
 
     def operations(self) -> float:
         """Floating-point operations a token that training needs, after the formula above."""
         model = self.model()
         inner = sum(p.numel() for n, p in model.base_model.named_parameters() if p.ndim == 2 and "embed" not in n)
         width, layers = model.config.hidden_size, model.config.num_hidden_layers
-        head = RATE * (self.shape["vocabulary"] + width) * width
+        head = self.rate * (self.shape["vocabulary"] + width) * width
         return 6 * (inner + head) + 12 * self.shape["length"] * width * layers
 
 
 @contextmanager
-def computing(device: Any, half: bool = True, plain: bool = True, **_: Any) -> Iterator[None]:
-    """`training.computing` with its precision or its choice of attention switched off."""
+def _instead(**off: Any) -> Iterator[None]:
+    """Parts of the loop, by name, with something else in their place."""
+    owners = {"masked_loss": pretraining, "computing": training, "optimiser": training, "segments": tokens}
+    patches = [patch.object(owners[name], name, other) for name, other in off.items()]
+    for one in patches:
+        one.start()
+    try:
+        yield
+    finally:
+        for one in patches:
+            one.stop()
+
+
+@contextmanager
+def computing(device: Any, half: bool = True, plain: bool = True, narrow: bool = True) -> Iterator[None]:
+    """`training.computing` with its precision, its choice of attention or attention's precision switched off."""
     precision = device.autocast() if half else nullcontext()
     on_processor = device.device.type == "cpu" and plain
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(on_processor and narrow)
     with precision, sdpa_kernel(SDPBackend.MATH) if on_processor else nullcontext():
         yield
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(False)
 
 
 def dense_loss(model: Any, masked: dict[str, torch.Tensor]) -> torch.Tensor:
     """The loss with the vocabulary logits of every position, as a model computes it itself."""
-    masked = {name: tensor.to(model.device) for name, tensor in masked.items()}
+    masked = training.moved(masked, model.device)
     attention = masked["text"][:, None, :, None] == masked["text"][:, None, None, :]
     logits = models.vocabulary_logits(model, models.encode(model, masked["ids"], attention, masked["positions"]))
     labels = torch.full((masked["ids"].numel(),), tokens.UNSCORED, device=model.device)
     labels[masked["places"]] = masked["targets"]
     return cross_entropy(logits.flatten(0, 1).float(), labels, ignore_index=tokens.UNSCORED, reduction="sum")
+
+
+def plain_adamw(model: Any) -> torch.optim.AdamW:
+    """Our optimiser, its step not fused."""
+    groups = training_optimiser(model).param_groups
+    return torch.optim.AdamW([{k: g[k] for k in ("params", "weight_decay")} for g in groups], lr=0.0, betas=(0.9, 0.98))
+
+
+training_optimiser = training.optimiser
+
+
+def one_text(ids: np.ndarray, cls: int) -> tuple[np.ndarray, np.ndarray]:
+    """`tokens.segments` for rows that count as one text each."""
+    return np.zeros_like(ids), np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+
+
+def without(bench: Bench) -> dict[str, paired.Side]:
+    """Our loop, whole and with one technique switched off at a time."""
+    sides = {
+        "ours": bench.ours(),
+        "logits at every position": bench.ours(masked_loss=dense_loss),
+        "float32": bench.ours(computing=partial(computing, half=False)),
+        "optimiser not fused": bench.ours(optimiser=plain_adamw),
+        "texts of a row see each other": bench.ours(segments=one_text),
+    }
+    if torch.cuda.is_available():
+        return sides | {"encoder compiled (on)": bench.ours(compiled=True)}
+    return sides | {
+        "fused attention": bench.ours(computing=partial(computing, plain=False)),
+        "attention in float32": bench.ours(computing=partial(computing, narrow=False)),
+    }
+
+
+def can_compile() -> bool:
+    """Whether torch.compile finds what it needs here."""
+    return torch.cuda.is_available() or shutil.which("g++") is not None
 
 
 def _settle() -> None:
@@ -185,36 +297,34 @@ def _settle() -> None:
 
 def main() -> None:
     """Measure, print and write."""
-    asked = paired.options(__doc__.splitlines()[0])
+    asked = paired.options(__doc__.splitlines()[0], shapes=tuple(SHAPES))
     shape = SHAPES[asked.shape]
-    bench = Bench(shape, max(2, shape["steps"] // (2 if asked.quick else 1)))
+    bench = Bench(shape, max(2, shape["steps"] // (2 if asked.quick else 1)), asked.rate)
     rounds = asked.rounds or (3 if asked.quick else 7)
-    ours = {"ours": bench.ours()}
-    ours["ours"](0)
+    bench.ours()(0)
     memory = paired.peak_rss_mb()
-    found = paired.in_turn(
-        {**ours, "Trainer, defaults": bench.trainer(False), "Trainer, best flags": bench.trainer(True)}, rounds
-    )
-    without = {
+    sides = {
         "ours": bench.ours(),
-        "logits at every position": bench.ours(dense_loss),
-        "float32": bench.ours(half=False),
-        "fused attention": bench.ours(plain=False),
-        "texts of a row see each other": bench.ours(packed=False),
+        "Trainer, defaults": bench.trainer(False),
+        "Trainer, best flags": bench.trainer(True),
     }
-    ablation = paired.in_turn(without, 2 if asked.quick else rounds)
+    found = paired.in_turn(sides, rounds)
+    ablation = paired.in_turn(without(bench), 2 if asked.quick else rounds)
     peak, pace = paired.matmul_peak(), statistics.median(found["ours"])
     one, other = (paired.ratio(found["ours"], found[f"Trainer, {name}"]) for name in ("defaults", "best flags"))
     result = {
         "shape": asked.shape,
+        "masking_rate": asked.rate,
         "ratio_default": one["median"],
         "ratio_best": other["median"],
+        "best_flags_compiled": can_compile(),
         "tokens_per_s": {name: statistics.median(values) for name, values in found.items()},
         "spread": {"ratio_default": [one["min"], one["max"]], "ratio_best": [other["min"], other["max"]]},
         "mfu": pace * bench.operations() / peak,
         "peak_flops": peak,
         "peak_rss_mb": memory,
         "ablation": {n: paired.ratio(v, ablation["ours"])["median"] for n, v in ablation.items() if n != "ours"},
+        "heldout": bench.heldout() if shape["learn"] and not asked.quick else {},
     }
     paired.finish(result, asked.json)
 

@@ -17,13 +17,15 @@ import torch
 Side = Callable[[int], float]
 
 
-def options(description: str) -> argparse.Namespace:
-    """The command line that every benchmark shares."""
+def options(description: str, shapes: tuple[str, ...] = ()) -> argparse.Namespace:
+    """The command line that every benchmark shares; `shapes`: models it can be asked for, the first by default."""
     it = argparse.ArgumentParser(description=description)
     it.add_argument("--quick", action="store_true", help="few and short rounds: at most three minutes on two cores")
     it.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    it.add_argument("--shape", choices=("small", "mbert"), default="small", help="the model (small)")
     it.add_argument("--rounds", type=int, metavar="N", help="rounds in which every side has a turn")
+    if shapes:
+        it.add_argument("--shape", choices=shapes, default=shapes[0], help=f"the model ({shapes[0]})")
+        it.add_argument("--rate", type=float, default=0.15, help="share of word pieces to predict (0.15)")
     return it.parse_args()
 
 

@@ -97,10 +97,18 @@ pd.DataFrame(shown).iloc[:14].T
 # %% [markdown]
 # ## Training
 #
-# One loop, the same for all arms and for fine-tuning. What makes it fast: vocabulary logits at masked positions only, which
-# are one in seven; rows without padding; numbers of 16 bits (bfloat16) where the device computes in them; word pieces made
-# once and read from a memory-mapped file; one fused step of the optimiser. A text of a row attends to itself only. What a
-# row's masks are follows from `seed` and the row's place, so a run that was stopped goes on as if nothing had happened.
+# One loop, the same for all arms and for fine-tuning; `python -m benchmarks.mlm` measures what each technique is worth.
+#
+# - **Vocabulary logits at masked positions only**, one in seven: the head is the dearest layer of a small model.
+# - **Full rows**, each text seeing itself alone: no work is spent on padding, and no text learns from its neighbour.
+# - **bfloat16** where the device computes in it: half the bytes to move; weights and optimiser stay in float32.
+# - **Attention** in the form that is fastest on the device: fused on a GPU, plain matrix products on a processor.
+# - **One fused step** of AdamW over all weights.
+# - **Word pieces made once**, read from a memory-mapped file; their order follows from `seed` and is held nowhere.
+# - **Masks by `seed` and place**: a stopped run goes on, and `processes` share a batch, as if nothing had happened.
+# - **A GPU never waits**: a step's loss is read during the next one, and a batch comes from page-locked memory.
+# - **Out of memory** halves the part of a batch that is computed at once, not the batch; `save_memory` computes layers twice.
+# - **`compiled`** fuses the encoder's small operations: for long trainings on a GPU.
 #
 # Every so often the loss is measured on held-out text of **every** domain and language,
 # with one fixed mask, so that one can see what is gained here and lost there. The number of threads decides the order in

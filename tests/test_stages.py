@@ -124,6 +124,9 @@ def test_error_in_a_notebook_stops_the_run_names_the_cell_and_goes_on_after_the_
     )
     assert project.run("mini").returncode == 0
     assert project.executed() == ["03_join", "04_draw"]
+    project.write_notebook("03_join", parameters, "raise ValueError")
+    told = {line.split()[0]: line.split()[1] for line in project.run("mini").stdout.splitlines() if line}
+    assert (told["02_fit-x"], told["03_join"], told["04_draw"]) == ("kept", "failed", "waiting")
 
 
 def test_dead_kernel_fails_the_stage(project):

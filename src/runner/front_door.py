@@ -234,13 +234,19 @@ def summary(run: Path, plan: list[Any], since: float, code: int, log: Path) -> i
 
 
 def table(run: Path, plan: list[Any], since: float = float("inf")) -> None:
-    """Print stage, status, seconds and product; `kept` = made by an earlier run (started before `since`)."""
+    """Print stage, status, seconds and product.
+
+    `kept`: made by an earlier run (started before `since`); `waiting`: made then from what has yet to be made again.
+    """
+    late: set[str] = set()
     print(f"\n{'stage':<34} {'status':<9} {'seconds':>7}  product")
     for stage in plan:
         status = stages.read_status(run, stage.id)
         state = status.get("status", "not run")
         if state == "done" and status["started"] < since < float("inf"):
-            state = "kept"
+            state = "waiting" if late & set(stage.inputs) else "kept"
+        if state not in ("done", "kept"):
+            late |= set(stage.outputs)
         seconds = f"{status['seconds']:.1f}" if "seconds" in status else "-"
         print(f"{stage.id:<34} {state:<9} {seconds:>7}  {os.path.relpath(run, ROOT)}/{stage.outputs[0]}")
 

@@ -1,0 +1,100 @@
+"""Memory and pace of preparing and training on little and on much text: both should stay where they are.
+
+    python -m benchmarks.memory [--quick] [--json FILE]
+
+Each amount has a process of its own, which writes its peak of resident memory after every part: tokenising and packing
+the text, reading every row once in training order, and a few hundred steps of training. The text is the project's
+synthetic one, said over until there is enough.
+"""
+
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import paired
+from benchmarks.mlm import SHAPES, Bench
+from engine import tokens
+from helpers.pretraining import Mixture
+from texts import synthetic
+
+GENERATED = 64 * 10**6  # bytes of text that are made; more is the same again
+STEPS = 200
+
+
+def texts(megabytes: int) -> Iterator[str]:
+    """So much synthetic text."""
+    made, size = [], 0
+    for document in synthetic.documents("biomedical", "es", 1):
+        made.append(document.text)
+        size += len(document.text.encode())
+        if size >= min(GENERATED, megabytes * 10**6):
+            break
+    left = megabytes * 10**6
+    for text in itertools.cycle(made):
+        if left <= 0:
+            return
+        yield text
+        left -= len(text.encode())
+
+
+class Whole(Mixture):
+    """A mixture of one store, of which `count` rows are read, from all over it."""
+
+    def __init__(self, store: tokens.Rows, tokenizer: Any, count: int) -> None:
+        self.stores, self.length, self.tokenizer = [store], store.length, tokenizer
+        self.order = tokens.Order([len(store)], [1.0], count, 1)
+
+
+def measure(megabytes: int, folder: Path) -> dict[str, Any]:
+    """Pace and peak memory of each part for so much text."""
+    shape = SHAPES["small"] | {"learn": 0}
+    bench, length, rows = Bench(shape, 2), shape["length"], shape["rows"]
+    found: dict[str, Any] = {"text_mb": megabytes}
+
+    def note(part: str, began: float, count: float, unit: str) -> None:
+        pace = count / (time.perf_counter() - began)
+        found[part] = {unit: pace, "peak_rss_mb": paired.peak_rss_mb()}
+        print(f"{megabytes:>6} MB  {part:<10} {pace:>14,.1f} {unit}  peak {paired.peak_rss_mb():,} MB", flush=True)
+
+    bench.train(bench.model(), bench.rows[: rows * 5], 1)  # what a first training always takes
+    began = time.perf_counter()
+    store = tokens.pack(texts(megabytes), bench.tokenizer, length, 10**12, folder / "rows.arrow")
+    note("preparing", began, megabytes, "mb_per_s")
+    began, mixture = time.perf_counter(), Whole(store, bench.tokenizer, len(store))
+    for begin in range(0, len(mixture.order), 512):
+        mixture.read(np.arange(begin, min(begin + 512, len(mixture.order))))
+    note("reading", began, len(mixture.order) * length, "tokens_per_s")
+    began = time.perf_counter()
+    bench.train_on(bench.model(), Whole(store, bench.tokenizer, STEPS * rows), 1)
+    note("training", began, STEPS * rows * length, "tokens_per_s")
+    return found
+
+
+def main() -> None:
+    """Measure each amount in a process of its own, print and write."""
+    if sys.argv[1:2] == ["--one"]:
+        with tempfile.TemporaryDirectory() as place:
+            Path(sys.argv[3]).write_text(json.dumps(measure(int(sys.argv[2]), Path(place))))
+        return
+    asked = paired.options(__doc__.splitlines()[0])
+    amounts, found = ([50, 200] if asked.quick else [1000, 4000]), []
+    with tempfile.TemporaryDirectory() as place:
+        for megabytes in amounts:
+            told = Path(place) / f"{megabytes}.json"
+            subprocess.run([sys.executable, "-m", "benchmarks.memory", "--one", str(megabytes), str(told)], check=True)
+            found.append(json.loads(told.read_text()))
+    parts = ("preparing", "reading", "training")
+    peaks = {part: found[1][part]["peak_rss_mb"] / found[0][part]["peak_rss_mb"] for part in parts}
+    paired.finish({"amounts": found, "ratio_peak_rss": peaks}, asked.json)
+
+
+if __name__ == "__main__":
+    main()
