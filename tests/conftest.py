@@ -149,6 +149,14 @@ class Project:
         return lines
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file stay in one process, and so do the files that share `checkout`, the slowest ones, first."""
+    shared = ("test_smoke", "test_notebooks")
+    items.sort(key=lambda item: item.path.stem not in shared)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("checkout" if item.path.stem in shared else item.path.stem))
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A mini project that nothing has run in."""

@@ -82,6 +82,33 @@ def test_one_level_interval_agrees_with_scipy():
     assert unpaired[1] - unpaired[0] > 1.5 * width
 
 
+@pytest.mark.parametrize(
+    ("seeds", "spread", "least"),
+    # Standard deviation of a seed's mean; that of the documents' mean is 0.01. Few seeds that differ much: too narrow.
+    [(5, 0.0, 0.93), (5, 0.01, 0.93), (5, 0.02, 0.92), (3, 0.01, 0.93), (3, 0.02, 0.90), (2, 0.02, 0.84)],
+)
+def test_intervals_cover_a_planted_difference_as_often_as_they_say(seeds, spread, least):
+    generator, documents, hits = np.random.default_rng(seeds), 100, 0
+    drawn = claims.draw_weights(units=documents, draws=1000, seed=1, key="documents") / documents
+    drawn_seeds = claims.draw_weights(units=seeds, draws=1000, seed=1, key="seeds")
+    for _ in range(1000):
+        differences = 0.05 + spread * generator.standard_normal((seeds, 1))
+        differences = differences + 0.1 * generator.standard_normal((1, documents))
+        differences = differences + 0.02 * generator.standard_normal((seeds, documents))
+        found = claims.over_seeds(values=drawn @ differences.T, weights=drawn_seeds)
+        low, high, _ = claims.interval(found[1:], 0.95)
+        hits += low <= 0.05 <= high
+    assert least <= hits / 1000 <= 0.98, hits
+
+
+def test_seeds_vary_in_draws_as_they_do_in_a_sample():
+    values = np.tile([0.1, 0.4, 0.2], (20001, 1))
+    drawn = claims.draw_weights(units=3, draws=20000, seed=1, key="s")
+    assert claims.over_seeds(values=values, weights=drawn)[1:].var() == pytest.approx(
+        np.var([0.1, 0.4, 0.2], ddof=1) / 3, rel=0.03
+    )
+
+
 def test_interval_properties():
     assert claims.interval(np.zeros(99), 0.95) == (0, 0, 1)
     low, high, p = claims.interval(np.full(99, 0.2), 0.95)

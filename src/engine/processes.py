@@ -23,20 +23,13 @@ def together(function: Callable[..., Any], processes: int, /, *arguments: Any, *
         port = free.getsockname()[1]
         free.close()
         call = (function, arguments, named, processes, port, folder)
-        torch.multiprocessing.spawn(_one, call, nprocs=processes)
+        torch.multiprocessing.spawn(_one, (call,), nprocs=processes)
         return pickle.loads((Path(folder) / "result").read_bytes())
 
 
-def _one(
-    rank: int,
-    function: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    named: dict[str, Any],
-    processes: int,
-    port: int,
-    folder: str,
-) -> None:
+def _one(rank: int, call: tuple[Any, ...]) -> None:
     """The body of one process."""
+    function, arguments, named, processes, port, folder = call
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
     os.environ.update({name: str(value) for name, value in numbers.items()})
     os.environ.update({"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)})

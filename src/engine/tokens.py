@@ -3,11 +3,13 @@
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from tokenizers import Encoding
 from transformers import PreTrainedTokenizerFast
 
 UNSCORED = -100
@@ -62,15 +64,23 @@ def pack(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, length: int, 
                 column = pa.FixedSizeListArray.from_arrays(pa.array(some.ravel()), length)
                 writer.write_batch(pa.record_batch([column], schema=schema))
         os.replace(beside, path)
-    packed = Rows(path)
-    return packed
+    return Rows(path)
 
 
 def _pieces(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast) -> Iterator[np.ndarray]:
-    """Word pieces of texts one after the other, some texts at a time on all processors, as a stream."""
-    texts, backend = iter(texts), tokenizer.backend_tokenizer
-    while some := list(islice(texts, 512)):
-        yield np.concatenate([np.array(e.ids, np.uint32) for e in backend.encode_batch_fast(some)])
+    """Word pieces of texts one after the other, as a stream; the next texts are cut while these are collected."""
+    texts, ahead = iter(texts), None
+    with ThreadPoolExecutor(1) as beside:
+        while some := list(islice(texts, 512)):
+            before, ahead = ahead, beside.submit(tokenizer.backend_tokenizer.encode_batch_fast, some)
+            if before:
+                yield _ids(before.result())
+        if ahead:
+            yield _ids(ahead.result())
+
+
+def _ids(encoded: Sequence[Encoding]) -> np.ndarray:
+    return np.concatenate([np.array(one.ids, np.uint32) for one in encoded])
 
 
 def _cut(pieces: Iterable[np.ndarray], length: int, rows: int) -> Iterator[np.ndarray]:
