@@ -134,6 +134,23 @@ def test_gradients_do_not_depend_on_the_parts(run, monkeypatch, parts):
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-7) for a, b in zip(*found, strict=True))
 
 
+@pytest.mark.parametrize("architecture", ["modernbert", "bert"])
+def test_saving_memory_changes_no_gradient(run, monkeypatch, architecture):
+    monkeypatch.setattr(training, "computing", lambda device: nullcontext())
+    model, tokenizer = pretraining.begin(run, "", BASE | {"architecture": architecture}, 3)
+    mixture = pretraining.Mixture(run, TEXT, tokenizer, 120, 32, 3)
+    found = []
+    for save_memory in (False, True):
+        training.place(model, training.accelerator(), save_memory=save_memory)
+        assert model.is_activation_checkpointing == save_memory
+        model.train()
+        model.zero_grad()
+        torch.manual_seed(1)  # of dropout
+        training.Parts(pretraining._work(model, mixture, **VALUES), training.accelerator()).backward(model, range(7))
+        found.append([weight.grad.clone() for weight in model.parameters() if weight.grad is not None])
+    assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-8) for a, b in zip(*found, strict=True))
+
+
 def test_memory_that_runs_out_halves_the_parts(run, monkeypatch, capsys):
     model = torch.nn.Linear(3, 1)
     data = torch.randn(8, 3)
