@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -147,7 +147,8 @@ class Bench:
 
     def trainer(self, best: bool) -> paired.Side:
         """transformers' Trainer on the same rows, with its defaults or its best flags."""
-        flags = {"bf16": True, "torch_compile": can_compile()} if best else {}
+        cpu = not torch.cuda.is_available()
+        flags = {"bf16": True, "torch_compile": can_compile(), "use_cpu": cpu} if best else {}
 
         def side(number: int) -> float:
             stamps = self._trained(self.model(), self._timed(), number, **flags)
@@ -196,19 +197,14 @@ class Bench:
     def _pace(self, seconds: float) -> float:
         return self.steps * self.shape["rows"] * self.shape["length"] / seconds
 
-    def heldout(self) -> dict[str, Any]:
-        """Loss on rows that no side has seen, after the same tokens with the same optimiser; mean of three seeds."""
-        rows = self.rows[HELD_OUT : HELD_OUT + self.shape["learn"] * self.shape["rows"]]
-        same = {"adam_beta2": 0.98, "weight_decay": 0.01}  # ours; the schedule of both falls from the first step
-        sides = {"ours": self.train, "Trainer": partial(self._trained, **same)}
-        found: dict[str, list[float]] = {name: [] for name in sides}
-        for seed, (name, train) in itertools.product((1, 2, 3), sides.items()):
-            model = self.model(seed)
-            train(model, rows, seed)
-            found[name].append(pretraining.heldout_loss(model.eval(), self.tokenizer, self.rows[:HELD_OUT]))
-            print(f"held-out loss, seed {seed}, {name}: {found[name][-1]:.4f}", flush=True)
-        means = {name: statistics.fmean(values) for name, values in found.items()}
-        return {"tokens": rows.size, **means, "difference": means["ours"] / means["Trainer"] - 1, "seeds": found}
+    def heldout(self, ours: bool, seed: int) -> float:
+        """Loss on rows that were not seen, after training on the others with our optimiser's settings."""
+        rows, model = self.rows[HELD_OUT : HELD_OUT + self.shape["learn"] * self.shape["rows"]], self.model(seed)
+        if ours:
+            self.train(model, rows, seed)
+        else:
+            self._trained(model, rows, seed, adam_beta2=0.98, weight_decay=0.01)
+        return pretraining.heldout_loss(model.eval(), self.tokenizer, self.rows[:HELD_OUT])
 
     def operations(self) -> float:
         """Floating-point operations a token that training needs, after the formula above."""
@@ -222,8 +218,8 @@ class Bench:
 @contextmanager
 def _instead(**off: Any) -> Iterator[None]:
     """Parts of the loop, by name, with something else in their place."""
-    owners = {"masked_loss": pretraining, "computing": training, "optimiser": training, "segments": tokens}
-    patches = [patch.object(owners[name], name, other) for name, other in off.items()]
+    owners = {"masked_loss": pretraining, "segments": tokens}
+    patches = [patch.object(owners.get(name, training), name, other) for name, other in off.items()]
     for one in patches:
         one.start()
     try:
@@ -268,21 +264,54 @@ def one_text(ids: np.ndarray, cls: int) -> tuple[np.ndarray, np.ndarray]:
     return np.zeros_like(ids), np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
 
 
-def without(bench: Bench) -> dict[str, paired.Side]:
-    """Our loop, whole and with one technique switched off at a time."""
-    sides = {
+def sides(bench: Bench) -> dict[str, paired.Side]:
+    """Ours, the reference's two, and ours with one technique switched off at a time."""
+    return {
         "ours": bench.ours(),
+        "Trainer, defaults": bench.trainer(False),
+        "Trainer, best flags": bench.trainer(True),
         "logits at every position": bench.ours(masked_loss=dense_loss),
         "float32": bench.ours(computing=partial(computing, half=False)),
         "optimiser not fused": bench.ours(optimiser=plain_adamw),
         "texts of a row see each other": bench.ours(segments=one_text),
-    }
-    if torch.cuda.is_available():
-        return sides | {"encoder compiled (on)": bench.ours(compiled=True)}
-    return sides | {
+        "freed memory given back": bench.ours(keep_freed_memory=lambda: None),
         "fused attention": bench.ours(computing=partial(computing, plain=False)),
         "attention in float32": bench.ours(computing=partial(computing, narrow=False)),
+        "encoder compiled": bench.ours(compiled=True),
     }
+
+
+def ablations() -> list[str]:
+    """The sides beside ours and the reference's that mean something on this device."""
+    names = ["logits at every position", "float32", "optimiser not fused", "texts of a row see each other"]
+    if torch.cuda.is_available():
+        return [*names, "encoder compiled"]
+    return [*names, "freed memory given back", "fused attention", "attention in float32"]
+
+
+@cache
+def _bench(shape: str, steps: int, rate: float) -> Bench:
+    return Bench(SHAPES[shape], steps, rate)
+
+
+def pace(what: tuple[str, int, float], name: str, number: int) -> float:
+    """Tokens a second of one side in one round."""
+    return sides(_bench(*what))[name](number)
+
+
+def learnt(what: tuple[str, int, float], ours: bool, seed: int) -> float:
+    """Held-out loss of one side."""
+    return _bench(*what).heldout(ours, seed)
+
+
+def heldout(what: tuple[str, int, float], engine: paired.Apart, reference: paired.Apart) -> dict[str, Any]:
+    """Held-out loss of both after the same tokens, mean of three seeds."""
+    found: dict[str, list[float]] = {"ours": [], "Trainer": []}
+    for seed, (name, pool) in itertools.product((1, 2, 3), (("ours", engine), ("Trainer", reference))):
+        found[name].append(pool.ask(learnt, what, name == "ours", seed))
+        print(f"held-out loss, seed {seed}, {name}: {found[name][-1]:.4f}", flush=True)
+    means = {name: statistics.fmean(values) for name, values in found.items()}
+    return {**means, "difference": means["ours"] / means["Trainer"] - 1, "seeds": found}
 
 
 def can_compile() -> bool:
@@ -298,20 +327,23 @@ def _settle() -> None:
 def main() -> None:
     """Measure, print and write."""
     asked = paired.options(__doc__.splitlines()[0], shapes=tuple(SHAPES))
-    shape = SHAPES[asked.shape]
-    bench = Bench(shape, max(2, shape["steps"] // (2 if asked.quick else 1)), asked.rate)
-    rounds = asked.rounds or (3 if asked.quick else 7)
-    bench.ours()(0)
-    memory = paired.peak_rss_mb()
-    sides = {
-        "ours": bench.ours(),
-        "Trainer, defaults": bench.trainer(False),
-        "Trainer, best flags": bench.trainer(True),
-    }
-    found = paired.in_turn(sides, rounds)
-    ablation = paired.in_turn(without(bench), 2 if asked.quick else rounds)
-    peak, pace = paired.matmul_peak(), statistics.median(found["ours"])
-    one, other = (paired.ratio(found["ours"], found[f"Trainer, {name}"]) for name in ("defaults", "best flags"))
+    shape, rounds = SHAPES[asked.shape], asked.rounds or (3 if asked.quick else 7)
+    what = (asked.shape, max(2, shape["steps"] // (2 if asked.quick else 1)), asked.rate)
+    with paired.Apart() as engine, paired.Apart() as reference, paired.Apart() as giving:
+        pools = {"Trainer, defaults": reference, "Trainer, best flags": reference, "freed memory given back": giving}
+
+        def side(name: str) -> paired.Side:
+            return lambda number: pools.get(name, engine).ask(pace, what, name, number)
+
+        engine.ask(pace, what, "ours", 0)
+        memory = engine.ask(paired.peak_rss_mb)
+        names = ["ours", "Trainer, defaults", "Trainer, best flags"]
+        found = paired.in_turn({name: side(name) for name in names}, rounds)
+        turns = 2 if asked.quick else rounds
+        ablation = paired.in_turn({name: side(name) for name in ["ours", *ablations()]}, turns)
+        loss = heldout(what, engine, reference) if shape["learn"] and not asked.quick else {}
+    peak, median = paired.matmul_peak(), statistics.median(found["ours"])
+    one, other = (paired.ratio(found["ours"], found[name]) for name in names[1:])
     result = {
         "shape": asked.shape,
         "masking_rate": asked.rate,
@@ -320,11 +352,11 @@ def main() -> None:
         "best_flags_compiled": can_compile(),
         "tokens_per_s": {name: statistics.median(values) for name, values in found.items()},
         "spread": {"ratio_default": [one["min"], one["max"]], "ratio_best": [other["min"], other["max"]]},
-        "mfu": pace * bench.operations() / peak,
+        "mfu": median * _bench(*what).operations() / peak,
         "peak_flops": peak,
         "peak_rss_mb": memory,
         "ablation": {n: paired.ratio(v, ablation["ours"])["median"] for n, v in ablation.items() if n != "ours"},
-        "heldout": bench.heldout() if shape["learn"] and not asked.quick else {},
+        "heldout": loss,
     }
     paired.finish(result, asked.json)
 

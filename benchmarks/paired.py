@@ -1,4 +1,4 @@
-"""Measuring sides in turn within one process, so that a machine that slows down slows all of them down."""
+"""Measuring sides in turn, so that a machine that slows down slows all of them down; each in its own process."""
 
 import argparse
 import json
@@ -8,6 +8,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,17 @@ def options(description: str, shapes: tuple[str, ...] = ()) -> argparse.Namespac
         it.add_argument("--shape", choices=shapes, default=shapes[0], help=f"the model ({shapes[0]})")
         it.add_argument("--rate", type=float, default=0.15, help="share of word pieces to predict (0.15)")
     return it.parse_args()
+
+
+class Apart(ProcessPoolExecutor):
+    """A process that lives as long as the measurement: what one side sets there does not reach the others."""
+
+    def __init__(self) -> None:
+        super().__init__(1, mp_context=get_context("spawn"))
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What `function` returns there."""
+        return self.submit(function, *arguments).result()
 
 
 def in_turn(sides: dict[str, Side], rounds: int, unit: str = "tokens") -> dict[str, list[float]]:

@@ -22,7 +22,9 @@
 # reads saved models and predictions only; it trains nothing.
 
 # %%
-from helpers import analysis, figures, project, transfer
+import pandas as pd
+from helpers import analysis, figures, project, sentences, transfer
+from IPython.display import Markdown, display
 from runner import stages
 from texts import tasks
 
@@ -60,7 +62,8 @@ metrics.query("label == 'all' and split == 'test'").groupby(["task", "test", "me
 # %%
 away = metrics.query("metric == 'f1' and label == 'all' and split == 'test'")
 project.write_table(results / "transfer.csv", away.groupby(["task", "test", "arm"], sort=False)["value"].mean().reset_index())
-away.groupby(["arm", "task", "test"], sort=False)["value"].mean().unstack("arm").round(3)
+display(away.groupby(["arm", "task", "test"], sort=False)["value"].mean().unstack("arm").round(3))
+Markdown(sentences.transfer(pd.read_csv(results / "transfer.csv")))
 
 # %% [markdown]
 # ## How words are cut
@@ -72,7 +75,8 @@ away.groupby(["arm", "task", "test"], sort=False)["value"].mean().unstack("arm")
 counts = transfer.word_counts(folder, documents=2000)
 fertility = transfer.fertility(folder, counts, arms[0])
 project.write_table(results / "fertility.csv", fertility)
-fertility.pivot(index="domain", columns="language", values="pieces a word").round(2)
+display(fertility.pivot(index="domain", columns="language", values="pieces a word").round(2))
+Markdown(sentences.fertility(fertility))
 
 # %% [markdown]
 # ## Words in common
@@ -83,7 +87,8 @@ fertility.pivot(index="domain", columns="language", values="pieces a word").roun
 # %%
 overlap = analysis.vocabulary_overlap(counts, words=frequent_words)
 project.write_table(results / "overlap.csv", overlap.rename_axis("corpus").reset_index())
-figures.overlap_map(overlap, words=frequent_words, synthetic=synthetic)
+display(figures.overlap_map(overlap, words=frequent_words, synthetic=synthetic))
+Markdown(sentences.overlap(overlap))
 
 # %% [markdown]
 # ## How well each arm predicts the tasks' text
@@ -105,7 +110,8 @@ losses.pivot(index="arm", columns="task", values="loss").loc[arms].round(3)
 # %%
 gains = analysis.gains(losses, metrics, control=control)
 project.write_table(results / "gains.csv", gains)
-analysis.associations(gains, pairs=[("loss_gain", "score_gain")]).round(3)
+display(analysis.associations(gains, pairs=[("loss_gain", "score_gain")]).round(3))
+Markdown(sentences.gains(gains))
 
 # %% [markdown]
 # ## The same term in two languages
@@ -117,7 +123,8 @@ analysis.associations(gains, pairs=[("loss_gain", "score_gain")]).round(3)
 parallel = transfer.parallel_terms(folder, terms)
 alignment = transfer.alignment(folder, arms, parallel)
 project.write_table(results / "alignment.csv", alignment)
-alignment.pivot_table(index="arm", columns=["one", "other"], values=["cka", "retrieval"], sort=False).round(3)
+display(alignment.pivot_table(index="arm", columns=["one", "other"], values=["cka", "retrieval"], sort=False).round(3))
+Markdown(sentences.alignment(alignment))
 
 # %% [markdown]
 # ## Seen and unseen mentions
@@ -128,7 +135,8 @@ alignment.pivot_table(index="arm", columns=["one", "other"], values=["cka", "ret
 # %%
 recall = transfer.mention_recall(folder, trained)
 project.write_table(results / "mentions.csv", recall)
-recall.groupby(["task", "group", "arm"], sort=False)["recall"].mean().unstack("arm").round(3)
+display(recall.groupby(["task", "group", "arm"], sort=False)["recall"].mean().unstack("arm").round(3))
+Markdown(sentences.mentions(recall, control=control))
 
 # %% [markdown]
 # ## Kept for the next notebook

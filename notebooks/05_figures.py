@@ -157,8 +157,8 @@ frequent_words = 500  # most frequent words of each corpus whose overlap was mea
 # documents are drawn with replacement; the interval is that of the difference, not corrected. `p_holm` is corrected for the
 # whole family, and the verdict goes by it.
 #
-# Two things are in no interval: every arm was pre-trained once, and another pre-training seed would give another model; and
-# with fewer than five fine-tuning seeds the intervals are too narrow.
+# One thing is in no interval: every arm was pre-trained once, and another pre-training seed would give another model. And
+# where two or three fine-tuning seeds differ more than documents do, the intervals are somewhat too narrow.
 
 # %%
 folder = stages.need(run, "04_cross_lingual")

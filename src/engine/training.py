@@ -272,6 +272,7 @@ class Progress:
         self.told = time.monotonic()
         pace = (step - self.first) / (self.told - self.began)
         left = (self.steps - step) / pace
-        line = f"step {step:,}/{self.steps:,}  loss {loss:.3f}  {pace * self.plan.tokens_a_step:,.0f} tok/s  "
+        known = f"loss {loss:.3f}  " if math.isfinite(loss) else ""  # that of the first step is not read yet
+        line = f"step {step:,}/{self.steps:,}  {known}{pace * self.plan.tokens_a_step:,.0f} tok/s  "
         line += f"rate {rate(step - 1, self.steps, self.plan):.1e}  {left // 60:.0f}:{left % 60:02.0f} left"
         write_atomically(Path(self.place), line)

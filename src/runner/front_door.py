@@ -252,12 +252,15 @@ def table(run: Path, plan: list[Any], since: float = float("inf")) -> None:
 
 
 def publish(run: Path) -> None:
-    """Copy the run's figures and claims to figures/<run>/, the place for recorded runs."""
+    """Copy the run's figures and claims to figures/<run>/ and its paper to paper/<run>.pdf, for recorded runs."""
     target = ROOT / "figures" / run.name
     target.mkdir(parents=True, exist_ok=True)
     for file in [*sorted((run / "figures").glob("*")), run / "results" / "claims.json"]:
         shutil.copy2(file, target)
-    print(f"published: figures/{run.name}/")
+    printed = run / "paper" / "paper.pdf"
+    if printed.is_file():
+        shutil.copy2(printed, ROOT / "paper" / f"{run.name}.pdf")
+    print(f"published: figures/{run.name}/{f' and paper/{run.name}.pdf' if printed.is_file() else ''}")
 
 
 def listing(profile: Any) -> None:

@@ -11,17 +11,26 @@ from pathlib import Path
 from typing import Any
 
 from helpers.baselines import NAMES as BASELINES
-from helpers.project import write_atomically
+from helpers.project import ROOT, write_atomically
 from runner import provenance, stages
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+PAPER = (Path(__file__).with_name("paper.py"), ROOT / "paper" / "paper.typ")
 PRIMARY = ("f1", "auprc")  # the primary metric of NER and of screening
-DOWNLOADS = ("results/*.csv", "results/*.json", "corpora/*.csv", "figures/*.svg", "figures/*.pdf", "provenance.json")
+DOWNLOADS = (
+    "results/*.csv",
+    "results/*.json",
+    "corpora/*.csv",
+    "figures/*.svg",
+    "figures/*.pdf",
+    "paper/*.pdf",
+    "provenance.json",
+)
 
 
 def key(plan: dict[str, Any]) -> str:
     """Staleness key of the report: the profile, and the code that makes the page."""
-    files = (TEMPLATE, Path(__file__), Path(provenance.__file__))
+    files = (TEMPLATE, *PAPER, Path(__file__), Path(provenance.__file__))
     text = plan["profile_sha256"].encode() + b"".join(file.read_bytes() for file in files)
     return hashlib.sha256(text).hexdigest()[:16]
 
@@ -109,6 +118,7 @@ def render(run: Path, origin: dict[str, Any]) -> str:
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         plan=stages.read_plan(run / "plan.json"),
         origin=origin,
+        paper="paper/paper.pdf" if (run / "paper" / "paper.pdf").is_file() else "",
         claims=read_claims(run / "results"),
         figures=read_figures(run / "figures"),
         results=key_results(metrics) if metrics.is_file() else {"arms": [], "rows": []},
@@ -118,9 +128,13 @@ def render(run: Path, origin: dict[str, Any]) -> str:
 
 
 def main(run: Path) -> None:
-    """Write provenance.json and report.html of a run's folder."""
+    """Write provenance.json, the paper (of a run that compares) and report.html of a run's folder."""
     origin = provenance.collect(run)
     write_atomically(run / "provenance.json", json.dumps(origin, indent=1, ensure_ascii=False))
+    if (run / "results" / "comparisons.csv").is_file():
+        from runner import paper
+
+        paper.build(run)
     write_atomically(run / "report.html", render(run, origin))
 
 

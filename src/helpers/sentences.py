@@ -1,0 +1,86 @@
+"""One sentence for each analysis, made from its table: what the numbers say, with the numbers."""
+
+import numpy as np
+import pandas as pd
+
+from helpers.analysis import associations
+from helpers.figures import shown
+
+
+def fertility(table: pd.DataFrame) -> str:
+    """On word pieces a word; columns domain, language, pieces a word."""
+    column = "pieces a word"
+    few, many = table.loc[table[column].idxmin()], table.loc[table[column].idxmax()]
+    ends = [f"{row[column]:.2f} ({row['domain']}, {shown(row['language'])})" for row in (few, many)]
+    means = table.groupby("domain")[column].mean().sort_values()
+    by = ", ".join(f"{value:.2f} in {domain} text" for domain, value in means.items())
+    return f"A word takes {ends[0]} to {ends[1]} word pieces; over the languages {by}."
+
+
+def overlap(table: pd.DataFrame) -> str:
+    """On words in common; a square table with corpora called <domain>-<language> as index and columns."""
+    names = [name.rsplit("-", 1) for name in table.index]
+    shares: dict[str, list[float]] = {"of one language": [], "of one domain": []}
+    for i, (domain, language) in enumerate(names):
+        for j, (other, tongue) in enumerate(names[:i]):
+            kind = {(True, False): "of one language", (False, True): "of one domain"}.get(
+                (language == tongue, domain == other)
+            )
+            if kind:
+                shares[kind].append(float(table.iloc[i, j]))
+    said = [f"two corpora {kind} share {np.mean(found):.0%}" for kind, found in shares.items() if found]
+    return f"Of their most frequent words {' and '.join(said)} on average." if said else ""
+
+
+def gains(table: pd.DataFrame) -> str:
+    """On how gains in masked-token loss and in score go together; columns task, arm, loss_gain, score_gain."""
+    found = associations(table, pairs=[("loss_gain", "score_gain")]).iloc[0]
+    if np.isnan(found["spearman"]):
+        return "There are too few arms to say whether gains in loss and in score go together."
+    return (
+        f"Over {len(table)} pairs of task and arm, gains in masked-token loss and in score go together with Spearman's "
+        f"rho {found['spearman']:.2f}; the arms of a task share one control, so this describes and proves nothing."
+    )
+
+
+def alignment(table: pd.DataFrame) -> str:
+    """On terms in two languages; columns arm, one, other, cka, retrieval, chance, distance."""
+    if table.empty:
+        return ""
+    best = table.loc[table["retrieval"].idxmax()]
+    by_pair = table.groupby(["one", "other"]).agg({"cka": "mean", "distance": "first"}).sort_values("distance")
+    pairs = [
+        f"{shown(one)} and {shown(other)} {row['cka']:.2f} (syntactic distance {row['distance']:.3f})"
+        for (one, other), row in by_pair.iterrows()
+    ]
+    return (
+        f"The translation of a term is its nearest neighbour in at most {best['retrieval']:.1%} of cases "
+        f"({shown(best['arm'])}, {shown(best['one'])} and {shown(best['other'])}; by chance {best['chance']:.1%}). "
+        f"Linear CKA, mean over arms: {'; '.join(pairs)}."
+    )
+
+
+def mentions(table: pd.DataFrame, *, control: str) -> str:
+    """On recall of mentions that only the medical text has; columns task, arm, group, recall."""
+    rows = table[table["group"] == "in medical text"].groupby(["task", "arm"], sort=False)["recall"].mean()
+    said = []
+    for task, part in rows.groupby(level="task", sort=False):
+        by = part.droplevel("task")
+        if control in by:
+            said.append(
+                f"{by.max():.1%} ({shown(by.idxmax())}) against {by[control]:.1%} of the control in {shown(task)}"
+            )
+    return f"Of the mentions that only the medical text has, the best arm finds {'; '.join(said)}." if said else ""
+
+
+def transfer(table: pd.DataFrame) -> str:
+    """On tests in another language; columns task, test, arm, value (mean F1)."""
+    best = table.groupby(["task", "test"], sort=False)["value"].max()
+    away = best[[task != test for task, test in best.index]]
+    kept = [value / best[test, test] for (_, test), value in away.items() if (test, test) in best.index]
+    if not kept:
+        return ""
+    return (
+        f"A model tested in a language that it was not fine-tuned in reaches {np.mean(kept):.0%} of the F1 of the best "
+        f"model fine-tuned there, mean of {len(kept)} pairs ({min(kept):.0%} to {max(kept):.0%})."
+    )

@@ -1,0 +1,284 @@
+"""The paper of a run: its numbers gathered from the run's tables into one file, and a PDF made of them by Typst."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from helpers import baselines, sentences
+from helpers.figures import shown, shown_corpus
+from helpers.project import ROOT, write_json
+from runner import stages
+
+SOURCE = ROOT / "paper" / "paper.typ"
+PAPER = "Luo et al. (arXiv 2510.27552)"
+TITLE = "Domain adaptation of a multilingual BERT for medical tasks: an open re-implementation"
+SAYS = {  # what the paper's abstract says, in our words
+    "C1": "Adaptation to the domain improved the tasks significantly.",
+    "C2": "Models adapted to clinical text did better than those adapted to biomedical text.",
+    "C3a": "There was evidence that what is learnt carries over to other languages.",
+    "C3b": "There was evidence that what is learnt carries over to other languages.",
+    "C4": "Possible reasons were explored.",
+}
+LANGUAGES, DOMAINS = ("nl", "ro", "es"), ("general", "biomedical", "clinical")
+
+
+def build(run: Path) -> Path:
+    """Write paper/ of a run: numbers.json, the source, its figures and paper.pdf."""
+    import typst
+
+    place = run / "paper"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    for file in sorted((run / "figures").glob("*.svg")):
+        shutil.copy2(file, place)
+    shutil.copy2(SOURCE, place)
+    write_json(place / "numbers.json", numbers(run))
+    typst.compile(place / SOURCE.name, output=place / "paper.pdf", root=place, ignore_system_fonts=True)
+    return place / "paper.pdf"
+
+
+def numbers(run: Path) -> dict[str, Any]:
+    """Everything that the paper shows, as text, from the tables of a finished run."""
+    plan, origin = stages.read_plan(run / "plan.json"), json.loads((run / "provenance.json").read_text("utf-8"))
+    profile, results = plan["profile"], run / "results"
+    claims = json.loads((results / "claims.json").read_text("utf-8"))
+    comparisons, metrics = pd.read_csv(results / "comparisons.csv"), pd.read_csv(results / "metrics.csv")
+    statistics = pd.read_csv(run / "corpora" / "statistics.csv")
+    listed = [_claim(claim) for claim in claims["claims"]]
+    return {
+        "title": TITLE,
+        "authors": ["The multilingual medical BERT compendium"],
+        "paper": PAPER,
+        "run": {"name": plan["run"], "made": origin["made"][:10]},
+        "synthetic": plan["synthetic"],
+        "claims": listed,
+        "confidence": f"{claims['confidence']:.0%}",
+        "draws": f"{claims['draws']:,}",
+        "family": str(len(comparisons)),
+        "figures": _figures(run),
+        "tables": {
+            "claims": _table(listed, ["claim", "the paper says*", "verdict", "difference#", "interval#"]),
+            "corpora": _corpora(statistics),
+            "sources": _table([{"source*": name} for name in origin["data"]], ["source*"]),
+            "tasks": _tasks(pd.read_csv(run / "corpora" / "tasks.csv")),
+            "arms": _arms(profile),
+            "scores": _scores(metrics),
+            "comparisons": _comparisons(comparisons),
+            "checklist": _checklist(origin),
+        },
+        "sentences": {
+            "text": _text_sentence(statistics, profile),
+            "models": _model_sentence(run, profile),
+            "seeds": _seed_sentence(profile),
+            "why": _why(results),
+        },
+        "limitations": _limitations(plan, statistics, metrics),
+    }
+
+
+def _table(rows: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
+    """Columns and rows of text; a column that ends in # holds numbers, one that ends in * takes the room there is."""
+    columns = [{"name": name.rstrip("#*"), "number": name[-1] == "#", "wide": name[-1] == "*"} for name in names]
+    return {"columns": columns, "rows": [[str(row.get(name, "")) for name in names] for row in rows]}
+
+
+def _number(value: float, form: str = "+.3f") -> str:
+    return format(value, form) if value == value else ""
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:+.3f} to {high:+.3f}" if low == low else ""
+
+
+def _claim(claim: dict[str, Any]) -> dict[str, Any]:
+    """A claim with its sentence."""
+    known = claim.get("difference") is not None
+    difference = _number(claim["difference"]) if known else ""
+    interval = _interval(claim["low"], claim["high"]) if known else ""
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in claim["verdicts"].items())
+    sentence = f"{claim['verdict'].capitalize()}"
+    sentence += f": the mean difference is {difference}, interval {interval}" if difference else ""
+    sentence += f"; by itself each of the {claim['comparisons']} comparisons: {counted}." if counted else "."
+    sentence += f" {claim['reason']}" if claim["reason"] else ""
+    name = claim["claim"]
+    return {
+        **{"claim": name, "text": claim["text"], "the paper says*": SAYS.get(name, ""), "verdict": claim["verdict"]},
+        **{"difference": difference, "interval": interval, "difference#": difference, "interval#": interval},
+        "sentence": sentence,
+    }
+
+
+def _figures(run: Path) -> list[dict[str, str]]:
+    files = sorted((run / "figures").glob("*.svg"))
+    return [
+        {"name": f.stem, "file": f.name, "caption": f.with_suffix(".txt").read_text("utf-8").strip()} for f in files
+    ]
+
+
+def _corpora(statistics: pd.DataFrame) -> dict[str, Any]:
+    rows = []
+    for (domain, language), part in statistics.groupby(["domain", "language"], sort=False):
+        kept, held = (part[part["reason"] == reason] for reason in ("kept", "held out"))
+        gone = part[~part["reason"].isin(["kept", "held out", "over the limit"])]
+        rows.append(
+            {
+                "corpus": shown_corpus(f"{domain}-{language}"),
+                "documents#": f"{kept['documents'].sum():,}",
+                "million characters#": f"{kept['characters'].sum() / 1e6:.2f}",
+                "held out#": f"{held['documents'].sum():,}",
+                "removed#": f"{gone['documents'].sum():,}",
+            }
+        )
+    return _table(rows, ["corpus", "documents#", "million characters#", "held out#", "removed#"])
+
+
+def _tasks(table: pd.DataFrame) -> dict[str, Any]:
+    rows = []
+    for task, part in table.groupby("task", sort=False):
+        by = part.set_index("part")
+        row = {"task": shown(str(task))}
+        for name in ("train", "dev", "test"):
+            row |= {f"{name}#": f"{by['items'].get(name, 0):,}", f"gold in {name}#": f"{by['gold'].get(name, 0):,}"}
+        rows.append(row)
+    return _table(
+        rows, ["task", *(name for part in ("train", "dev", "test") for name in (f"{part}#", f"gold in {part}#"))]
+    )
+
+
+def _arms(profile: dict[str, Any]) -> dict[str, Any]:
+    rows = []
+    for arm in profile["arms"]:
+        mixture = [f"{domain} {lang} {weight:g}" for domain, by in arm["text"].items() for lang, weight in by.items()]
+        rows.append(
+            {"arm": shown(arm["name"]), "goes on from": shown(arm["parent"]) if arm["parent"] else "–"}
+            | {"text*": ", ".join(mixture), "word pieces#": f"{arm['tokens']:,}"}
+        )
+    return _table(rows, ["arm", "goes on from", "text*", "word pieces#"])
+
+
+def _scores(metrics: pd.DataFrame) -> dict[str, Any]:
+    rows = metrics[(metrics["label"] == "all") & (metrics["split"] == "test") & (metrics["task"] == metrics["test"])]
+    ranked = set(rows.loc[rows["metric"] == "auprc", "task"])
+    rows = rows[rows["metric"] == rows["task"].map(lambda task: "auprc" if task in ranked else "f1")]
+    arms = [arm for arm in dict.fromkeys(rows["arm"]) if arm not in baselines.NAMES]
+    made = []
+    for (task, metric), part in rows.groupby(["task", "metric"], sort=False):
+        row = {"task": f"{shown(str(task))} ({shown(str(metric))})"}
+        row["baseline#"] = f"{part.loc[part['arm'].isin(baselines.NAMES), 'value'].mean():.3f}"
+        for arm in arms:
+            values = part.loc[part["arm"] == arm, "value"]
+            spread = f" ± {values.std():.3f}" if len(values) > 1 else ""
+            row[f"{shown(arm)}#"] = f"{values.mean():.3f}{spread}"
+        made.append(row)
+    return _table(made, ["task", "baseline#", *(f"{shown(arm)}#" for arm in arms)])
+
+
+def _comparisons(table: pd.DataFrame) -> dict[str, Any]:
+    rows = []
+    for row in table.to_dict("records"):
+        where = shown(row["task"]) + ("" if row["test"] == row["task"] else f" → {shown(row['test'])}")
+        only = "" if row["mentions"] == "all" else f" of {row['mentions']} mentions"
+        rows.append(
+            {
+                **{
+                    "claim": row["claim"],
+                    "task*": where,
+                    "difference of*": f"{shown(row['arm'])} − {shown(row['against'])}",
+                },
+                **{"score*": shown(row["metric"]) + only, "n#": _number(row["units"], ".0f")},
+                "difference#": _number(row["difference"]),
+                **{"interval#": _interval(row["low"], row["high"]), "p#": _number(row["p_holm"], ".3f")},
+                "verdict": row["verdict"],
+            }
+        )
+    names = ["claim", "task*", "difference of*", "score*", "n#", "difference#", "interval#", "p#", "verdict"]
+    return _table(rows, names)
+
+
+def _checklist(origin: dict[str, Any]) -> dict[str, Any]:
+    packages = origin["packages"]
+    versions = ", ".join(
+        f"{name} {packages[name]}" for name in ("torch", "transformers", "tokenizers") if name in packages
+    )
+    state = "with local changes" if origin["dirty"] else "without local changes"
+    hours = origin["seconds"] / 3600
+    items = {
+        "Code": f"commit {origin['commit'][:12]}, {state}" if origin["commit"] else "not a git checkout",
+        "Settings": f"profile {origin['run']}, sha256 {origin['profile_sha256'][:16]}",
+        "Seeds": ", ".join(f"{name} {value}" for name, value in origin["seeds"].items()),
+        "Data": ", ".join(origin["data"]) or "generated by the project from its seed",
+        "Device": origin["device"],
+        "Time": f"{hours:.2f} hours, all stages added up",
+        "Software": f"Python {origin['python']}, {versions}; all pinned in requirements.lock",
+        "Again": f"./run_all.sh {origin['run']}",
+    }
+    return _table([{"item": name, "value*": value} for name, value in items.items()], ["item", "value*"])
+
+
+def _text_sentence(statistics: pd.DataFrame, profile: dict[str, Any]) -> str:
+    kept = statistics[statistics["reason"] == "kept"]
+    return (
+        f"The run's {len(kept.groupby(['domain', 'language']))} corpora have {kept['documents'].sum():,} documents and "
+        f"{kept['characters'].sum() / 1e6:.1f} million characters after cleaning. A gate stops the run when a document "
+        "of a task's development or test part is found in them, exactly or nearly."
+    )
+
+
+def _model_sentence(run: Path, profile: dict[str, Any]) -> str:
+    arm = profile["arms"][0]["name"]
+    config = json.loads((run / "models" / arm / "config.json").read_text("utf-8"))
+    origin = profile["base"]["hub"] or profile["base"]["folder"] or "trained from scratch"
+    return (
+        f"The base ({config['model_type']}, {origin}) has {config['num_hidden_layers']} layers of width "
+        f"{config['hidden_size']} and {config['vocab_size']:,} word pieces."
+    )
+
+
+def _seed_sentence(profile: dict[str, Any]) -> str:
+    kinds = {task["kind"] for task in profile["tasks"]}
+    said = [
+        f"{len(profile[kind]['seeds'])} seeds for {name}"
+        for kind, name in (("ner", "entities"), ("screening", "screening"))
+        if kind in kinds
+    ]
+    return f"Every arm is fine-tuned with {' and '.join(said)}."
+
+
+def _why(results: Path) -> list[str]:
+    """The analyses' sentences, those that have something to say."""
+    overlap = pd.read_csv(results / "overlap.csv", index_col="corpus")
+    tables = {
+        name: pd.read_csv(results / f"{name}.csv")
+        for name in ("fertility", "gains", "alignment", "mentions", "transfer")
+    }
+    said = [sentences.overlap(overlap), sentences.fertility(tables["fertility"]), sentences.gains(tables["gains"])]
+    said.append(sentences.mentions(tables["mentions"], control="general"))
+    said += [sentences.transfer(tables["transfer"]), sentences.alignment(tables["alignment"])]
+    return [sentence for sentence in said if sentence]
+
+
+def _limitations(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame) -> list[str]:
+    """What the run cannot show, read off what it has."""
+    profile = plan["profile"]
+    there = set(zip(statistics["domain"], statistics["language"], strict=True))
+    missing = [
+        shown_corpus(f"{domain}-{lang}") for domain in DOMAINS for lang in LANGUAGES if (domain, lang) not in there
+    ]
+    counts = {arm["tokens"] for arm in profile["arms"] if arm["parent"]}
+    kinds = {task["kind"] for task in profile["tasks"]}
+    said = ["The text is synthetic: the numbers show the method and are no evidence."] if plan["synthetic"] else []
+    if missing:
+        said.append(f"There is no text for: {'; '.join(missing)}. Arms differ only where they have text of their own.")
+    if "screening" not in kinds:
+        said.append("There is no screening task: Dutch clinical notes with labels are not public.")
+    said.append("Every arm is pre-trained once: what another pre-training seed would change is in no interval.")
+    if len(counts) > 1:
+        said.append(f"Arms read unequal amounts: {', '.join(f'{count:,}' for count in sorted(counts))} word pieces.")
+    tokens = max(counts, default=0)
+    said.append(f"An arm reads {tokens / 1e6:.1f} million word pieces, little beside what published models read.")
+    seeds = metrics.loc[~metrics["arm"].isin(baselines.NAMES), "seed"].nunique()
+    said.append(f"There are {seeds} fine-tuning seeds an arm and task.")
+    return said

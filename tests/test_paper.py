@@ -1,0 +1,68 @@
+"""The paper's source holds no number, its sentences say what their tables say."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from helpers import sentences
+from runner import paper
+
+
+def test_no_number_of_the_text_is_typed_by_hand():
+    text = paper.SOURCE.read_text().split("// The text: no number is typed below this line.")[1]
+    text = re.sub(r"\b[\d.]+(pt|em|cm|fr)\b|\b\d+%|rgb\(\"#\w+\"\)", "", text)  # lengths and colours
+    assert re.findall(r".*\d.*", text) == []
+
+
+def test_every_field_of_the_source_is_written():
+    asked = set(re.findall(r"#n\.(\w+)", paper.SOURCE.read_text()))
+    source = paper.__loader__.get_source("runner.paper")
+    assert asked and [name for name in asked if f'"{name}":' not in source] == []
+
+
+def test_fertility_names_the_ends_and_the_means():
+    rows = [("general", "nl", 1.0), ("general", "es", 1.2), ("clinical", "nl", 1.5), ("clinical", "es", 1.7)]
+    said = sentences.fertility(pd.DataFrame(rows, columns=["domain", "language", "pieces a word"]))
+    assert "1.00 (general, Dutch) to 1.70 (clinical, Spanish)" in said
+    assert "1.10 in general text, 1.60 in clinical text" in said
+
+
+def test_overlap_tells_languages_from_domains():
+    names = ["general-nl", "general-es", "clinical-nl"]
+    table = pd.DataFrame([[1, 0.1, 0.6], [0.1, 1, 0.3], [0.6, 0.3, 1]], names, names)
+    assert "of one language share 60% and two corpora of one domain share 10%" in sentences.overlap(table)
+    assert sentences.overlap(table.iloc[:1, :1]) == ""
+
+
+def test_gains_need_three_points():
+    table = pd.DataFrame({"task": "t", "arm": list("abc"), "loss_gain": [1, 2, 3], "score_gain": [2, 4, 9]})
+    assert "Over 3 pairs" in sentences.gains(table) and "rho 1.00" in sentences.gains(table)
+    assert "too few" in sentences.gains(table.iloc[:2])
+
+
+def test_transfer_is_a_share_of_the_best_model_there():
+    rows = [
+        ("a", "a", "x", 0.8),
+        ("b", "b", "x", 0.5),
+        ("b", "b", "y", 0.4),
+        ("a", "b", "x", 0.25),
+        ("b", "a", "x", 0.2),
+    ]
+    said = sentences.transfer(pd.DataFrame(rows, columns=["task", "test", "arm", "value"]))
+    assert "reaches 38% of the F1" in said and "2 pairs (25% to 50%)" in said
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_mentions_set_the_best_arm_beside_the_control(missing):
+    rows = [("t", arm, "in medical text", value) for arm, value in (("general", 0.2), ("clinical", 0.5))][missing:]
+    said = sentences.mentions(pd.DataFrame(rows, columns=["task", "arm", "group", "recall"]), control="general")
+    assert ("50.0% (Clinical) against 20.0%" in said) == (not missing)
+
+
+def test_alignment_orders_pairs_by_distance():
+    rows = [("base", "es", "nl", 0.1, 0.02, 0.01, 0.195), ("base", "es", "ro", 0.5, 0.04, 0.01, 0.098)]
+    columns = ["arm", "one", "other", "cka", "retrieval", "chance", "distance"]
+    said = sentences.alignment(pd.DataFrame(rows, columns=columns))
+    assert said.index("Romanian 0.50 (syntactic distance 0.098)") < said.index("Dutch 0.10 (syntactic distance 0.195)")
+    assert "at most 4.0% of cases (Base, Spanish and Romanian; by chance 1.0%)" in said
