@@ -166,6 +166,7 @@ def test_memory_that_runs_out_halves_the_parts(run, monkeypatch, capsys):
     model.zero_grad()
     whole = model(data).square().mean()
     whole.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     assert value == pytest.approx(float(whole.detach()), rel=1e-5)
     assert all(torch.allclose(p.grad, ours) for p, ours in zip(model.parameters(), found, strict=True))
     assert "in 4 parts" in capsys.readouterr().out
@@ -204,9 +205,24 @@ def test_masked_loss_equals_a_dense_head_in_double_precision(run):
     labels = torch.full((ids.size,), tokens.UNSCORED)
     labels[masked["places"]] = masked["targets"]
     model = model.double()
-    own = model(input_ids=masked["ids"], labels=labels.view(ids.shape)).loss
+    logits = model(input_ids=masked["ids"]).logits.flatten(0, 1)  # transformers' own loss is in single precision
+    own = torch.nn.functional.cross_entropy(logits, labels, ignore_index=tokens.UNSCORED)
     ours = pretraining.masked_loss(model, masked) / len(masked["targets"])
-    assert ours.item() == pytest.approx(own.item(), abs=1e-6)  # the loss itself is taken in single precision
+    assert ours.item() == pytest.approx(own.item(), abs=1e-12)
+    found = [torch.autograd.grad(loss, list(model.parameters()), allow_unused=True) for loss in (own, ours)]
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(*found, strict=True) if a is not None)
+
+
+@given(st.integers(1, 9), st.integers(2, 50), st.integers(0, 2**32), st.sampled_from([0.1, 1.0, 80.0]))
+def test_summed_cross_entropy_is_pytorch_s_with_its_gradient(rows, pieces, seed, size):
+    generator = torch.Generator().manual_seed(seed)
+    logits = (size * torch.randn(rows, pieces, generator=generator, dtype=torch.float64)).requires_grad_()
+    targets = torch.randint(pieces, (rows,), generator=generator)
+    ours = pretraining.SummedCrossEntropy.apply(logits, targets)
+    theirs = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+    assert torch.allclose(ours, theirs)
+    grads = [torch.autograd.grad(3 * loss, logits)[0] for loss in (ours, theirs)]
+    assert torch.allclose(*grads, atol=1e-12)
 
 
 class Pieces:

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 UNSCORED = -100
 CHUNK = 1024  # rows of a record batch
 
-# Pages of the file that were read, and their neighbours, count as this process's memory until they are given back.
+# Pages that were read, and their neighbours, count as this process's memory until they are given back.
 READS_KEPT = 2048
 
 

@@ -148,7 +148,6 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate(step, steps, plan)
         losses.unread.append((step, parts.backward(model, work.items(step))))
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         losses.read(state, leave=1)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -225,7 +224,7 @@ class Parts:
         return self._mean(model, value, weight)
 
     def _mean(self, model: nn.Module, value: torch.Tensor, weight: float | torch.Tensor) -> torch.Tensor:
-        """Add up gradients, loss and weight over the processes, and divide."""
+        """Add up gradients, loss and weight over the processes, divide, and clip gradients to norm 1."""
         weights = [p for p in model.parameters() if p.requires_grad]
         if self.device.num_processes > 1:
             found = [torch.zeros_like(p) if p.grad is None else p.grad for p in weights]
@@ -234,7 +233,9 @@ class Parts:
             for p, grad in zip(weights, flat[:-2].split([p.numel() for p in weights]), strict=True):
                 p.grad = grad.view_as(p).clone()
             value, weight = flat[-2], flat[-1]
-        torch._foreach_div_([p.grad for p in weights if p.grad is not None], weight)
+        grads = [p.grad for p in weights if p.grad is not None]
+        norm = nn.utils.get_total_norm(grads) / weight
+        torch._foreach_mul_(grads, (1 / (norm + 1e-6)).clamp(max=1.0) / weight)
         return value / weight
 
 
@@ -249,9 +250,7 @@ def _look(
     seen = state["step"] - (state["history"][-1]["step"] if state["history"] else 0)
     state["history"].append({"step": state["step"], "loss": state["sum"] / seen, **measured})
     state["sum"] = 0.0
-    if not score:
-        return
-    if state["best"] is None or measured[score] > state["best"][0]:
+    if score and (state["best"] is None or measured[score] > state["best"][0]):
         state["best"] = (measured[score], {name: value.clone() for name, value in model.state_dict().items()})
         state["since"] = 0
     else:

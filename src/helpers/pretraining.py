@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import checkpoints, processes, tokens, training
@@ -102,7 +101,31 @@ def masked_loss(model: PreTrainedModel, masked: dict[str, torch.Tensor]) -> torc
     attention = masked["text"][:, None, :, None] == masked["text"][:, None, None, :]
     hidden = models.encode(model, masked["ids"], attention, masked["positions"])
     logits = models.vocabulary_logits(model, hidden.flatten(0, 1)[masked["places"]])
-    return cross_entropy(logits.float(), masked["targets"], reduction="sum")
+    return SummedCrossEntropy.apply(logits, masked["targets"])
+
+
+class SummedCrossEntropy(torch.autograd.Function):
+    """Cross-entropy of logits (n, pieces) summed over n, in float32; its gradient is made along with it.
+
+    A vocabulary's logits are the largest tensor of a step. Loss and gradient share one pass of exponentials and one
+    buffer, where softmax, its logarithm and their backward passes take four.
+    """
+
+    @staticmethod
+    def forward(context: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The loss; the gradient is softmax less one at the target."""
+        shares, places = logits.to(torch.promote_types(logits.dtype, torch.float32)), targets[:, None]
+        shares = shares - shares.amax(dim=1, keepdim=True)
+        wanted = shares.gather(1, places)
+        sums = shares.exp_().sum(dim=1, keepdim=True)
+        shares.div_(sums).scatter_add_(1, places, torch.full_like(wanted, -1.0))
+        context.save_for_backward(shares.to(logits.dtype))
+        return (sums.log() - wanted).sum()
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """The kept gradient, as large as the loss's own asks for."""
+        return context.saved_tensors[0] * gradient, None
 
 
 @torch.no_grad()
