@@ -106,6 +106,7 @@ class Project:
         shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         (folder / "src" / "runner" / "settings.py").write_text(SETTINGS)
         (folder / "src" / "helpers" / "scribe.py").write_text(SCRIBE)
+        shutil.copytree(ROOT / "paper", folder / "paper", ignore=shutil.ignore_patterns("*.pdf"))
         shutil.copy(ROOT / "Snakefile", folder)
         for name, (parameters, body) in NOTEBOOKS.items():
             self.write_notebook(name, parameters, body)
@@ -175,7 +176,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def copied(folder: Path) -> Path:
     """A copy of what git holds, without products of earlier runs."""
-    for name in ("src", "notebooks", "profiles", "data"):
+    for name in ("src", "notebooks", "profiles", "data", "paper"):
         ignored = shutil.ignore_patterns("__pycache__", "cache", ".ipynb_checkpoints", "*.egg-info")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     shutil.copy(ROOT / "Snakefile", folder)

@@ -163,8 +163,9 @@ def _reason(text: str, run: Path, stage: Any) -> str:
 
 
 def _last(log: str) -> str:
-    """The last line of a log that says something."""
-    return next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "no message")
+    """The last line of a log that says what happened; Snakemake puts the places in its code after the error."""
+    lines = (line.strip() for line in reversed(log.splitlines()))
+    return next((line for line in lines if line and not line.startswith('File "')), "no message")
 
 
 def watch(process: Any, run: Path, plan: list[Any], since: float) -> None:
