@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import get_linear_schedule_with_warmup
 
 from engine import checkpoints, tokens, training, windows
-from helpers import pretraining
+from helpers import models, pretraining
 from texts.documents import Document, write_jsonl
 
 TINY = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -268,6 +268,29 @@ def test_whole_words_are_masked_whole():
     together = inner[:, 1:] & ~special[:, :-1]
     assert np.array_equal(chosen[:, 1:][together], chosen[:, :-1][together])
     assert chosen.sum(axis=1).max() <= 12 and chosen.mean() > 0.17
+
+
+@pytest.fixture(scope="module")
+def tokenizers():
+    """A tokenizer with BERT's word boundaries, and one that takes blanks for characters like others."""
+    from tokenizers import pre_tokenizers
+
+    texts = ["Jicht, (gut\u0103) of podagra: 3,5 mg/dl [SEP] \u00e0 jeun"] * 3
+    bert, other = (models.train_tokenizer(texts, 80) for _ in range(2))
+    other.backend_tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    return bert, other
+
+
+@given(
+    st.lists(
+        st.text(st.sampled_from("Jicht gu\u0103\u0306,(3.)\n\t\r\u00a0\u2028\x85\x1c\ufeff\u6f22[SEP]#")), max_size=9
+    )
+)
+def test_looked_up_pieces_are_the_tokenizers(tokenizers, texts):
+    for tokenizer in tokenizers:
+        found = [np.empty(0, np.uint32), *tokens._pieces(texts, tokenizer)]
+        expected = [piece for text in texts for piece in tokenizer(text)["input_ids"]]
+        assert np.concatenate(found).tolist() == expected
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(1, 9), st.integers(1, 40))

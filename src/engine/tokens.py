@@ -2,21 +2,21 @@
 
 import mmap
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from tokenizers import Encoding
+from tokenizers.pre_tokenizers import BertPreTokenizer
 from transformers import PreTrainedTokenizerFast
 
 UNSCORED = -100
 CHUNK = 1024  # rows of a record batch
-
-# Pages that were read, and their neighbours, count as this process's memory until they are given back.
-READS_KEPT = 2048
+WORDS = re.compile(r"[^ \n.,;:()]+|[.,;:()]")
+WORDS_HELD = 2**19  # whose pieces are remembered, about 100 MB
+READS_KEPT = 2048  # pages that were read count as this process's memory until they are given back
 
 
 class Rows:
@@ -68,19 +68,22 @@ def pack(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, length: int, 
 
 
 def _pieces(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast) -> Iterator[np.ndarray]:
-    """Word pieces of texts one after the other, as a stream; the next texts are cut while these are collected."""
-    texts, ahead = iter(texts), None
-    with ThreadPoolExecutor(1) as beside:
-        while some := list(islice(texts, 512)):
-            before, ahead = ahead, beside.submit(tokenizer.backend_tokenizer.encode_batch_fast, some)
-            if before:
-                yield _ids(before.result())
-        if ahead:
-            yield _ids(ahead.result())
+    """Word pieces of texts one after the other, as a stream.
 
-
-def _ids(encoded: Sequence[Encoding]) -> np.ndarray:
-    return np.concatenate([np.array(one.ids, np.uint32) for one in encoded])
+    BERT's tokenizers join nothing across blanks, line ends and punctuation: what stands between is cut once, and kept.
+    """
+    backend, texts, known = tokenizer.backend_tokenizer, iter(texts), dict[str, bytes]()
+    added = any(len(WORDS.findall(token)) > 1 for token in tokenizer.get_added_vocab())
+    whole = added or not isinstance(backend.pre_tokenizer, BertPreTokenizer)
+    first, last = (np.uint32(piece).tobytes() for piece in backend.encode("").ids)
+    while some := list(islice(texts, 512)):
+        words = [[text] if whole else WORDS.findall(text) for text in some]
+        known = {} if whole or len(known) > WORDS_HELD else known
+        new = list(set().union(*words) - known.keys())
+        cut = (np.array(one.ids, np.uint32) for one in backend.encode_batch_fast(new, add_special_tokens=False))
+        known |= zip(new, map(np.ndarray.tobytes, cut), strict=True)
+        joined = (first + b"".join(map(known.__getitem__, text)) + last for text in words)
+        yield np.frombuffer(b"".join(joined), np.uint32)
 
 
 def _cut(pieces: Iterable[np.ndarray], length: int, rows: int) -> Iterator[np.ndarray]:

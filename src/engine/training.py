@@ -21,6 +21,7 @@ from engine import checkpoints
 from helpers.project import write_atomically
 
 SPEED = ("checkpoint_seconds", "processes", "save_memory", "compiled")  # values that change no result
+Look = Callable[[], dict[str, float]]  # measures the model as it is
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,7 @@ def optimiser(model: nn.Module) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), fused=True)
 
 
-def train(
-    model: nn.Module, work: Work, plan: Plan, look: Callable[[], dict[str, float]], score: str = ""
-) -> list[dict[str, float]]:
+def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "") -> list[dict[str, float]]:
     """Train `model` in place and return the history: one row a look, of step, training loss and what `look` measured.
 
     With `score`, the name of one of its measures, the weights with the highest value are kept at the end, and training
@@ -239,9 +238,7 @@ class Parts:
         return value / weight
 
 
-def _look(
-    model: nn.Module, state: dict[str, Any], plan: Plan, look: Callable[[], dict[str, float]], score: str
-) -> None:
+def _look(model: nn.Module, state: dict[str, Any], plan: Plan, look: Look, score: str) -> None:
     """Measure, note it down, and keep the weights when they are the best so far."""
     model.eval()
     with torch.no_grad():
