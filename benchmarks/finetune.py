@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.state import AcceleratorState
 from sklearn.metrics import average_precision_score
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
@@ -148,6 +149,7 @@ def trainer(folder: Path, task: str, **flags: Any) -> tuple[float, float]:
         work = Trainer(side.model, arguments, side.collate, side.items)
         began = time.perf_counter()
         work.train()
+        AcceleratorState._reset_state(reset_partial_state=True)  # its precision is Trainer's, not ours
         side.model.eval()
         score = side.score()
         return time.perf_counter() - began, score
