@@ -107,20 +107,18 @@ def masked_loss(model: PreTrainedModel, masked: dict[str, torch.Tensor]) -> torc
 class SummedCrossEntropy(torch.autograd.Function):
     """Cross-entropy of logits (n, pieces) summed over n, in float32; its gradient is made along with it.
 
-    A vocabulary's logits are the largest tensor of a step. Loss and gradient share one pass of exponentials and one
-    buffer, where softmax, its logarithm and their backward passes take four.
+    A vocabulary's logits are the largest tensor of a step. Loss and gradient share one buffer, where the logarithm of
+    softmax, the choice of the target and their backward passes take four.
     """
 
     @staticmethod
     def forward(context: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The loss; the gradient is softmax less one at the target."""
-        shares, places = logits.to(torch.promote_types(logits.dtype, torch.float32)), targets[:, None]
-        shares = shares - shares.amax(dim=1, keepdim=True)
-        wanted = shares.gather(1, places)
-        sums = shares.exp_().sum(dim=1, keepdim=True)
-        shares.div_(sums).scatter_add_(1, places, torch.full_like(wanted, -1.0))
-        context.save_for_backward(shares.to(logits.dtype))
-        return (sums.log() - wanted).sum()
+        logs, places = torch.log_softmax(logits, 1, torch.promote_types(logits.dtype, torch.float32)), targets[:, None]
+        wanted = logs.gather(1, places)
+        gradient = logs.exp_().scatter_add_(1, places, torch.full_like(wanted, -1.0))
+        context.save_for_backward(gradient.to(logits.dtype))
+        return -wanted.sum()
 
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
