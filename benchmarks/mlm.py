@@ -6,9 +6,9 @@ Same model, weights, rows, batch and rate on all sides; the text is the project'
 our loop as the profiles use it beside Trainer's defaults. `ratio_best` sets both with their best flags side by side:
 where there is a compiler Trainer gets torch_compile and ours `compiled`; `ratio_best_as_used` is ours without.
 `ablation` gives our pace with one technique switched off at a time, as a share of it. `heldout` is the loss on other
-rows after the same tokens, mean of three seeds (small model, not with --quick). MFU counts, a token, 6 operations a weight of the
-encoder's matrices, 12 x length x width a layer for attention, and 6 a weight of the vocabulary head at masked positions
-only, as a share of the pace of a large bfloat16 matrix product on the same device.
+rows after the same tokens, mean of three seeds (small model, not with --quick). MFU counts, a token, 6 operations a
+weight of the encoder's matrices, 12 x length x width a layer for attention, and 6 a weight of the vocabulary head at
+masked positions only, as a share of the pace of a large bfloat16 matrix product on the same device.
 """
 
 import itertools
