@@ -19,19 +19,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from accelerate import Accelerator
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from benchmarks import paired
-from engine import tokens, training
+from engine import processor, tokens, training
 from helpers import models, pretraining
 from texts import synthetic
 
@@ -220,8 +220,8 @@ class Bench:
 @contextmanager
 def _instead(**off: Any) -> Iterator[None]:
     """Parts of the loop, by name, with something else in their place."""
-    owners = {"masked_loss": pretraining, "segments": tokens}
-    patches = [patch.object(owners.get(name, training), name, other) for name, other in off.items()]
+    owners = {"masked_loss": pretraining, "segments": tokens, "optimiser": training, "autocast": Accelerator}
+    patches = [patch.object(owners.get(name, processor), name, other) for name, other in off.items()]
     for one in patches:
         one.start()
     try:
@@ -229,17 +229,6 @@ def _instead(**off: Any) -> Iterator[None]:
     finally:
         for one in patches:
             one.stop()
-
-
-@contextmanager
-def computing(device: Any, half: bool = True, plain: bool = True, narrow: bool = True) -> Iterator[None]:
-    """`training.computing` with its precision, its choice of attention or attention's precision switched off."""
-    precision = device.autocast() if half else nullcontext()
-    on_processor = device.device.type == "cpu" and plain
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(on_processor and narrow)
-    with precision, sdpa_kernel(SDPBackend.MATH) if on_processor else nullcontext():
-        yield
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(False)
 
 
 def dense_loss(model: Any, masked: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -274,12 +263,12 @@ def sides(bench: Bench) -> dict[str, paired.Side]:
         "Trainer, defaults": bench.trainer(False),
         "Trainer, best flags": bench.trainer(True),
         "logits at every position": bench.ours(masked_loss=dense_loss),
-        "float32": bench.ours(computing=partial(computing, half=False)),
+        "float32": bench.ours(autocast=lambda device: nullcontext()),
         "optimiser not fused": bench.ours(optimiser=plain_adamw),
         "texts of a row see each other": bench.ours(segments=one_text),
         "freed memory given back": bench.ours(keep_freed_memory=lambda: None),
-        "fused attention": bench.ours(computing=partial(computing, plain=False)),
-        "attention in float32": bench.ours(computing=partial(computing, narrow=False)),
+        "fused attention": bench.ours(ATTENTION="sdpa"),
+        "float32 between layers": bench.ours(narrowed=lambda module, inputs, output: output),
     }
 
 
@@ -289,7 +278,7 @@ def ablations() -> list[str]:
     return (
         names
         if torch.cuda.is_available()
-        else [*names, "freed memory given back", "fused attention", "attention in float32"]
+        else [*names, "freed memory given back", "fused attention", "float32 between layers"]
     )
 
 

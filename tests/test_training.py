@@ -1,7 +1,5 @@
 """The loop: the same weights whether or not it was stopped, and the rate, masks, packing and windows it stands on."""
 
-from contextlib import nullcontext
-
 import numpy as np
 import pytest
 import torch
@@ -79,7 +77,7 @@ def test_a_stopped_run_ends_with_the_same_weights(run, monkeypatch):
     assert [p.name for p in checkpoints._steps(run / "checkpoints/stopped")] == ["step-12", "step-13"]
     go_on()
     ran = []
-    monkeypatch.setattr(training.Progress, "tell", lambda self, step, _: ran.append(step))
+    monkeypatch.setattr(training.Progress, "tell", lambda self, step, *_: ran.append(step))
     again, curve_again = adapted(run, "stopped")
     assert ran[0] == 14
     assert all(torch.equal(whole[name], again[name]) for name in whole)
@@ -94,7 +92,7 @@ def test_a_checkpoint_of_other_settings_is_not_taken(run, monkeypatch):
         adapted(run, "arm")
     go_on()
     ran = []
-    monkeypatch.setattr(training.Progress, "tell", lambda self, step, _: ran.append(step))
+    monkeypatch.setattr(training.Progress, "tell", lambda self, step, *_: ran.append(step))
     adapted(run, "arm", learning_rate=2e-3)
     assert ran[0] == 1
 
@@ -120,8 +118,7 @@ def test_two_processes_learn_what_one_does(run, float32):
 
 
 @pytest.mark.parametrize("parts", [2, 3, 7])
-def test_gradients_do_not_depend_on_the_parts(run, monkeypatch, parts):
-    monkeypatch.setattr(training, "computing", lambda device: nullcontext())
+def test_gradients_do_not_depend_on_the_parts(run, float32, parts):
     model, tokenizer = pretraining.begin(run, "", BASE, 3)
     mixture = pretraining.Mixture(run, TEXT, tokenizer, 120, 32, 3)
     found = []
@@ -135,8 +132,7 @@ def test_gradients_do_not_depend_on_the_parts(run, monkeypatch, parts):
 
 
 @pytest.mark.parametrize("architecture", ["modernbert", "bert"])
-def test_saving_memory_changes_no_gradient(run, monkeypatch, architecture):
-    monkeypatch.setattr(training, "computing", lambda device: nullcontext())
+def test_saving_memory_changes_no_gradient(run, float32, architecture):
     model, tokenizer = pretraining.begin(run, "", BASE | {"architecture": architecture}, 3)
     mixture = pretraining.Mixture(run, TEXT, tokenizer, 120, 32, 3)
     found = []
@@ -189,7 +185,7 @@ def test_packed_texts_do_not_see_each_other(run):
         ids = np.array([alone + second])
         text, position = tokens.segments(ids, tokenizer.cls_token_id)
         attention = torch.from_numpy(text[:, None, :, None] == text[:, None, None, :])
-        with torch.no_grad(), training.computing(device):
+        with torch.no_grad(), device.autocast():
             hidden = model.base_model(
                 torch.from_numpy(ids), attention_mask=attention, position_ids=torch.from_numpy(position)
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import nn
 
 KEPT = 2
@@ -21,12 +21,12 @@ def save(folder: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimi
     beside = folder / f".new-{os.getpid()}"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    save_file(_own(model.state_dict()), beside / "model.safetensors")
+    save_model(model, os.fspath(beside / "model.safetensors"))
     moments = optimizer.state_dict()["state"]
     flat = {f"{number}.{name}": value for number, values in moments.items() for name, value in values.items()}
-    save_file(_own(flat), beside / "optimizer.safetensors")
+    save_file(flat, beside / "optimizer.safetensors")
     if state["best"] is not None:
-        save_file(_own(state["best"][1]), beside / "best.safetensors")
+        save_file(state["best"][1], beside / "best.safetensors")
     best = None if state["best"] is None else state["best"][0]
     (beside / "state.json").write_text(json.dumps({"key": key, "state": {**state, "best": best}}), encoding="utf-8")
     shutil.rmtree(place, ignore_errors=True)
@@ -41,7 +41,7 @@ def resume(folder: Path, key: str, model: nn.Module, optimizer: torch.optim.Opti
     if place is None or (saved := json.loads((place / "state.json").read_text("utf-8")))["key"] != key:
         return None
     where = str(next(model.parameters()).device)
-    model.load_state_dict(load_file(place / "model.safetensors", device=where))
+    load_model(model, place / "model.safetensors", device=where)
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in load_file(place / "optimizer.safetensors", device=where).items():
         number, kind = name.split(".")
@@ -60,12 +60,3 @@ def newest(folder: Path) -> Path | None:
 
 def _steps(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
-
-
-def _own(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Contiguous copies: safetensors refuses tensors that share memory, such as tied embeddings."""
-    seen: set[int] = set()
-    return {
-        name: value.contiguous() if value.data_ptr() not in seen and not seen.add(value.data_ptr()) else value.clone()
-        for name, value in tensors.items()
-    }

@@ -1,11 +1,9 @@
 """The one training loop, for masked words and fine-tuning alike: resumable at any step, bit for bit on a CPU."""
 
-import ctypes
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import PreTrainedModel
 
-from engine import checkpoints
-from helpers.project import write_atomically
+from engine import checkpoints, processor
+from helpers.progress import Progress
 
 SPEED = ("checkpoint_seconds", "processes", "save_memory", "compiled")  # values that change no result
 Look = Callable[[], dict[str, float]]  # measures the model as it is
@@ -56,40 +54,9 @@ def accelerator() -> Accelerator:
 
     ACCELERATE_MIXED_PRECISION, accelerate's own variable, overrules that: `no` is float32.
     """
-    processor, on_gpu = torch.cpu.get_capabilities(), torch.cuda.is_available()
-    native = torch.cuda.is_bf16_supported() if on_gpu else processor.get("avx512_bf16", False)
+    gpu, able = torch.cuda.is_available(), torch.cpu.get_capabilities()
+    native = torch.cuda.is_bf16_supported() if gpu else able.get("avx512_bf16", False)
     return Accelerator(mixed_precision=os.environ.get("ACCELERATE_MIXED_PRECISION") or ("bf16" if native else "no"))
-
-
-@contextmanager
-def computing(device: Accelerator) -> Iterator[None]:
-    """Forward passes in the device's precision; on a processor with plain attention, in that precision too.
-
-    Fused attention is the slower one there at lengths of 64 to 128, and plain attention in float32 slower still
-    (`benchmarks.mlm`, ablation).
-    """
-    if device.device.type != "cpu":
-        with device.autocast():
-            yield
-        return
-    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # of the processor too, whatever its name
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
-    try:
-        with device.autocast(), sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for the next tensors, where it is glibc.
-
-    It gives large blocks back to the system at once, and every step then faults in its pages anew: a fifth of its time.
-    """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "gnu_get_libc_version"):
-        library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-        library.mallopt(-4, 0)  # M_MMAP_MAX
 
 
 def moved(tensors: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
@@ -99,13 +66,15 @@ def moved(tensors: dict[str, torch.Tensor], device: torch.device) -> dict[str, t
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
-def place(model: nn.Module, device: Accelerator, *, save_memory: bool = False, compiled: bool = False) -> None:
+def place(model: PreTrainedModel, device: Accelerator, *, save_memory: bool = False, compiled: bool = False) -> None:
     """Put a transformers model on the device.
 
     `save_memory` keeps no inner values of layers for the backward pass: a third more work, far less memory.
     `compiled` has torch.compile fuse the encoder: minutes at the start, for batches of one shape.
     """
     model.to(device.device)
+    if device.device.type == "cpu":
+        processor.suit(model)
     if save_memory:
         model.activation_checkpointing_enable({"use_reentrant": False})
     if compiled:
@@ -134,11 +103,11 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
     With `score`, the name of one of its measures, the weights with the highest value are kept at the end, and training
     stops after `plan.patience` looks without a higher one. FloatingPointError when the loss is not finite.
     """
-    keep_freed_memory()
+    processor.keep_freed_memory()
     optimizer, device, steps = optimiser(model), accelerator(), work.steps
     state = checkpoints.resume(plan.checkpoint, plan.key, model, optimizer)
     state = state or {"step": 0, "history": [], "best": None, "since": 0, "sum": 0.0}
-    progress, saved = Progress(plan, steps, state["step"]), time.monotonic()
+    progress, saved = Progress(steps, state["step"], plan.tokens_a_step), time.monotonic()
     parts, losses = Parts(work, device), Losses(plan, steps)
     model.train()
     while state["step"] < steps and not (score and state["since"] >= plan.patience):
@@ -160,7 +129,7 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
         if saving:
             checkpoints.save(plan.checkpoint, plan.key, model, optimizer, state)
             saved = time.monotonic()
-        progress.tell(state["step"], losses.last)
+        progress.tell(state["step"], losses.last, optimizer.param_groups[0]["lr"])
     if state["best"] is not None:
         model.load_state_dict(state["best"][1])
     model.eval()
@@ -252,23 +221,3 @@ def _look(model: nn.Module, state: dict[str, Any], plan: Plan, look: Look, score
         state["since"] = 0
     else:
         state["since"] += 1
-
-
-class Progress:
-    """One line of progress where the stage runner looks for it, at most twice a second."""
-
-    def __init__(self, plan: Plan, steps: int, first: int) -> None:
-        self.plan, self.steps, self.first, self.began, self.told = plan, steps, first, time.monotonic(), 0.0
-        self.place = os.environ.get("HELPERS_PROGRESS", "") if os.environ.get("RANK", "0") == "0" else ""
-
-    def tell(self, step: int, loss: float) -> None:
-        """Leave step, loss, tokens a second, learning rate and the time that is left."""
-        if not self.place or (time.monotonic() - self.told < 0.5 and step < self.steps):
-            return
-        self.told = time.monotonic()
-        pace = (step - self.first) / (self.told - self.began)
-        left = (self.steps - step) / pace
-        known = f"loss {loss:.3f}  " if math.isfinite(loss) else ""  # that of the first step is not read yet
-        line = f"step {step:,}/{self.steps:,}  {known}{pace * self.plan.tokens_a_step:,.0f} tok/s  "
-        line += f"rate {rate(step - 1, self.steps, self.plan):.1e}  {left // 60:.0f}:{left % 60:02.0f} left"
-        write_atomically(Path(self.place), line)

@@ -12,7 +12,7 @@ import pandas as pd
 from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer
 
-from engine import checkpoints, processes, training, windows
+from engine import checkpoints, processes, processor, training, windows
 from helpers import baselines, ner, scores, screening
 from helpers.project import code_digest, digest, file_digest, write_atomically
 from helpers.scores import best_threshold, calibrated, calibration
@@ -20,7 +20,7 @@ from texts import synthetic
 from texts.documents import Document, Patient, Span
 from texts.tasks import split, task
 
-CODE = (baselines, checkpoints, ner, processes, scores, screening, training, windows, sys.modules[__name__])
+CODE = (baselines, checkpoints, ner, processes, processor, scores, screening, training, windows, sys.modules[__name__])
 
 
 def all_fits(folder: Path, name: str, arms: Sequence[str], seeds: Sequence[int], **values: Any) -> pd.DataFrame:
@@ -80,7 +80,7 @@ def _train(model: Any, lengths: list[int], about: dict[str, Any], look: Callable
     training.place(model, device, save_memory=values["save_memory"])
 
     def loss(items: Sequence[int]) -> tuple[Any, int]:
-        with training.computing(device):
+        with device.autocast():
             return about["loss"](items)
 
     plan = training.Plan(

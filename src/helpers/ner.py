@@ -103,7 +103,7 @@ class Tagger:
         words = [windows.words(document.text) for document in documents]
         tagged = [np.zeros(len(w), int) for w in words]
         order = sorted(range(len(prepared)), key=lambda i: len(prepared[i].ids))
-        with training.computing(training.accelerator()):
+        with training.accelerator().autocast():
             for at in range(0, len(order), 64):
                 some = [prepared[i] for i in order[at : at + 64]]
                 best, begin = self.logits(some).argmax(dim=1).cpu().numpy(), 0

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from engine import checkpoints, processes, tokens, training
+from engine import checkpoints, processes, processor, tokens, training
 from helpers import models
 from helpers.project import code_digest, digest, file_digest, write_atomically
 from texts.documents import read_jsonl
@@ -130,7 +130,7 @@ class SummedCrossEntropy(torch.autograd.Function):
 def heldout_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: np.ndarray) -> float:
     """Mean masked-token loss (nats) of `rows` at 15 % with one fixed mask, the same for every arm of a tokenizer."""
     masking, total, count = tokens.Masking(tokenizer, HELDOUT_RATE), 0.0, 0
-    with training.computing(training.accelerator()):
+    with training.accelerator().autocast():
         for begin in range(0, len(rows), 64):
             some = rows[begin : begin + 64].astype(np.int64)
             keys = [[HELDOUT_SEED, begin + row] for row in range(len(some))]
@@ -181,7 +181,7 @@ def adapt(
     return history
 
 
-CODE = (checkpoints, models, processes, tokens, training, sys.modules[__name__])
+CODE = (checkpoints, models, processes, processor, tokens, training, sys.modules[__name__])
 
 
 def _trained(
@@ -225,7 +225,7 @@ def _work(model: PreTrainedModel, mixture: Mixture, **values: Any) -> training.W
     def loss(places: Sequence[int]) -> tuple[torch.Tensor, int]:
         keys = [[values["seed"], place] for place in places]
         masked = batch(mixture.read(places), keys, masking, mixture.tokenizer.cls_token_id)
-        with training.computing(device):
+        with device.autocast():
             return masked_loss(model, masked), len(masked["targets"])
 
     return training.Work(

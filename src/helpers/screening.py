@@ -75,7 +75,7 @@ class Screener:
         """Window logits of every patient, on the processor."""
         found: list[torch.Tensor] = [torch.empty(0)] * len(prepared)
         order = sorted(range(len(prepared)), key=lambda i: sum(len(w.ids) for w in prepared[i]))
-        with training.computing(training.accelerator()):
+        with training.accelerator().autocast():
             for at in range(0, len(order), 32):
                 some = order[at : at + 32]
                 for i, logits in zip(some, self.logits([prepared[i] for i in some]), strict=True):

@@ -90,7 +90,7 @@ def term_vectors(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, ter
     vectors, device = [], training.accelerator()
     for at in range(0, len(made), 128):
         ids, attention = (x.to(model.device) for x in windows.pad(made[at : at + 128], tokenizer.pad_token_id))
-        with training.computing(device):
+        with device.autocast():
             hidden = model.base_model(input_ids=ids, attention_mask=attention)[0].float()
         inner = attention & (ids != tokenizer.cls_token_id) & (ids != tokenizer.sep_token_id)
         vectors.append((hidden * inner[..., None]).sum(1) / inner.sum(1, keepdim=True).clamp(min=1))

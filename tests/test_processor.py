@@ -1,0 +1,59 @@
+"""What speeds up a processor changes no result: attention against PyTorch's own, and whole models against theirs."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AutoConfig, AutoModelForMaskedLM
+
+from engine import processor
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.sampled_from(["none", "bool", "float"]), st.data())
+def test_plain_attention_is_pytorchs(rows, heads, length, kind, data):
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    inputs = [torch.randn(rows, heads, length, 4, dtype=torch.double, requires_grad=True) for _ in range(3)]
+    seen = torch.rand(rows, 1, length, length) < 0.6
+    seen |= torch.eye(length, dtype=torch.bool)
+    bias = torch.randn(rows, 1, 1, length, dtype=torch.double)
+    mask = {"none": None, "bool": seen, "float": bias}[kind]
+    ours, _ = processor.plain_attention(torch.nn.Module(), *inputs, mask, scaling=0.3, dropout=0.0)
+    theirs = scaled_dot_product_attention(*inputs, attn_mask=mask, scale=0.3).transpose(1, 2)
+    torch.testing.assert_close(ours, theirs)
+    weight = torch.randn_like(ours)
+    for mine, other in zip(*(torch.autograd.grad((o * weight).sum(), inputs) for o in (ours, theirs)), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("architecture", ["modernbert", "bert"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_suited_model_gives_its_own_logits(architecture, autocast):
+    torch.manual_seed(1)
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+    model = AutoModelForMaskedLM.from_config(AutoConfig.for_model(architecture, vocab_size=99, **shape, **ends)).eval()
+    ids = torch.randint(3, 99, (3, 7))
+    padded = torch.ones(3, 7, dtype=torch.long)
+    padded[1, 4:] = 0
+    packed = (torch.tensor([0, 0, 0, 1, 1, 1, 1])[:, None] == torch.tensor([0, 0, 0, 1, 1, 1, 1])).expand(3, 1, 7, 7)
+    found = []
+    for _ in range(2):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            logits = [model(ids, attention_mask=mask).logits for mask in (None, padded, packed)]
+        found.append([logits[0], logits[1][padded.bool()], logits[2]])
+        processor.suit(model)
+    close = {"atol": 0.05, "rtol": 0.05} if autocast else {}
+    for before, after in zip(*found, strict=True):
+        torch.testing.assert_close(after.float(), before.float(), **close)
+
+
+def test_dropout_falls_on_the_attention_that_is_trained():
+    torch.manual_seed(1)
+    inputs = [torch.randn(2, 2, 64, 8) for _ in range(3)]
+    whole, _ = processor.plain_attention(torch.nn.Module(), *inputs, None, scaling=1.0, dropout=0.0)
+    drawn = [
+        processor.plain_attention(torch.nn.Module(), *inputs, None, scaling=1.0, dropout=0.2)[0] for _ in range(400)
+    ]
+    assert not torch.equal(drawn[0], drawn[1])
+    torch.testing.assert_close(torch.stack(drawn).mean(0), whole, atol=0.15, rtol=0)
