@@ -101,7 +101,8 @@ pd.DataFrame(shown).iloc[:14].T
 #
 # - **Vocabulary logits at masked positions only**, one in seven: the head is the dearest layer of a small model.
 # - **Full rows**, each text seeing itself alone: no work is spent on padding, and no text learns from its neighbour.
-# - **bfloat16** where the device computes in it: half the bytes to move; weights and optimiser stay in float32.
+# - **bfloat16** where the device computes in it, between layers too: half the bytes to move; weights and optimiser stay in
+#   float32.
 # - **Attention** in the form that is fastest on the device: fused on a GPU, plain matrix products on a processor.
 # - **One fused step** of AdamW over all weights.
 # - **Word pieces made once**, read from a memory-mapped file; their order follows from `seed` and is held nowhere.

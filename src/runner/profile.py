@@ -44,6 +44,7 @@ class Corpus(Section):
     characters: int = Field(gt=0, description="characters kept for each domain and language, at most")
     heldout_characters: int = Field(gt=0, description="characters set aside for the held-out loss")
     near_duplicate: float = Field(gt=0, le=1, description="Jaccard similarity of near duplicates")
+    remove_leaks: bool = Field(description="remove what repeats task documents; if not, the gate stops the run there")
 
 
 class Task(Section):

@@ -1,7 +1,9 @@
 """Domain corpora: texts normalised, told apart, kept clear of every held-out task document, and written by language.
 
-A text repeats another one when both are equal without case and spaces, or nearly: when more than half of the different
-runs of 13 words of either occur in the other (as Brown et al. 2020, appendix C). Shorter texts can only be equal.
+A text repeats another one when both are equal without case and spaces, or nearly: when more than a third of the different
+runs of 5 words of either occur in the other. Texts of fewer than 13 words can only be equal. Runs of 13 words (Brown et
+al. 2020, appendix C) miss a text of which every twentieth word was changed: it keeps a third of them, and three quarters
+of its runs of 5.
 """
 
 import json
@@ -24,11 +26,13 @@ from helpers.project import Mistake, write_json
 from texts import readers, sources, synthetic, tasks
 from texts.documents import Document, Patient, read_jsonl, write_jsonl
 
-RUN = 13  # words
-SHINGLE = 5  # words; for near duplicates within a corpus
+RUN = 5  # words
+SHARE = 1 / 3  # of the runs of a text; in the replica's texts nothing lies between 0.27 and 0.57
+SHORT = 13  # words; a text below that shares runs by chance
 PERMUTATIONS = 64
 ENDINGS = (".jsonl", ".heldout.jsonl")
 EVERY = 20  # of so many documents of a part one is set aside for the held-out loss
+NAMED = 20  # leaks, in a message
 HOPELESS = 100_000  # an endless source that repeats itself so often in a row will not fill a corpus
 
 Texts = Mapping[str, Mapping[str, Mapping[str, Iterable[Document]]]]
@@ -66,10 +70,11 @@ def _hashes(text: str) -> tuple[int, np.ndarray]:
     return _hash.__wrapped__("".join(folded.split())), np.fromiter(map(_hash, WORD.findall(folded)), np.uint64)
 
 
-def _runs(words: np.ndarray, length: int) -> np.ndarray:
-    """64 bits of each different run of `length` words, sorted; none for a shorter text."""
-    if len(words) < length:
+def _runs(words: np.ndarray, shortest: int = SHORT) -> np.ndarray:
+    """64 bits of each different run of words, sorted; none for a text shorter than `shortest`."""
+    if len(words) < shortest:
         return np.empty(0, np.uint64)
+    length = min(RUN, len(words))
     hashed = np.zeros(len(words) - length + 1, np.uint64)
     for i in range(length):
         hashed = hashed * np.uint64(0x9E3779B97F4A7C15) + words[i : i + len(hashed)]
@@ -87,7 +92,7 @@ class Repeats:
             key, words = _hashes(normalise(document.text, document.language))
             self.ids.append(document.id)
             self.exact.setdefault(key, document.id)
-            runs.append(_runs(words, RUN))
+            runs.append(_runs(words))
         self.sizes = np.array([max(len(found), 1) for found in runs[1:]])
         owners = np.repeat(np.arange(len(self.ids)), [len(found) for found in runs[1:]])
         every = np.concatenate(runs)
@@ -98,12 +103,12 @@ class Repeats:
         """("task document" or "near task document", its id) for a text's `_hashes`, or two empty strings."""
         if key in self.exact:
             return "task document", self.exact[key]
-        runs = _runs(words, RUN)
+        runs = _runs(words)
         first, last = np.searchsorted(self.runs, runs, "left"), np.searchsorted(self.runs, runs, "right")
         hits = [self.owners[a:b] for a, b in zip(first, last, strict=True) if b > a]
         if hits:
             shared = np.bincount(np.concatenate(hits), minlength=len(self.ids)) / np.minimum(self.sizes, len(runs))
-            if shared.max() > 0.5:
+            if shared.max() > SHARE:
                 return "near task document", self.ids[int(shared.argmax())]
         return "", ""
 
@@ -115,6 +120,7 @@ class Limits:
     characters: int  # of a corpus, at most
     heldout_characters: int  # of these set aside for the held-out loss, at most
     near_duplicate: float  # estimated Jaccard similarity of two texts from which the later one is removed
+    remove_leaks: bool = True  # what repeats task documents goes; if not, it is for the gate to find
 
 
 class Corpus:
@@ -138,7 +144,8 @@ class Corpus:
         if key in self.keys:
             return "exact duplicate", self.keys[key]
         self.keys[key] = document.id
-        for repeats in filter(None, (self.against, self.removed.get(part))):
+        known = (self.against, self.removed.get(part)) if self.limits.remove_leaks else ()
+        for repeats in filter(None, known):
             reason, other = repeats.find(key, words)
             if other:
                 return reason, other
@@ -147,7 +154,7 @@ class Corpus:
     def _near(self, id: str, words: np.ndarray) -> tuple[str, str]:
         """("near duplicate", id) of an earlier text with enough runs of words in common; else it is remembered."""
         sketch = self.empty.copy()
-        runs = _runs(words, min(SHINGLE, len(words))) & np.uint64(0xFFFFFFFF)
+        runs = _runs(words, 1) & np.uint64(0xFFFFFFFF)
         for at in range(0, len(runs), 4096):  # in pieces, as each makes a table of runs by permutations
             sketch.update_batch(runs[at : at + 4096].tolist())
         for at in sorted(self.index.query(sketch)):
@@ -225,11 +232,12 @@ def build(
 def _plainly(document: Document) -> tuple[str, set[tuple[str, ...]]]:
     text = normalise(document.text, document.language).casefold()
     words = WORD.findall(text)
-    return "".join(text.split()), set(zip(*(words[i:] for i in range(RUN)), strict=False))
+    runs = set(zip(*(words[i:] for i in range(RUN)), strict=False)) if len(words) >= SHORT else set()
+    return "".join(text.split()), runs
 
 
 def gate(documents: Iterable[Document], heldout: Iterable[Document]) -> int:
-    """How many `documents` there are; Leak if one repeats a `heldout` one. It uses no index of `build`."""
+    """How many `documents` there are; Leak, naming them, if some repeat a `heldout` one. It uses no index of `build`."""
     whole: dict[str, str] = {}
     owners: dict[tuple[str, ...], list[tuple[str, int]]] = {}
     for document in heldout:
@@ -237,17 +245,20 @@ def gate(documents: Iterable[Document], heldout: Iterable[Document]) -> int:
         whole[squeezed] = document.id
         for run in runs:
             owners.setdefault(run, []).append((document.id, len(runs)))
-    checked = 0
+    checked, leaks = 0, []
     for document in documents:
         squeezed, runs = _plainly(document)
         shared = Counter(owner for run in runs if run in owners for owner in owners[run])
-        found = [id for (id, size), count in shared.items() if count > 0.5 * min(size, len(runs))]
-        if squeezed in whole or found:
-            other = whole.get(squeezed) or found[0]
-            raise Leak(
-                f"leak: {document.id} of a corpus repeats {other} of a dev or test set; remove it from the corpus"
-            )
+        near = [id for (id, size), count in shared.most_common() if count > SHARE * min(size, len(runs))]
+        if squeezed in whole or near:
+            leaks.append(f"{document.id} of a corpus repeats {whole.get(squeezed) or near[0]}")
         checked += 1
+    if leaks:
+        more = f"; and {len(leaks) - NAMED:,} more" if len(leaks) > NAMED else ""
+        raise Leak(
+            f"leak of dev or test text: {'; '.join(leaks[:NAMED])}{more}; "
+            "set corpus.remove_leaks to true, or take them out of the source"
+        )
     return checked
 
 
@@ -282,7 +293,7 @@ def make(
             real.append(place[part])
             if "remove" in entry:
                 remove[part] = [d for task in entry["remove"] for s in readers.tasks(task).values() for d in s]
-            if len(listed[domain][language]) == 1:
+            if len(listed[domain][language]) == 1 and limits.remove_leaks:
                 removed |= {(domain, language, reason): number for reason, number in entry.get("removed", {}).items()}
     rows, repeated = build(folder / "corpora", texts, held_out(folder), limits, remove)
     deque(chain.from_iterable(real), maxlen=0)  # what is over the limit is counted too
