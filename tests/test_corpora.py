@@ -236,6 +236,23 @@ def test_memory_does_not_grow_with_the_text(tmp_path):
     assert many - few < 1_000_000
 
 
+@given(st.lists(st.lists(st.integers(0, 50), max_size=30), max_size=30))
+def test_different_words(pieces):
+    vocabulary = corpora.Vocabulary()
+    for piece in pieces:
+        vocabulary.add(np.array(piece, np.uint64))
+        vocabulary.size *= 10**6  # as if there were many
+    assert len(vocabulary) == len(set().union(*pieces))
+
+
+def test_words_of_a_corpus(tmp_path):
+    rows = corpora.build(tmp_path, {"clinical": {"es": {"p": documents("uno dos uno", "Dos tres", ".")}}}, [], LIMITS)[
+        0
+    ]
+    assert {r["reason"]: r["words"] for r in rows} == {"kept": 5, "no words": 0}
+    assert (tmp_path / "words.csv").read_text() == "domain,language,words,different words\nclinical,es,5,3\n"
+
+
 def test_runs_are_what_they_say():
     words = np.array([1, 2, 3, 1, 2, 3, 1, 2], np.uint64)
     assert len(corpora._runs(words)) == 0, "too short"

@@ -177,6 +177,7 @@ def adapt(
         write_atomically(saved / "history.csv", history.to_csv(index=False))
         write_atomically(saved / "key", key)
     write_atomically(saved / "training.csv", history.to_csv(index=False))
+    write_atomically(saved / "mixture.csv", mixture.table().to_csv(index=False))
     shutil.rmtree(folder / "checkpoints" / arm, ignore_errors=True)
     return history
 

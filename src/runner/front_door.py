@@ -253,13 +253,16 @@ def table(run: Path, plan: list[Any], since: float = float("inf")) -> None:
 
 
 def publish(run: Path) -> None:
-    """Copy the run's figures and claims to figures/<run>/ and its paper to paper/<run>.pdf, for recorded runs."""
+    """Copy the run's figures, claims and numbers to figures/<run>/ and its paper to paper/<run>.pdf."""
     target = ROOT / "figures" / run.name
     target.mkdir(parents=True, exist_ok=True)
     for file in [*sorted((run / "figures").glob("*")), run / "results" / "claims.json"]:
         shutil.copy2(file, target)
     printed = run / "paper" / "paper.pdf"
     if printed.is_file():
+        from runner import published
+
+        published.write(run)
         shutil.copy2(printed, ROOT / "paper" / f"{run.name}.pdf")
     print(f"published: figures/{run.name}/{f' and paper/{run.name}.pdf' if printed.is_file() else ''}")
 

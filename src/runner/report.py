@@ -12,7 +12,7 @@ from typing import Any
 
 from helpers.baselines import NAMES as BASELINES
 from helpers.project import ROOT, write_atomically
-from runner import provenance, stages
+from runner import cards, provenance, published, stages
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 PAPER = (Path(__file__).with_name("paper.py"), ROOT / "paper" / "paper.typ")
@@ -29,9 +29,10 @@ DOWNLOADS = (
 
 
 def key(plan: dict[str, Any]) -> str:
-    """Staleness key of the report: the profile, and the code that makes the page."""
-    files = (TEMPLATE, *PAPER, Path(__file__), Path(provenance.__file__))
-    text = plan["profile_sha256"].encode() + b"".join(file.read_bytes() for file in files)
+    """Staleness key of the report: the profile, the code that makes the page, and the numbers it compares with."""
+    files = (TEMPLATE, *PAPER, *(Path(module.__file__) for module in (cards, provenance, published)), Path(__file__))
+    compared = [file] if (file := published.place(plan["run"])).is_file() else []
+    text = plan["profile_sha256"].encode() + b"".join(file.read_bytes() for file in (*files, *compared))
     return hashlib.sha256(text).hexdigest()[:16]
 
 
@@ -108,20 +109,31 @@ def number(value: Any, form: str = "+.3f") -> str:
     return format(float(value), form) if known else "–"
 
 
+def plain(value: float | None) -> str:
+    """A count as it is, a score with four digits; a dash where there is none."""
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
 def render(run: Path, origin: dict[str, Any]) -> str:
     """The page as HTML; everything it shows is inside it, links lead to files of the run's folder."""
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.Undefined)
-    environment.filters |= {"duration": duration, "number": number}
-    metrics = run / "results" / "metrics.csv"
+    environment.filters |= {"duration": duration, "number": number, "plain": plain}
+    metrics, plan = run / "results" / "metrics.csv", stages.read_plan(run / "plan.json")
+    arms, built = plan["profile"].get("arms", []), (run / "corpora" / "words.csv").is_file()
+    trained = built and all((run / "models" / arm["name"] / "mixture.csv").is_file() for arm in arms)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        plan=stages.read_plan(run / "plan.json"),
+        plan=plan,
         origin=origin,
         paper="paper/paper.pdf" if (run / "paper" / "paper.pdf").is_file() else "",
+        published=published.compare(run, origin) if (run / "results" / "comparisons.csv").is_file() else None,
         claims=read_claims(run / "results"),
         figures=read_figures(run / "figures"),
         results=key_results(metrics) if metrics.is_file() else {"arms": [], "rows": []},
+        corpora=cards.corpora(run / "corpora") if built else [],
+        leaks=cards.leaks(run / "corpora") if built else {"count": 0, "rows": []},
+        arms=cards.models(run / "models", arms) if trained else [],
         pages={path.stem for path in (run / "notebooks").glob("*.html")},
         downloads=[str(file.relative_to(run)) for glob in DOWNLOADS for file in sorted(run.glob(glob))],
     )

@@ -1,9 +1,9 @@
 """Domain corpora: texts normalised, told apart, kept clear of every held-out task document, and written by language.
 
-A text repeats another one when both are equal without case and spaces, or nearly: when more than a third of the different
-runs of 5 words of either occur in the other. Texts of fewer than 13 words can only be equal. Runs of 13 words (Brown et
-al. 2020, appendix C) miss a text of which every twentieth word was changed: it keeps a third of them, and three quarters
-of its runs of 5.
+A text repeats another one when both are equal without case and spaces, or nearly: when more than a third of the
+different runs of 5 words of either occur in the other. Texts of fewer than 13 words can only be equal. Runs of 13 words
+(Brown et al. 2020, appendix C) would miss a text of which every twentieth word was changed: it keeps a third of them,
+and three quarters of its runs of 5.
 """
 
 import json
@@ -31,6 +31,7 @@ SHARE = 1 / 3  # of the runs of a text; in the replica's texts nothing lies betw
 SHORT = 13  # words; a text below that shares runs by chance
 PERMUTATIONS = 64
 ENDINGS = (".jsonl", ".heldout.jsonl")
+COUNTED = ("documents", "characters", "words")
 EVERY = 20  # of so many documents of a part one is set aside for the held-out loss
 NAMED = 20  # leaks, in a message
 HOPELESS = 100_000  # an endless source that repeats itself so often in a row will not fill a corpus
@@ -123,6 +124,24 @@ class Limits:
     remove_leaks: bool = True  # what repeats task documents goes; if not, it is for the gate to find
 
 
+class Vocabulary:
+    """Different words of a text that comes in pieces, as 64 bits each."""
+
+    def __init__(self) -> None:
+        self.seen, self.new, self.size = np.empty(0, np.uint64), list[np.ndarray](), 0
+
+    def add(self, words: np.ndarray) -> None:
+        """Note a piece's words."""
+        self.new.append(np.unique(words))
+        self.size += len(self.new[-1])
+        if self.size > max(2**20, len(self.seen)):
+            len(self)
+
+    def __len__(self) -> int:
+        self.seen, self.new, self.size = np.unique(np.concatenate([self.seen, *self.new])), [], 0
+        return len(self.seen)
+
+
 class Corpus:
     """One domain and language: what became of its documents, and those set aside for the held-out loss."""
 
@@ -132,24 +151,24 @@ class Corpus:
         self.index = MinHashLSH(threshold=limits.near_duplicate, num_perm=PERMUTATIONS)
         self.empty = MinHash(num_perm=PERMUTATIONS, hashfunc=int)
         self.sketches: list[tuple[str, np.ndarray]] = []
-        self.counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])  # documents, characters
+        self.counts: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(3, int))  # see COUNTED
+        self.vocabulary = Vocabulary()
         self.repeated: Rows = []
         self.aside: list[Document] = []
 
-    def _judge(self, part: str, document: Document, full: bool) -> tuple[str, str]:
+    def _judge(self, part: str, id: str, key: int, words: np.ndarray, full: bool) -> tuple[str, str]:
         """Why a document is not kept, and what it repeats; empty strings for one that is kept."""
-        key, words = _hashes(document.text)
         if not len(words):
             return "no words", ""
         if key in self.keys:
             return "exact duplicate", self.keys[key]
-        self.keys[key] = document.id
+        self.keys[key] = id
         known = (self.against, self.removed.get(part)) if self.limits.remove_leaks else ()
         for repeats in filter(None, known):
             reason, other = repeats.find(key, words)
             if other:
                 return reason, other
-        return ("over the limit", "") if full else self._near(document.id, words)
+        return ("over the limit", "") if full else self._near(id, words)
 
     def _near(self, id: str, words: np.ndarray) -> tuple[str, str]:
         """("near duplicate", id) of an earlier text with enough runs of words in common; else it is remembered."""
@@ -174,8 +193,8 @@ class Corpus:
                     del streams[part]
                     continue
                 document = Document(f"{part}/{raw.id}", raw.language, normalise(raw.text, raw.language))
-                size = len(document.text)
-                reason, other = self._judge(part, document, full)
+                size, (key, words) = len(document.text), _hashes(document.text)
+                reason, other = self._judge(part, document.id, key, words, full)
                 if other:
                     self.repeated.append({"part": part, "document": document.id, "reason": reason, "repeats": other})
                 lost = lost + 1 if reason else 0
@@ -185,11 +204,11 @@ class Corpus:
                     full = kept + size > self.limits.characters
                     reason = "over the limit" if full else "held out" if self._spare(part, size) else "kept"
                     kept += 0 if full else size
-                self.counts[part, reason][0] += 1
-                self.counts[part, reason][1] += size
+                self.counts[part, reason] += (1, size, len(words))
                 if reason == "held out":
                     self.aside.append(document)
                 elif reason == "kept":
+                    self.vocabulary.add(words)
                     yield document
 
     def _spare(self, part: str, size: int) -> bool:
@@ -209,23 +228,26 @@ def build(
 
     `texts`: domain -> language -> part -> documents, which are streamed. `heldout`: documents of dev and test sets,
     whose repetitions are removed everywhere. `remove`: part -> further documents whose repetitions it loses; such a
-    part is read to its end. Rows: domain, language, part, reason, documents, characters, where the reasons add up to
-    what was read; and domain, language, part, document, reason, repeats. Memory holds hashes of the texts, and the
-    documents that are set aside.
+    part is read to its end. Rows: domain, language, part, reason, documents, characters, words, where the reasons add
+    up to what was read; and domain, language, part, document, reason, repeats. words.csv has the words of what is kept
+    and how many are different. Memory holds hashes of the texts, and the documents that are set aside.
     """
     against, removed = Repeats(heldout), {part: Repeats(documents) for part, documents in remove.items()}
     counts: Rows = []
     repeated: Rows = []
+    sizes: Rows = []
     for old in folder.glob("*.jsonl"):  # of a profile that listed other domains or languages
         old.unlink()
     for domain, language in [(domain, language) for domain, languages in texts.items() for language in languages]:
         corpus, place = Corpus(against, removed, limits), {"domain": domain, "language": language}
         for end, documents in zip(ENDINGS, (corpus.documents(texts[domain][language]), corpus.aside), strict=True):
             write_jsonl(folder / f"{domain}-{language}{end}", documents)
-        for (part, reason), (number, size) in corpus.counts.items():
-            if number:
-                counts.append({**place, "part": part, "reason": reason, "documents": number, "characters": size})
+        found = {key: dict(zip(COUNTED, n.tolist(), strict=True)) for key, n in corpus.counts.items() if n[0]}
+        counts += [{**place, "part": part, "reason": reason, **n} for (part, reason), n in found.items()]
         repeated += [{**place, **row} for row in corpus.repeated]
+        kept = sum(n["words"] for (_, reason), n in found.items() if reason == "kept")
+        sizes.append({**place, "words": kept, "different words": len(corpus.vocabulary)})
+    pd.DataFrame(sizes).to_csv(folder / "words.csv", index=False)
     return counts, repeated
 
 
@@ -237,7 +259,7 @@ def _plainly(document: Document) -> tuple[str, set[tuple[str, ...]]]:
 
 
 def gate(documents: Iterable[Document], heldout: Iterable[Document]) -> int:
-    """How many `documents` there are; Leak, naming them, if some repeat a `heldout` one. It uses no index of `build`."""
+    """How many `documents` there are; Leak names those that repeat a `heldout` one. It uses no index of `build`."""
     whole: dict[str, str] = {}
     owners: dict[tuple[str, ...], list[tuple[str, int]]] = {}
     for document in heldout:

@@ -1,0 +1,75 @@
+"""What each corpus is made of and what each model was trained on, as rows for the report."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from helpers.figures import shown, shown_corpus
+from texts import sources
+
+STAYS = ("kept", "held out")
+SHOWN_LEAKS = 2000
+
+
+def corpora(folder: Path) -> list[dict[str, Any]]:
+    """A row a part of a corpus: whence, under which licence, what was read, what was taken out and why, what is left.
+
+    `folder` is the run's corpora/; its tables are those that 01_build_corpora writes.
+    """
+    counts, words = pd.read_csv(folder / "statistics.csv"), pd.read_csv(folder / "words.csv")
+    sizes = words.set_index(["domain", "language"])[["words", "different words"]].T.to_dict("list")
+    rows = []
+    for place, of_corpus in counts.groupby(["domain", "language"], sort=False):
+        for number, (part, found) in enumerate(of_corpus.groupby("part", sort=False)):
+            by = found.set_index("reason")
+            rows.append(
+                {
+                    "corpus": "" if number else shown_corpus("-".join(map(str, place))),
+                    "words": None if number else sizes[place],
+                    **_origin(str(part)),
+                    "read": int(by["documents"].sum()),
+                    "removed": [(reason, int(n)) for reason, n in by["documents"].items() if reason not in STAYS],
+                    "held_out": int(by["documents"].get("held out", 0)),
+                    "kept": int(by["documents"].get("kept", 0)),
+                    "characters": int(by["characters"].get("kept", 0)),
+                }
+            )
+    return rows
+
+
+def _origin(part: str) -> dict[str, str]:
+    """Name, licence, repository and commit of a part."""
+    if part == "synthetic":
+        return {"part": "synthetic, made by the project", "licence": "as the project", "url": "", "commit": ""}
+    source = sources.entry("sources", sources.entry("parts", part)["source"])
+    url = f"https://github.com/{source['owner']}/{source['repo']}"
+    return {"part": part, "licence": source["licence"], "url": url, "commit": source["commit"][:12]}
+
+
+def models(folder: Path, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row an arm: its parent, and each text it read with word pieces and passes; its own and with its parents'."""
+    totals, rows = {"": 0}, list[dict[str, Any]]()
+    for arm in arms:
+        table = pd.read_csv(folder / arm["name"] / "mixture.csv")
+        read = int(table["tokens read"].sum())
+        totals[arm["name"]] = totals[arm["parent"]] + read
+        texts = [
+            {"corpus": shown_corpus(f"{row['domain']}-{row['language']}"), "read": int(row["tokens read"])}
+            | {"passes": row["passes"]}
+            for row in table.to_dict("records")
+            if row["tokens read"]
+        ]
+        rows.append(
+            {"arm": shown(arm["name"]), "parent": shown(arm["parent"]), "texts": texts, "read": read}
+            | {"in_all": totals[arm["name"]]}
+        )
+    return rows
+
+
+def leaks(folder: Path) -> dict[str, Any]:
+    """Documents that were taken out because they repeat a task document, near ones first, and how many there are."""
+    table = pd.read_csv(folder / "leakage.csv", dtype=str, keep_default_na=False)
+    table = table[table["reason"].str.endswith("task document")]
+    table = table.sort_values("reason", key=lambda reason: ~reason.str.startswith("near"), kind="stable")
+    return {"count": len(table), "rows": table.head(SHOWN_LEAKS).to_dict("records")}

@@ -1,0 +1,93 @@
+"""Published numbers: what is published, how far a later run may be from it, and what is said of one that is farther."""
+
+import json
+import math
+import statistics
+
+import pandas as pd
+import pytest
+
+from runner import published
+
+ORIGIN = {"made": "2026-01-01T10:00:00", "commit": "abc", "device": "two cores", "profile_sha256": "p"}
+SCORES = {"base": [0.50, 0.54], "general": [0.60, 0.61], "dictionary": [0.30]}
+
+
+def tables(run, scores=SCORES, difference=0.10, documents=7):
+    """The tables of a finished run from which numbers are taken."""
+    for folder in ("corpora", "results"):
+        (run / folder).mkdir(parents=True, exist_ok=True)
+    rows = [("general", "es", "p", "kept", documents), ("general", "es", "p", "near duplicate", 3)]
+    columns = ["domain", "language", "part", "reason", "documents"]
+    pd.DataFrame(rows, columns=columns).to_csv(run / "corpora" / "statistics.csv", index=False)
+    columns = ["task", "test", "language", "arm", "seed", "split", "label", "metric", "value"]
+    rows = [
+        ("ner", "ner", "es", arm, seed, split, label, metric, value)
+        for arm, values in scores.items()
+        for seed, value in enumerate(values)
+        for split, label, metric in (
+            ("test", "all", "f1"),
+            ("dev", "all", "f1"),
+            ("test", "CHEM", "f1"),
+            ("test", "all", "recall"),
+        )
+    ]
+    pd.DataFrame(rows, columns=columns).to_csv(run / "results" / "metrics.csv", index=False)
+    columns = "claim task test arm against metric mentions difference low high".split()
+    rows = [
+        ("C1", "ner", "ner", "general", "base", "f1", "all", difference, difference - 0.02, difference + 0.04),
+        ("C2", "ner", "ner", "clinical", "base", "f1", "all", None, None, None),
+    ]
+    pd.DataFrame(rows, columns=columns).to_csv(run / "results" / "comparisons.csv", index=False)
+    (run / "provenance.json").write_text(json.dumps(ORIGIN))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "ROOT", tmp_path)
+    tables(tmp_path / "runs" / "mini")
+    return tmp_path / "runs" / "mini"
+
+
+def test_what_is_published(run):
+    found = {row["name"]: (row["value"], row["tolerance"]) for row in published.numbers(run)}
+    spread = math.sqrt((statistics.variance([0.50, 0.54]) + statistics.variance([0.60, 0.61])) / 2)
+    assert found == {
+        "documents kept, general es, p": (7, 0),
+        "f1, ner, base": (pytest.approx(0.52), pytest.approx(3 * spread)),
+        "f1, ner, general": (pytest.approx(0.605), pytest.approx(3 * spread)),
+        "f1, ner, dictionary": (pytest.approx(0.30), pytest.approx(0, abs=1e-6)),
+        "C1: f1, ner, general less base": (pytest.approx(0.10), pytest.approx(0.03)),
+    }
+
+
+def test_nothing_was_published(run):
+    assert published.compare(run, ORIGIN) is None
+
+
+def test_the_run_itself_is_reproduced(run):
+    published.write(run)
+    found = published.compare(run, ORIGIN)
+    assert (found["count"], len(found["rows"]), found["same_profile"], found["commit"]) == (5, 5, True, "abc")
+
+
+@pytest.mark.parametrize(
+    ("change", "differing"),
+    [
+        ({"difference": 0.129}, []),
+        ({"difference": 0.131}, ["C1: f1, ner, general less base"]),
+        ({"documents": 8}, ["documents kept, general es, p"]),
+        ({"scores": SCORES | {"base": [0.55, 0.60]}}, []),
+        ({"scores": SCORES | {"base": [0.58, 0.60]}}, ["f1, ner, base"]),
+        ({"scores": SCORES | {"dictionary": [0.301]}}, ["f1, ner, dictionary"]),
+        ({"scores": {"base": SCORES["base"], "dictionary": [0.30]}}, ["f1, ner, general"]),
+    ],
+)
+def test_a_later_run(run, change, differing):
+    published.write(run)
+    tables(run, **change)
+    found = published.compare(run, ORIGIN | {"profile_sha256": "q"})
+    assert [row["name"] for row in found["rows"] if not row["same"]] == differing
+    assert [row["same"] for row in found["rows"]] == sorted(row["same"] for row in found["rows"])
+    assert found["count"] == 5 - len(differing)
+    assert not found["same_profile"]
