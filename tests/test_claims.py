@@ -14,7 +14,8 @@ from helpers import claims
 from helpers.project import Mistake
 from helpers.scores import NER
 
-OPTIONS = {"draws": 400, "confidence": 0.95, "seed": 11, "synthetic": True}
+STATED = {"C1": "Adaptation helps.", "C4": "Unseen entities are found."}
+OPTIONS = {"draws": 400, "confidence": 0.95, "seed": 11, "synthetic": True, "stated": STATED}
 
 
 def tallies(seeds, documents, right, generator):
@@ -300,3 +301,10 @@ def test_an_empty_family_leaves_every_claim_untestable(folder):
     table, found = verdict(folder)
     assert table.empty
     assert {claim["verdict"] for claim in found.values()} == {"not testable here"}
+    assert {name: claim["text"] for name, claim in found.items()} == STATED
+
+
+def test_a_comparison_that_the_profile_cannot_make(folder):
+    table, found = verdict(folder, item("good", "poor"), item("good", "poor") | {"reason": "no text in ro"})
+    assert table["verdict"].tolist() == ["supported", "not testable here"]
+    assert (found["C1"]["verdict"], found["C1"]["reason"]) == ("not testable here", "ro, good: no text in ro")

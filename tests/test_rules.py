@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from runner import settings
+
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "src").glob("*/*.py"))
 MOST_LINES, MOST_ENGINE_LINES, MOST_MODULE_LINES, MOST_FUNCTION_LINES = 2500, 700, 350, 60
@@ -32,7 +34,7 @@ def test_functions_are_short_and_public_ones_typed_and_documented(file):
 
 
 def test_no_branch_on_a_profiles_name():
-    names = {path.stem for path in (ROOT / "profiles").glob("*.yaml")}
+    names = set(settings.names())
     found = []
     for file in [*MODULES, ROOT / "Snakefile", *(ROOT / "notebooks").glob("*.py")]:
         if file.name == "Snakefile":  # not Python's grammar: no mention at all outside its description

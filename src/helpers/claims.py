@@ -9,11 +9,7 @@ narrow (tests/test_claims.py has the coverage). Every arm is pre-trained once, s
 would change is in no interval. A document that has no gold and where no arm of the family predicts anything adds to no
 count and is left out.
 
-Rule for a claim, fixed beforehand:
-  not testable here   the family has no comparison for it, or one of them lacks a file or two seeds
-  supported           the interval of its comparisons' mean difference lies above 0, and none is below 0 after Holm
-  contradicted        that interval lies below 0
-  inconclusive        otherwise
+Claims, rule and families are declared beforehand, in profiles/claims.yaml.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,13 +24,6 @@ from helpers import baselines
 from helpers.project import Mistake
 from helpers.scores import SCREENING, counts, folded, precision_recall_f1, read_predictions, to_common
 
-CLAIMS = {
-    "C1": "Domain adaptation improves task performance.",
-    "C2": "Clinical adaptation does better than biomedical adaptation.",
-    "C3a": "Adaptation carries over: text of one language improves tasks in another.",
-    "C3b": "Tasks carry over: a model fine-tuned in one language beats a look-up of its training entities in another.",
-    "C4": "Adaptation finds more of the entities that the task's training set lacks.",
-}
 SYNTHETIC = "synthetic text: shows the method, is no evidence"
 COLUMNS = ["claim", "task", "test", "arm", "against", "metric", "mentions", "seeds", "units", "arm_value"]
 COLUMNS += ["against_value", "difference", "low", "high", "p", "p_holm", "verdict", "reason"]
@@ -228,21 +217,29 @@ def assess(
     confidence: float,
     seed: int,
     synthetic: bool,
+    stated: Mapping[str, str],
     common: Mapping[str, Item] | None = None,
     train: Mapping[str, set[str]] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Every comparison of the declared family, one row each (`COLUMNS`), and the content of claims.json.
 
+    `stated`: claim -> its text, for claims.json. An item may say why it cannot be tested (`reason`).
     `folder` holds <task>/<arm>/seed-*.parquet; `units` are documents or patients; p_holm is over the whole family. See
     `difference_draws` for `family`, `common` and `train`; an empty `test` is the task's own, `mentions` are all.
     """
     fits, rows, drawn = load_fits(folder, family), [], []
     for item in family:
-        row = {**item, "test": item.get("test") or item["task"], "mentions": item.get("mentions", "all"), "reason": ""}
+        row = {**item, "test": item.get("test") or item["task"], "mentions": item.get("mentions", "all")}
         try:
+            if item.get("reason"):
+                raise Mistake(item["reason"])
             with_maps = {"common": common or {}, "train": train or {}}
             difference, found = difference_draws(fits, row, draws=draws, seed=seed, **with_maps)
-            row |= found | dict(zip(("low", "high", "p"), interval(difference[1:], confidence), strict=True))
+            row |= (
+                {"reason": ""}
+                | found
+                | dict(zip(("low", "high", "p"), interval(difference[1:], confidence), strict=True))
+            )
         except Mistake as mistake:
             difference = np.full(1 + draws, np.nan)
             row["reason"] = str(mistake)
@@ -252,7 +249,7 @@ def assess(
     table["p_holm"] = holm(table["p"])
     table["verdict"] = [_verdict(row, 1 - confidence) for row in table.to_dict("records")]
     content = {"synthetic": synthetic, "note": SYNTHETIC if synthetic else "", "confidence": confidence, "draws": draws}
-    return table, content | {"claims": [_claim(claim, table, drawn, confidence) for claim in CLAIMS]}
+    return table, content | {"claims": [_claim(*claim, table, drawn, confidence) for claim in stated.items()]}
 
 
 def _verdict(row: Item, level: float) -> str:
@@ -264,11 +261,13 @@ def _verdict(row: Item, level: float) -> str:
     return "supported" if row["difference"] > 0 else "contradicted"
 
 
-def _claim(claim: str, table: pd.DataFrame, drawn: Sequence[np.ndarray], confidence: float) -> dict[str, Any]:
-    """The verdict on one claim after the module's rule, with the numbers it rests on."""
+def _claim(
+    claim: str, text: str, table: pd.DataFrame, drawn: Sequence[np.ndarray], confidence: float
+) -> dict[str, Any]:
+    """The verdict on one claim after the declared rule, with the numbers it rests on."""
     part = table[table["claim"] == claim]
     verdicts = part["verdict"].value_counts().to_dict()
-    result = {"claim": claim, "text": CLAIMS[claim], "comparisons": len(part), "verdicts": verdicts}
+    result = {"claim": claim, "text": text, "comparisons": len(part), "verdicts": verdicts}
     reasons = [f"{row.task}, {row.arm}: {row.reason}" for row in part.itertuples() if row.reason]
     if part.empty or reasons:
         reason = reasons[0] if reasons else "the profile declares no comparison for it"

@@ -271,8 +271,8 @@ def listing(profile: Any) -> None:
     """Print every profile with its description, and the stages of one."""
     from runner import settings
 
-    for path in sorted((ROOT / "profiles").glob("*.yaml")):
-        print(f"{path.stem:<14} {' '.join(settings.load(path.stem, []).description.split())}")
+    for name in settings.names():
+        print(f"{name:<14} {' '.join(settings.load(name, []).description.split())}")
     print(f"\nstages of {profile.run}:\n" + "\n".join(f"  {stage.id}" for stage in profile.stages()))
 
 

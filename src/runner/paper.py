@@ -15,13 +15,6 @@ from runner import stages
 SOURCE = ROOT / "paper" / "paper.typ"
 PAPER = "Luo et al. (arXiv 2510.27552)"
 TITLE = "Domain adaptation of a multilingual BERT for medical tasks: an open re-implementation"
-SAYS = {  # what the paper's abstract says, in our words
-    "C1": "Adaptation to the domain improved the tasks significantly.",
-    "C2": "Models adapted to clinical text did better than those adapted to biomedical text.",
-    "C3a": "There was evidence that what is learnt carries over to other languages.",
-    "C3b": "There was evidence that what is learnt carries over to other languages.",
-    "C4": "Possible reasons were explored.",
-}
 LANGUAGES, DOMAINS = ("nl", "ro", "es"), ("general", "biomedical", "clinical")
 
 
@@ -47,7 +40,7 @@ def numbers(run: Path) -> dict[str, Any]:
     claims = json.loads((results / "claims.json").read_text("utf-8"))
     comparisons, metrics = pd.read_csv(results / "comparisons.csv"), pd.read_csv(results / "metrics.csv")
     statistics = pd.read_csv(run / "corpora" / "statistics.csv")
-    listed = [_claim(claim) for claim in claims["claims"]]
+    listed = [_claim(claim, profile["claims"]["stated"]) for claim in claims["claims"]]
     return {
         "title": TITLE,
         "authors": ["The multilingual medical BERT compendium"],
@@ -93,7 +86,7 @@ def _interval(low: float, high: float) -> str:
     return f"{low:+.3f} to {high:+.3f}" if low == low else ""
 
 
-def _claim(claim: dict[str, Any]) -> dict[str, Any]:
+def _claim(claim: dict[str, Any], stated: dict[str, Any]) -> dict[str, Any]:
     """A claim with its sentence."""
     known = claim.get("difference") is not None
     difference = _number(claim["difference"]) if known else ""
@@ -105,7 +98,7 @@ def _claim(claim: dict[str, Any]) -> dict[str, Any]:
     sentence += f" {claim['reason']}" if claim["reason"] else ""
     name = claim["claim"]
     return {
-        **{"claim": name, "text": claim["text"], "the paper says*": SAYS.get(name, ""), "verdict": claim["verdict"]},
+        **{"claim": name, "text": claim["text"], "the paper says*": stated[name]["paper"], "verdict": claim["verdict"]},
         **{"difference": difference, "interval": interval, "difference#": difference, "interval#": interval},
         "sentence": sentence,
     }

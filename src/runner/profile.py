@@ -1,15 +1,28 @@
 """A profile's content: every number that differs between runs, typed and checked, and the stages it asks for."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from helpers.project import DATA, Mistake, digest, file_digest
+from runner.sections import (
+    Analysis,
+    Arm,
+    Base,
+    Claims,
+    Comparison,
+    Compute,
+    Corpus,
+    Figures,
+    Finetune,
+    Name,
+    Pretrain,
+    Section,
+    Task,
+)
 
-Name = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-Text = dict[str, dict[str, float]]
 CORPORA = "corpora/statistics.csv"
 
 
@@ -32,172 +45,15 @@ def lexicon_digest() -> str:
     return digest([file_digest(file) for file in files])
 
 
-class Section(BaseModel):
-    """Part of a profile; an unknown key or a wrong type is an error."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Corpus(Section):
-    """How much domain text is kept, and when two documents count as the same."""
-
-    characters: int = Field(gt=0, description="characters kept for each domain and language, at most")
-    heldout_characters: int = Field(gt=0, description="characters set aside for the held-out loss")
-    near_duplicate: float = Field(gt=0, le=1, description="Jaccard similarity of near duplicates")
-    remove_leaks: bool = Field(description="remove what repeats task documents; if not, the gate stops the run there")
-
-
-class Task(Section):
-    """A task's data; `trained: false` makes it a test set only."""
-
-    name: str = Name
-    kind: Literal["ner", "screening"]
-    language: str
-    source: str = "synthetic"
-    documents: dict[Literal["train", "dev", "test"], int] = Field(default={}, description="items a part")
-    common: dict[str, str] = Field(default={}, description="own label -> label shared with other tasks")
-    trained: bool = True
-
-    @model_validator(mode="after")
-    def can_be_drawn(self) -> Self:
-        """Synthetic tasks need documents for their parts, and screening is in Dutch."""
-        if self.source == "synthetic":
-            needed = ("train", "dev", "test") if self.trained else ("test",)
-            if lacking := [part for part in needed if not self.documents.get(part)]:
-                raise ValueError(f"{self.name!r} has no documents for {lacking[0]}; give it some")
-            if self.kind == "screening" and self.language != "nl":
-                raise ValueError(f"{self.name!r}: synthetic screening is Dutch, language must be nl")
-        return self
-
-
-class Base(Section):
-    """Where the first model comes from: a configuration to start from scratch, the hub, or a folder."""
-
-    architecture: str = Field(default="", description="transformers model type, for a model from scratch")
-    config: dict[str, Any] = Field(default={}, description="configuration values of that architecture")
-    vocabulary: int = Field(default=0, ge=0, description="word pieces of a tokenizer trained for it")
-    vocabulary_from: list[str] = Field(default=["general"], description="domains whose text the tokenizer learns from")
-    hub: str = Field(default="", description="model id on the hub; needs a revision")
-    revision: str = Field(default="", pattern=r"^([0-9a-f]{40})?$", description="commit of the model on the hub")
-    folder: str = Field(default="", description="folder of a saved model with its tokenizer")
-
-    @model_validator(mode="after")
-    def one_origin(self) -> Self:
-        """Exactly one of the three origins, each complete."""
-        if sum(map(bool, (self.architecture, self.hub, self.folder))) != 1:
-            raise ValueError("give exactly one of architecture, hub, folder")
-        if self.architecture and not self.vocabulary:
-            raise ValueError("a base from scratch needs vocabulary, for example 3000")
-        if self.hub and not self.revision:
-            raise ValueError("a hub model needs its revision, a commit of 40 hexadecimal digits")
-        return self
-
-
-class Arm(Section):
-    """One model of the experiment: its parent, the text it sees, and how much of it."""
-
-    name: str = Name
-    parent: str = Field(default="", description="the arm it goes on from; empty: the base")
-    text: Text = Field(default={}, description="domain -> language -> weight, above 0")
-    tokens: int = Field(ge=0, description="word pieces of training text")
-    learning_rate: float | None = Field(default=None, gt=0)
-    masking_rate: float | None = Field(default=None, gt=0, lt=1)
-
-
-class Pretrain(Section):
-    """Masked-language modelling."""
-
-    length: int = Field(ge=8, description="word pieces a row")
-    batch_rows: int = Field(gt=0, description="rows a step")
-    learning_rate: float = Field(gt=0, description="peak")
-    warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
-    masking_rate: float = Field(gt=0, lt=1, description="share of word pieces to predict")
-    whole_words: bool = Field(description="whether all pieces of a word are masked together")
-    heldout_rows: int = Field(gt=0, description="rows of each held-out set")
-    evaluations: int = Field(gt=0, description="points of the held-out curve")
-
-
-class Finetune(Section):
-    """Fine-tuning on one kind of task."""
-
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
-    length: int = Field(ge=16, description="word pieces a window")
-    overlap: int = Field(ge=0, description="word pieces that neighbouring windows share")
-    epochs: int = Field(gt=0, description="at most")
-    patience: int = Field(gt=0, description="epochs without a better dev score before stopping")
-    batch_rows: int = Field(gt=0, description="windows (NER) or patients (screening) a step")
-    learning_rate: float = Field(gt=0, description="peak")
-    warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
-    negatives_per_positive: float = Field(default=0.0, ge=0, description="screening, in training; 0 keeps all")
-
-    @model_validator(mode="after")
-    def windows_advance(self) -> Self:
-        """Two neighbouring windows, each with its two special pieces, must not cover the same text."""
-        if self.overlap >= self.length - 2:
-            raise ValueError(f"overlap {self.overlap} must be below length - 2, which is {self.length - 2}")
-        return self
-
-
-class Analysis(Section):
-    """The analyses behind claim C4."""
-
-    control: str = Field(description="arm that the other arms' gains are measured against")
-    frequent_words: int = Field(gt=0, description="words of each domain whose overlap is measured")
-    rows: int = Field(gt=0, description="rows of each task's text for the masked-token loss")
-    terms: int = Field(gt=0, description="parallel terms for CKA and retrieval")
-
-
-class Figures(Section):
-    """How the figures look."""
-
-    width_mm: int = Field(gt=40, lt=400)
-    dpi: int = Field(ge=50, le=1200)
-    formats: list[Literal["png", "svg", "pdf"]]
-
-
-class Comparison(Section):
-    """One member of the family of comparisons, declared before the run."""
-
-    claim: Literal["C1", "C2", "C3a", "C3b", "C4"]
-    task: str
-    test: str = ""
-    arm: str
-    against: str
-    metric: Literal["f1", "recall", "auprc"]
-    mentions: Literal["all", "unseen", "seen"] = "all"
-
-    @model_validator(mode="after")
-    def part_of_recall(self) -> Self:
-        """A predicted entity that is wrong belongs to no group of gold mentions: precision has no part."""
-        if self.mentions != "all" and self.metric != "recall":
-            raise ValueError(f"mentions {self.mentions!r} go with metric recall, found {self.metric!r}")
-        return self
-
-
-class Claims(Section):
-    """The family of comparisons and how its uncertainty is measured."""
-
-    family: list[Comparison]
-    draws: int = Field(ge=100, description="bootstrap draws")
-    confidence: float = Field(gt=0.5, lt=1)
-
-    @model_validator(mode="after")
-    def fine_enough(self) -> Self:
-        """The smallest p that so many draws can give must be able to pass Holm's correction of the family."""
-        needed = round(2 * len(self.family) / (1 - self.confidence))
-        if self.draws < needed:
-            raise ValueError(f"{self.draws} draws cannot decide a family of {len(self.family)}; give at least {needed}")
-        return self
-
-
-class Compute(Section):
-    """What changes the speed of a run, and at most the last digits of its results."""
-
-    threads: int = Field(ge=0, description="processor threads a stage; 0: all")
-    processes: int = Field(gt=0, description="processes that train one model together, a GPU each where there are any")
-    checkpoint_seconds: int = Field(ge=0, description="seconds between checkpoints")
-    save_memory: bool = Field(description="compute a layer's inner values again in the backward pass, not keep them")
-    compiled: bool = Field(description="torch.compile the encoder in pre-training; needs a C++ compiler")
+def _left(texts: dict[str, Any], empty: set[tuple[str, str]]) -> dict[str, Any]:
+    """Domain -> language -> anything, without the empty pairs and without domains that have nothing left."""
+    left = {
+        domain: {lang: value for lang, value in by.items() if (domain, lang) not in empty}
+        if isinstance(by, dict)
+        else by
+        for domain, by in texts.items()
+    }
+    return {domain: by for domain, by in left.items() if by != {}}
 
 
 class Profile(Section):
@@ -218,6 +74,24 @@ class Profile(Section):
     figures: Figures
     claims: Claims
     compute: Compute
+
+    @model_validator(mode="before")
+    @classmethod
+    def without_empty_corpora(cls, values: Any) -> Any:
+        """A language whose list of parts is empty has no text of that domain: it is left out, and of the arms too."""
+        corpora = values.get("corpora") if isinstance(values, dict) else None
+        if not isinstance(corpora, dict) or not all(isinstance(languages, dict) for languages in corpora.values()):
+            return values
+        empty = {(domain, lang) for domain, by in corpora.items() for lang, parts in by.items() if parts == []}
+        if not empty:
+            return values
+        arms = [
+            {**arm, "text": _left(arm["text"], empty)}
+            if isinstance(arm, dict) and isinstance(arm.get("text"), dict)
+            else arm
+            for arm in values.get("arms", [])
+        ]
+        return {**values, "corpora": _left(corpora, empty), "arms": arms}
 
     @model_validator(mode="after")
     def names_exist(self) -> Self:
@@ -251,16 +125,42 @@ class Profile(Section):
             raise ValueError(f"tasks: a name stands twice in {tasks}")
         if self.analysis.control not in known:
             raise ValueError(f"analysis.control: {self.analysis.control!r} is unknown; allowed: {known}")
-        for item in self.claims.family:
-            for what, value, allowed in (
-                ("task", item.task, [task.name for task in self.tasks if task.trained]),
-                ("test", item.test or item.task, tasks),
-                ("arm", item.arm, known),
-                ("against", item.against, [*known, "dictionary", "keywords"]),
-            ):
-                if value not in allowed:
-                    raise ValueError(f"claims.family: {what} {value!r} is unknown; allowed: {allowed}")
         return self
+
+    def lacking(self, item: Comparison) -> str:
+        """The name in a comparison that the profile does not have, in words; empty when it has them all."""
+        tasks, arms = [task.name for task in self.tasks], [arm.name for arm in self.arms]
+        for what, value, there in (
+            ("trained task", item.task, [task.name for task in self.tasks if task.trained]),
+            ("task", item.test or item.task, tasks),
+            ("arm", item.arm, arms),
+            ("arm", item.against, [*arms, "dictionary", "keywords"]),
+        ):
+            if value not in there:
+                return f"the profile has no {what} {value!r} (it has {', '.join(there)})"
+        return ""
+
+    def untestable(self, item: Comparison) -> str:
+        """Why a comparison cannot say anything about its claim with this profile's tasks, arms and texts, or empty."""
+        if reason := self.lacking(item):
+            return reason
+        language = next(task.language for task in self.tasks if task.name == item.task)
+        for name in (item.arm, item.against) if self.claims.stated[item.claim].own_language else ():
+            read = self._read(name)
+            medical = {lang for domain, languages in read.items() if domain != "general" for lang in languages}
+            if set(read) - {"general"} and language not in medical:
+                return f"arm {name!r} has read no medical text in {language}, the language of task {item.task!r}"
+        return ""
+
+    def _read(self, name: str) -> dict[str, set[str]]:
+        """Domain -> languages of the text that an arm and the arms before it have read."""
+        found: dict[str, set[str]] = {}
+        by = {arm.name: arm for arm in self.arms}
+        while name in by:
+            for domain, languages in by[name].text.items() if by[name].tokens else ():
+                found.setdefault(domain, set()).update(languages)
+            name = by[name].parent
+        return found
 
     @property
     def synthetic(self) -> bool:
@@ -341,8 +241,9 @@ class Profile(Section):
         return Stage("04_cross_lingual", "04_cross_lingual", values, inputs, ["results/metrics.csv"], {}, 0)
 
     def _figures(self) -> Stage:
-        family = [item.model_dump() for item in self.claims.family]
-        values = {"run": self.run, "synthetic": self.synthetic, "family": family, "seed": self.seed}
+        family = [item.model_dump() | {"reason": self.untestable(item)} for item in self.claims.family]
+        stated = {name: claim.text for name, claim in self.claims.stated.items()}
+        values = {"run": self.run, "synthetic": self.synthetic, "stated": stated, "family": family, "seed": self.seed}
         values |= {"arms": [arm.name for arm in self.arms], "frequent_words": self.analysis.frequent_words}
         values |= {"draws": self.claims.draws, "confidence": self.claims.confidence, **dict(self.figures)}
         return Stage("05_figures", "05_figures", values, ["results/metrics.csv"], ["results/claims.json"])

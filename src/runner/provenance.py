@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from helpers.project import ROOT
+from helpers.project import ROOT, file_digest
 from runner import stages
 
 
@@ -60,6 +60,7 @@ def collect(run: Path) -> dict[str, Any]:
         "synthetic": plan["synthetic"],
         **commit(),
         "profile_sha256": plan["profile_sha256"],
+        "claims_sha256": file_digest(ROOT / "profiles" / "claims.yaml"),
         "profile": plan["profile"],
         "data": json.loads(sources.read_text(encoding="utf-8")) if sources.is_file() else {},
         "seeds": seeds(plan["profile"]),

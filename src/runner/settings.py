@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from helpers.project import ROOT, Mistake
 from runner.profile import Profile, Stage
 
+CLAIMS = ROOT / "profiles" / "claims.yaml"
+
 __all__ = ["Mistake", "Profile", "Stage", "load"]
 
 
@@ -17,15 +19,37 @@ def load(profile: str, sets: list[str] | None = None) -> Profile:
     """Read a profile by name or file, follow `extends`, apply `key.key=value` changes; one Mistake for any fault."""
     path = Path(profile) if profile.endswith((".yaml", ".yml")) else ROOT / "profiles" / f"{profile}.yaml"
     if not path.is_file():
-        names = sorted(p.stem for p in (ROOT / "profiles").glob("*.yaml"))
-        raise Mistake(f"profile {profile!r} is unknown; allowed: {', '.join(names)}, or a file that ends in .yaml")
+        raise Mistake(f"profile {profile!r} is unknown; allowed: {', '.join(names())}, or a file that ends in .yaml")
     values = {"name": path.stem, **_extended(path, [])}
     for change in sets or []:
         _change(values, change)
+    own_family = _declare(values, path.name)
     try:
-        return Profile.model_validate(values)
+        made = Profile.model_validate(values)
     except ValidationError as error:
         raise Mistake(f"{path.name}: {_explained(error)}") from None
+    for item in made.claims.family if own_family else ():
+        if reason := made.lacking(item):
+            raise Mistake(f"{path.name}: claims.family: {reason}")
+    return made
+
+
+def names() -> list[str]:
+    """The profiles by name."""
+    return sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml") if path.name != CLAIMS.name)
+
+
+def _declare(values: dict[str, Any], where: str) -> bool:
+    """Put what CLAIMS says into a profile's `claims`, in place; whether the family is the profile's own list."""
+    claims = values.get("claims")
+    if not isinstance(claims, dict):
+        return False  # for the validation to say
+    declared = _numbers(yaml.safe_load(CLAIMS.read_text(encoding="utf-8")))
+    families, family = declared.pop("families"), claims.get("family")
+    if isinstance(family, str) and family not in families:
+        raise Mistake(f"{where}: claims.family: {family!r} is not in {CLAIMS.name}; allowed: {', '.join(families)}")
+    values["claims"] = {**declared, **claims, "family": families[family] if isinstance(family, str) else family}
+    return not isinstance(family, str)
 
 
 def _extended(path: Path, seen: list[Path]) -> dict[str, Any]:

@@ -1,0 +1,189 @@
+"""The sections of a profile: every value typed, bounded and checked by itself."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Name = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+Text = dict[str, dict[str, float]]
+
+
+class Section(BaseModel):
+    """Part of a profile; an unknown key or a wrong type is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Corpus(Section):
+    """How much domain text is kept, and when two documents count as the same."""
+
+    characters: int = Field(gt=0, description="characters kept for each domain and language, at most")
+    heldout_characters: int = Field(gt=0, description="characters set aside for the held-out loss")
+    near_duplicate: float = Field(gt=0, le=1, description="Jaccard similarity of near duplicates")
+    remove_leaks: bool = Field(description="remove what repeats task documents; if not, the gate stops the run there")
+
+
+class Task(Section):
+    """A task's data; `trained: false` makes it a test set only."""
+
+    name: str = Name
+    kind: Literal["ner", "screening"]
+    language: str
+    source: str = "synthetic"
+    documents: dict[Literal["train", "dev", "test"], int] = Field(default={}, description="items a part")
+    common: dict[str, str] = Field(default={}, description="own label -> label shared with other tasks")
+    trained: bool = True
+
+    @model_validator(mode="after")
+    def can_be_drawn(self) -> Self:
+        """Synthetic tasks need documents for their parts, and screening is in Dutch."""
+        if self.source == "synthetic":
+            needed = ("train", "dev", "test") if self.trained else ("test",)
+            if lacking := [part for part in needed if not self.documents.get(part)]:
+                raise ValueError(f"{self.name!r} has no documents for {lacking[0]}; give it some")
+            if self.kind == "screening" and self.language != "nl":
+                raise ValueError(f"{self.name!r}: synthetic screening is Dutch, language must be nl")
+        return self
+
+
+class Base(Section):
+    """Where the first model comes from: a configuration to start from scratch, the hub, or a folder."""
+
+    architecture: str = Field(default="", description="transformers model type, for a model from scratch")
+    config: dict[str, Any] = Field(default={}, description="configuration values of that architecture")
+    vocabulary: int = Field(default=0, ge=0, description="word pieces of a tokenizer trained for it")
+    vocabulary_from: list[str] = Field(default=["general"], description="domains whose text the tokenizer learns from")
+    hub: str = Field(default="", description="model id on the hub; needs a revision")
+    revision: str = Field(default="", pattern=r"^([0-9a-f]{40})?$", description="commit of the model on the hub")
+    folder: str = Field(default="", description="folder of a saved model with its tokenizer")
+
+    @model_validator(mode="after")
+    def one_origin(self) -> Self:
+        """Exactly one of the three origins, each complete."""
+        if sum(map(bool, (self.architecture, self.hub, self.folder))) != 1:
+            raise ValueError("give exactly one of architecture, hub, folder")
+        if self.architecture and not self.vocabulary:
+            raise ValueError("a base from scratch needs vocabulary, for example 3000")
+        if self.hub and not self.revision:
+            raise ValueError("a hub model needs its revision, a commit of 40 hexadecimal digits")
+        return self
+
+
+class Arm(Section):
+    """One model of the experiment: its parent, the text it sees, and how much of it."""
+
+    name: str = Name
+    parent: str = Field(default="", description="the arm it goes on from; empty: the base")
+    text: Text = Field(default={}, description="domain -> language -> weight, above 0")
+    tokens: int = Field(ge=0, description="word pieces of training text")
+    learning_rate: float | None = Field(default=None, gt=0)
+    masking_rate: float | None = Field(default=None, gt=0, lt=1)
+
+
+class Pretrain(Section):
+    """Masked-language modelling."""
+
+    length: int = Field(ge=8, description="word pieces a row")
+    batch_rows: int = Field(gt=0, description="rows a step")
+    learning_rate: float = Field(gt=0, description="peak")
+    warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
+    masking_rate: float = Field(gt=0, lt=1, description="share of word pieces to predict")
+    whole_words: bool = Field(description="whether all pieces of a word are masked together")
+    heldout_rows: int = Field(gt=0, description="rows of each held-out set")
+    evaluations: int = Field(gt=0, description="points of the held-out curve")
+
+
+class Finetune(Section):
+    """Fine-tuning on one kind of task."""
+
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    length: int = Field(ge=16, description="word pieces a window")
+    overlap: int = Field(ge=0, description="word pieces that neighbouring windows share")
+    epochs: int = Field(gt=0, description="at most")
+    patience: int = Field(gt=0, description="epochs without a better dev score before stopping")
+    batch_rows: int = Field(gt=0, description="windows (NER) or patients (screening) a step")
+    learning_rate: float = Field(gt=0, description="peak")
+    warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
+    negatives_per_positive: float = Field(default=0.0, ge=0, description="screening, in training; 0 keeps all")
+
+    @model_validator(mode="after")
+    def windows_advance(self) -> Self:
+        """Two neighbouring windows, each with its two special pieces, must not cover the same text."""
+        if self.overlap >= self.length - 2:
+            raise ValueError(f"overlap {self.overlap} must be below length - 2, which is {self.length - 2}")
+        return self
+
+
+class Analysis(Section):
+    """The analyses behind claim C4."""
+
+    control: str = Field(description="arm that the other arms' gains are measured against")
+    frequent_words: int = Field(gt=0, description="words of each domain whose overlap is measured")
+    rows: int = Field(gt=0, description="rows of each task's text for the masked-token loss")
+    terms: int = Field(gt=0, description="parallel terms for CKA and retrieval")
+
+
+class Figures(Section):
+    """How the figures look."""
+
+    width_mm: int = Field(gt=40, lt=400)
+    dpi: int = Field(ge=50, le=1200)
+    formats: list[Literal["png", "svg", "pdf"]]
+
+
+class Comparison(Section):
+    """One member of the family of comparisons, declared before the run."""
+
+    claim: str
+    task: str
+    test: str = ""
+    arm: str
+    against: str
+    metric: Literal["f1", "recall", "auprc"]
+    mentions: Literal["all", "unseen", "seen"] = "all"
+
+    @model_validator(mode="after")
+    def part_of_recall(self) -> Self:
+        """A predicted entity that is wrong belongs to no group of gold mentions: precision has no part."""
+        if self.mentions != "all" and self.metric != "recall":
+            raise ValueError(f"mentions {self.mentions!r} go with metric recall, found {self.metric!r}")
+        return self
+
+
+class Stated(Section):
+    """A claim: in our words, what the paper says, and what its comparisons need."""
+
+    text: str
+    paper: str
+    own_language: bool = Field(description="adapted arms must have read medical text in the language of the task")
+
+
+class Claims(Section):
+    """What is claimed, the rule for a verdict, the family of comparisons and how its uncertainty is measured."""
+
+    stated: dict[str, Stated]
+    rule: dict[Literal["supported", "contradicted", "inconclusive", "not testable here"], str]
+    family: list[Comparison]
+    draws: int = Field(ge=100, description="bootstrap draws")
+    confidence: float = Field(gt=0.5, lt=1)
+
+    @model_validator(mode="after")
+    def fine_enough(self) -> Self:
+        """The smallest p that so many draws can give must be able to pass Holm's correction of the family."""
+        needed = round(2 * len(self.family) / (1 - self.confidence))
+        if self.draws < needed:
+            raise ValueError(f"{self.draws} draws cannot decide a family of {len(self.family)}; give at least {needed}")
+        for item in self.family:
+            if item.claim not in self.stated:
+                raise ValueError(f"family: claim {item.claim!r} is unknown; allowed: {', '.join(self.stated)}")
+        return self
+
+
+class Compute(Section):
+    """What changes the speed of a run, and at most the last digits of its results."""
+
+    threads: int = Field(ge=0, description="processor threads a stage; 0: all")
+    processes: int = Field(gt=0, description="processes that train one model together, a GPU each where there are any")
+    checkpoint_seconds: int = Field(ge=0, description="seconds between checkpoints")
+    save_memory: bool = Field(description="compute a layer's inner values again in the backward pass, not keep them")
+    compiled: bool = Field(description="torch.compile the encoder in pre-training; needs a C++ compiler")
