@@ -209,8 +209,13 @@ def _patients(sides: list[pd.DataFrame], seeds: Sequence[list[int]]) -> tuple[np
     return labels[0].to_numpy(), scores
 
 
-def assess(
-    folder: Path,
+def assess(folder: Path, family: Sequence[Item], **how: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """`compare` on the predictions of a run; `folder` holds <task>/<arm>/seed-*.parquet."""
+    return compare(load_fits(folder, family), family, **how)
+
+
+def compare(
+    fits: Fits,
     family: Sequence[Item],
     *,
     draws: int,
@@ -223,11 +228,11 @@ def assess(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Every comparison of the declared family, one row each (`COLUMNS`), and the content of claims.json.
 
-    `stated`: claim -> its text, for claims.json. An item may say why it cannot be tested (`reason`).
-    `folder` holds <task>/<arm>/seed-*.parquet; `units` are documents or patients; p_holm is over the whole family. See
-    `difference_draws` for `family`, `common` and `train`; an empty `test` is the task's own, `mentions` are all.
+    `stated`: claim -> its text, for claims.json. `units` are documents or patients; p_holm is over the whole family.
+    See `difference_draws` for `family`, `common` and `train`; an empty `test` is the task's own, `mentions` are all; an
+    item may say why it cannot be tested (`reason`).
     """
-    fits, rows, drawn = load_fits(folder, family), [], []
+    rows, drawn = [], []
     for item in family:
         row = {**item, "test": item.get("test") or item["task"], "mentions": item.get("mentions", "all")}
         try:

@@ -1,0 +1,127 @@
+"""Verdicts and intervals on simulated predictions: how often chance alone gets a verdict, how often truth is covered.
+
+    python -m benchmarks.intervals [--quick] [--json FILE]
+
+A simulated tagger finds each of a document's ten mentions with a probability whose log-odds are those of the arm, plus
+what the document, the seed, and the seed on that document add; wrong entities come by a Poisson law. Documents are the
+same for all arms, seeds are not, as in a run. `aa`: repetitions in which two arms differ by nothing but their seeds, on
+three test sets, and the share of repetitions with a verdict other than inconclusive: of any of the comparisons after
+Holm, and of the claim. `coverage`: how often the interval of a planted difference holds the true one, which is that of
+very many documents and seeds. `seed_share`: share of the difference's variance that comes from the seeds.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import paired
+from helpers import claims
+from helpers.scores import precision_recall_f1
+
+MENTIONS, DOCUMENTS, WRONG = 10, 150, 1.5  # a document's mentions; documents of a test set; wrong entities a document
+LEVEL, PLANTED = 0.8, 0.25  # log-odds of a mention to be found, and what the better arm adds
+OF_DOCUMENT, OF_BOTH = 0.8, 0.3  # standard deviations, in log-odds
+SPREADS = (0.02, 0.06, 0.12)  # of the seeds, in log-odds: F1 varies by 0.003, 0.009 and 0.018
+SEEDS = (2, 3, 5, 10)
+DRAWS, CONFIDENCE = 1000, 0.95
+
+
+def tallies(level: float, documents: np.ndarray, seeds: int, spread: float, chance: np.random.Generator) -> np.ndarray:
+    """Counts (seeds, documents, 3: tp fp fn) of a simulated arm; `documents` holds what each adds to the log-odds."""
+    shape = (seeds, len(documents))
+    odds = level + documents + chance.normal(0, spread, (seeds, 1)) + chance.normal(0, OF_BOTH, shape)
+    found = chance.binomial(MENTIONS, 1 / (1 + np.exp(-odds)))
+    return np.stack([found, chance.poisson(WRONG, shape), MENTIONS - found], axis=-1)
+
+
+def rows(task: str, arm: str, counted: np.ndarray) -> pd.DataFrame:
+    """Predictions with these counts, as a fit writes them."""
+    frames = []
+    for seed, of_seed in enumerate(counted):
+        for kind, begin, numbers in (
+            ("gold", 0, np.full(len(of_seed), MENTIONS)),
+            ("predicted", 0, of_seed[:, 0]),
+            ("predicted", MENTIONS, of_seed[:, 1]),
+        ):
+            document = np.repeat(np.arange(len(numbers)), numbers)
+            place = begin + np.arange(len(document)) - np.repeat(np.cumsum(numbers) - numbers, numbers)
+            frames.append(pd.DataFrame({"seed": seed, "document": document, "start": 10 * place, "kind": kind}))
+    table = pd.concat(frames, ignore_index=True)
+    table["document"] = "d" + table["document"].astype(str)
+    return table.assign(task=task, test=task, arm=arm, language="es", end=table["start"] + 5, label="X", text="m")
+
+
+def family(tasks: list[str]) -> list[dict[str, str]]:
+    """One comparison a task."""
+    return [{"claim": "C", "task": task, "arm": "one", "against": "other", "metric": "f1"} for task in tasks]
+
+
+def repetition(number: int, tasks: int, seeds: int, spread: float, planted: float) -> tuple[pd.DataFrame, dict]:
+    """The comparisons and the claim of one simulated study."""
+    chance, fits = np.random.default_rng([number, seeds, round(1000 * spread)]), {}
+    for task in (names := [f"task {i}" for i in range(tasks)]):
+        documents = chance.normal(0, OF_DOCUMENT, DOCUMENTS)
+        for arm, level in (("one", LEVEL + planted), ("other", LEVEL)):
+            fits[task, arm] = rows(task, arm, tallies(level, documents, seeds, spread, chance))
+    how = {"draws": DRAWS, "confidence": CONFIDENCE, "seed": number, "synthetic": True, "stated": {"C": ""}}
+    table, content = claims.compare(fits, family(names), **how)
+    return table, content["claims"][0]
+
+
+def aa(repetitions: int, seeds: int, spread: float) -> dict[str, Any]:
+    """Shares of repetitions without any difference that get a verdict all the same."""
+    found = [repetition(number, 3, seeds, spread, 0.0) for number in range(repetitions)]
+    decided = {"supported", "contradicted"}
+    return {
+        "seeds": seeds,
+        "spread": spread,
+        "repetitions": repetitions,
+        "any_comparison": float(np.mean([bool(decided & set(table["verdict"])) for table, _ in found])),
+        "claim": float(np.mean([claim["verdict"] in decided for _, claim in found])),
+    }
+
+
+def truth(spread: float) -> tuple[float, float]:
+    """Expected difference of the planted arms' F1, and the standard deviation that seeds give one arm's F1."""
+    chance, scores = np.random.default_rng(1), []
+    for level in (LEVEL + PLANTED, LEVEL):
+        documents = chance.normal(0, OF_DOCUMENT, 20_000)
+        scores.append(precision_recall_f1(*tallies(level, documents, 200, spread, chance).sum(1).T)[2])
+    return float(scores[0].mean() - scores[1].mean()), float(scores[1].std(ddof=1))
+
+
+def coverage(simulations: int, seeds: int, spread: float) -> dict[str, Any]:
+    """How often the interval holds the true difference, and how wide it is."""
+    true, of_seed = truth(spread)
+    tables = pd.concat([repetition(number, 1, seeds, spread, PLANTED)[0] for number in range(simulations)])
+    return {
+        "seeds": seeds,
+        "spread": spread,
+        "simulations": simulations,
+        "difference": true,
+        "seed_sd": of_seed,
+        "covered": float(((tables["low"] <= true) & (true <= tables["high"])).mean()),
+        "width": float((tables["high"] - tables["low"]).mean()),
+        "bias": float(tables["difference"].mean() - true),
+        "seed_share": float(2 * of_seed**2 / seeds / tables["difference"].var()),
+    }
+
+
+def main() -> None:
+    """Simulate, print and write."""
+    asked = paired.options(__doc__.splitlines()[0])
+    designs = [(seeds, spread) for seeds in SEEDS for spread in SPREADS]
+    designs = designs[:2] if asked.quick else designs
+    result: dict[str, Any] = {
+        "documents": DOCUMENTS,
+        "draws": DRAWS,
+        "confidence": CONFIDENCE,
+        "aa": [aa(40 if asked.quick else 200, *design) for design in designs],
+        "coverage": [coverage(100 if asked.quick else 1000, *design) for design in designs],
+    }
+    paired.finish(result, asked.json)
+
+
+if __name__ == "__main__":
+    main()
