@@ -27,6 +27,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerFast
 
@@ -206,6 +207,7 @@ class Bench:
             self.train(model, rows, seed)
         else:
             self._trained(model, rows, seed, adam_beta2=0.98, weight_decay=0.01)
+            AcceleratorState._reset_state(reset_partial_state=True)  # its precision is Trainer's, not ours
         return pretraining.heldout_loss(model.eval(), self.tokenizer, self.rows[:HELD_OUT])
 
     def operations(self) -> float:
