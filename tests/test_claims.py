@@ -122,6 +122,14 @@ def test_interval_properties():
     assert claims.interval(np.array([np.nan, 0.2]), 0.9)[0] == 0.2
 
 
+def test_the_detectable_difference_is_found_in_four_of_five_cases():
+    generator = np.random.default_rng(3)
+    error = 0.02
+    least = claims.detectable(generator.normal(0.5, error, 100_000), 0.95)
+    found = generator.normal(least, error, 100_000)
+    assert np.mean(found > 1.96 * error) == pytest.approx(0.8, abs=0.01)
+
+
 def test_holm_by_hand():
     # Ordered .01 .02 .03 .04 -> .04 .06 .06 .06: each step is at least the one before.
     np.testing.assert_allclose(claims.holm([0.04, 0.01, 0.03, 0.02]), [0.06, 0.04, 0.06, 0.06])
@@ -186,7 +194,7 @@ def verdict(folder, *family, **options):
 
 def test_an_arm_against_itself_has_no_width(folder):
     table, found = verdict(folder, item("good", "good"))
-    assert table.loc[0, ["difference", "low", "high", "p"]].tolist() == [0, 0, 0, 1]
+    assert table.loc[0, ["difference", "low", "high", "detectable", "p"]].tolist() == [0, 0, 0, 0, 1]
     assert found["C1"]["verdict"] == "inconclusive"
 
 

@@ -13,6 +13,7 @@ from helpers.project import ROOT, write_json
 from runner import stages
 
 SOURCE = ROOT / "paper" / "paper.typ"
+SIMULATED = ROOT / "benchmarks" / "results" / "intervals.json"
 PAPER = "Luo et al. (arXiv 2510.27552)"
 TITLE = "Domain adaptation of a multilingual BERT for medical tasks: an open re-implementation"
 LANGUAGES, DOMAINS = ("nl", "ro", "es"), ("general", "biomedical", "clinical")
@@ -61,6 +62,7 @@ def numbers(run: Path) -> dict[str, Any]:
             "scores": _scores(metrics),
             "comparisons": _comparisons(comparisons),
             "checklist": _checklist(origin),
+            **_simulations(),
         },
         "sentences": {
             "text": _text_sentence(statistics, profile),
@@ -184,11 +186,44 @@ def _comparisons(table: pd.DataFrame) -> dict[str, Any]:
                 **{"score*": shown(row["metric"]) + only, "n#": _number(row["units"], ".0f")},
                 "difference#": _number(row["difference"]),
                 **{"interval#": _interval(row["low"], row["high"]), "p#": _number(row["p_holm"], ".3f")},
+                "detectable#": _number(row["detectable"], ".3f"),
                 "verdict": row["verdict"],
             }
         )
-    names = ["claim", "task*", "difference of*", "score*", "n#", "difference#", "interval#", "p#", "verdict"]
+    names = [
+        "claim",
+        "task*",
+        "difference of*",
+        "score*",
+        "n#",
+        "difference#",
+        "interval#",
+        "p#",
+        "detectable#",
+        "verdict",
+    ]
     return _table(rows, names)
+
+
+def _simulations() -> dict[str, Any]:
+    """What `benchmarks.intervals` found, where it was run: verdicts by chance alone, and truth in the intervals."""
+    found = json.loads(SIMULATED.read_text("utf-8")) if SIMULATED.is_file() else {"aa": [], "coverage": []}
+    chance = [
+        {"seeds#": str(row["seeds"]), "spread of seeds (log-odds)#": f"{row['spread']:.2f}"}
+        | {"repetitions#": f"{row['repetitions']:,}", "any comparison decided#": f"{row['any_comparison']:.1%}"}
+        | {"claim decided#": f"{row['claim']:.1%}"}
+        for row in found["aa"]
+    ]
+    covered = [
+        {"seeds#": str(row["seeds"]), "SD of seeds (F1)#": f"{row['seed_sd']:.3f}"}
+        | {"simulations#": f"{row['simulations']:,}", "true difference#": f"{row['difference']:.3f}"}
+        | {"mean width#": f"{row['width']:.3f}", "covered#": f"{row['covered']:.1%}"}
+        for row in found["coverage"]
+    ]
+    return {
+        "chance": _table(chance, list(chance[0]) if chance else []),
+        "covered": _table(covered, list(covered[0]) if covered else []),
+    }
 
 
 def _checklist(origin: dict[str, Any]) -> dict[str, Any]:
