@@ -80,7 +80,7 @@ pd.Series({
 
 # %%
 mixture = pretraining.Mixture(folder, text, tokenizer, tokens // length, length, seed)
-mixture.table().style.format({"tokens at hand": "{:,}", "tokens read": "{:,}", "passes": "{:.2f}"}).hide()
+mixture.table().style.format({"tokens packed": "{:,}", "tokens read": "{:,}", "passes": "{:.2f}"}).hide()
 
 # %% [markdown]
 # ## One row, as the model sees it

@@ -66,13 +66,13 @@ class Mixture:
         return np.stack([self.stores[store][row] for store, row in self.order[places]]).astype(np.int64)
 
     def table(self) -> pd.DataFrame:
-        """How much each text gives: rows there are, rows read, and how often the text is read over."""
+        """How much each text gives: pieces packed (no more than needed), pieces read, and how often each is read."""
         read = self.order.counts()
         rows = [
-            {"domain": d, "language": lang, "tokens at hand": len(s) * self.length, "tokens read": int(n) * self.length}
+            {"domain": d, "language": lang, "tokens packed": len(s) * self.length, "tokens read": int(n) * self.length}
             for (d, lang, _), s, n in zip(self.names, self.stores, read, strict=True)
         ]
-        return pd.DataFrame(rows).assign(passes=lambda t: t["tokens read"] / t["tokens at hand"])
+        return pd.DataFrame(rows).assign(passes=lambda t: t["tokens read"] / t["tokens packed"])
 
 
 def packed(folder: Path, name: str, tokenizer: PreTrainedTokenizerFast, length: int, rows: int) -> tokens.Rows:
