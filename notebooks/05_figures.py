@@ -25,7 +25,7 @@
 import shutil
 
 import pandas as pd
-from helpers import claims, figures, project, transfer
+from helpers import claims, figures, project, scores, transfer
 from runner import stages
 
 # %% [markdown]
@@ -260,14 +260,35 @@ figures.keep(figures.recall_groups(recall, **looks) if len(recall) else None, na
 # %% [markdown]
 # ## Screening
 #
-# Precision against recall for each screening task of the run, with the share of positives and the keyword rule.
+# Precision against recall for each screening task of the run, with the share of positives and the keyword rule; and whether
+# a probability can be taken at its word.
 
 # %%
 screened = [task for task in trained if not transfer.is_ner(folder, task)]
-for task in screened:
-    patients = pd.concat(map(pd.read_parquet, transfer.fits(folder, task)))
-    figures.keep(figures.precision_recall(patients, **looks), name=f"ranking_{task}", caption=(
+patients = [pd.concat(map(pd.read_parquet, transfer.fits(folder, task))) for task in screened]
+for task, rows in zip(screened, patients, strict=True):
+    figures.keep(figures.precision_recall(rows, **looks), name=f"ranking_{task}", caption=(
         "Precision at each recall on the test patients, mean over seeds; in brackets the area under the curve."), **keep)
+    figures.keep(figures.calibration_curve(rows, **looks), name=f"calibration_{task}", caption=(
+        "Predicted probability against the share of positives among the test patients: eight groups of equal size, seeds "
+        "pooled. Slope and intercept were fitted on the development patients."), **keep)
+
+# %% [markdown]
+# ## Who is flagged
+#
+# Test patients by arm at the threshold that was chosen on the development patients, mean of the seeds.
+
+# %%
+flagged = pd.concat(map(scores.confusions, patients)) if patients else pd.DataFrame(columns=["task", "arm"])
+flagged.round(1).style.format(precision=1).hide()
+
+# %% [markdown]
+# McNemar's exact test on the same decisions, by majority of the seeds: patients that only one of two arms decides rightly.
+# It looks at one threshold, and is secondary to the ranking above; p is not corrected.
+
+# %%
+decisions = claims.flagged_alike(folder / "predictions", family)
+decisions.style.format(precision=3).hide()
 
 # %% [markdown]
 # ## Words in common
@@ -284,6 +305,8 @@ figures.keep(figures.overlap_map(overlap, words=frequent_words, **looks), name="
 
 # %%
 project.write_table(folder / "results" / "comparisons.csv", comparisons)
+project.write_table(folder / "results" / "flagged.csv", flagged)
+project.write_table(folder / "results" / "mcnemar.csv", decisions)
 project.write_json(folder / "results" / "claims.json", verdicts)
 
 # %% [markdown]

@@ -312,6 +312,23 @@ def test_an_empty_family_leaves_every_claim_untestable(folder):
     assert {name: claim["text"] for name, claim in found.items()} == STATED
 
 
+def test_decisions_of_two_arms_by_majority(tmp_path):
+    """Six patients; `one` is right by majority on the first four, `other` on the last three."""
+    votes = {"one": [[1, 1, 0, 0, 0, 1], [1, 0, 0, 0, 0, 1], [0, 1, 1, 0, 1, 1]]}
+    votes["other"] = [[0, 0, 1, 0, 1, 0]] * 3
+    gold = [1, 1, 0, 0, 1, 0]
+    for arm, seeds in votes.items():
+        for seed, flagged in enumerate(seeds):
+            table = pd.DataFrame({"patient": [*"abcdef"], "label": gold, "flagged": flagged, "score": 0.0})
+            table = table.assign(task="s", arm=arm, seed=seed, split="test", language="nl", probability=0.5)
+            (tmp_path / "s" / arm).mkdir(parents=True, exist_ok=True)
+            table.to_parquet(tmp_path / "s" / arm / f"seed-{seed}.parquet")
+    items = [item("one", "other", task="s", metric="auprc"), item("one", "absent", task="s", metric="auprc")]
+    table = claims.flagged_alike(tmp_path, items)
+    assert len(table) == 1
+    assert table.loc[0, ["patients", "only_arm", "only_against", "p"]].tolist() == [6, 3, 2, 1.0]
+
+
 def test_a_comparison_that_the_profile_cannot_make(folder):
     table, found = verdict(folder, item("good", "poor"), item("good", "poor") | {"reason": "no text in ro"})
     assert table["verdict"].tolist() == ["supported", "not testable here"]

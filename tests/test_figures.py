@@ -42,6 +42,7 @@ PATIENTS = pd.DataFrame(
     columns=["arm", "seed", "label", "score"],
 ).assign(split="test")
 PATIENTS[["label", "score"]] = PATIENTS[["label", "score"]].astype(float)
+PATIENTS["probability"] = PATIENTS["score"].where(PATIENTS["arm"] != "keywords")
 OVERLAP = pd.DataFrame([[1, 0.25], [0.25, 1]], ["general-nl", "clinical-ro"], ["general-nl", "clinical-ro"])
 RECALLS = pd.DataFrame(
     [("ner_ro", arm, seed, group, 10, 0.5) for arm in ARMS for seed in (1, 2) for group in GROUPS],
@@ -53,6 +54,7 @@ ALL = {
     "forest": (figures.forest, COMPARISONS, {}),
     "transfer": (figures.transfer_matrix, METRICS, {}),
     "curve": (figures.precision_recall, PATIENTS, {}),
+    "calibration": (figures.calibration_curve, PATIENTS, {}),
     "overlap": (figures.overlap_map, OVERLAP, {"words": 1000}),
     "recall": (figures.recall_groups, RECALLS, {}),
 }
@@ -117,6 +119,16 @@ def test_transfer_matrix_leaves_baselines_out_and_takes_the_best_arm():
     assert texts(figures.transfer_matrix(higher)).count("0.70\nmy arm") == 2
     with pytest.raises(Mistake, match="the table is empty"):
         figures.transfer_matrix(higher[higher["task"] == higher["test"]])
+
+
+def test_calibration_curve_groups_by_probability():
+    generator = np.random.default_rng(1)
+    probability = generator.random(8000)
+    label = (generator.random(8000) < probability).astype(float)
+    rows = pd.DataFrame({"arm": "clinical", "split": "test", "label": label, "probability": probability})
+    line = figures.calibration_curve(rows).axes[0].lines[0]
+    np.testing.assert_allclose(line.get_xdata(), (np.arange(8) + 0.5) / 8, atol=0.02)
+    np.testing.assert_allclose(line.get_ydata(), line.get_xdata(), atol=0.05)
 
 
 def test_precision_recall_of_a_perfect_model():

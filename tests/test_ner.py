@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
-from transformers import BertConfig, BertForMaskedLM
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from engine import windows
-from helpers import models, ner, screening
+from helpers import finetuning, models, ner, scores, screening
 from texts.documents import Document, Note, Patient, Span
 
 
@@ -158,3 +158,40 @@ def test_aggregations_by_hand():
     logits = torch.tensor([0.0, 2.0])
     values = {name: float(pool(logits)) for name, pool in screening.AGGREGATIONS.items()}
     assert values == pytest.approx({"smooth maximum": np.log(1 + np.exp(2)), "maximum": 2, "mean": 1})
+
+
+AWKWARD = {
+    "crlf": ("Toma\r\nhierro\r\n y agua", [(6, 12, "CHEM"), (17, 21, "CHEM")]),
+    "combining": ("cafe\u0301 con an\u0303il", [(0, 5, "CHEM"), (10, 15, "CHEM")]),
+    "nested": ("dolor en brazo", [(0, 14, "DISO"), (9, 14, "ANAT")]),
+    "twice": ("hierro y hierro", [(0, 6, "CHEM"), (0, 6, "CHEM"), (9, 15, "CHEM")]),
+    "whole": ("dolor en brazo y pierna", [(0, 14, "DISO"), (0, 23, "DISO")]),
+    "long": ("uno " * 60 + "dolor muy fuerte" + " dos" * 60, [(240, 256, "DISO")]),
+    "empty": ("", []),
+}
+
+
+def test_awkward_documents_scored_by_hand(saved):
+    """What a tagger can say at best, through windows, tags and back, against counts made by hand."""
+    documents = [Document(name, "es", text, tuple(Span(*s) for s in spans)) for name, (text, spans) in AWKWARD.items()]
+    tagger = ner.Tagger(str(saved), AutoTokenizer.from_pretrained(saved), ["ANAT", "CHEM", "DISO"], 16, 4, 1)
+    prepared, targets = tagger.prepare(documents), tagger.targets(documents)
+    tagged = [np.zeros(len(target), int) for target in targets]
+    for window in prepared:  # every word is said by the window that it belongs to
+        tagged[window.text][list(window.words)] = targets[window.text][list(window.words)]
+    predicted = [
+        ner.read_spans([tagger.tags[n] for n in numbers], windows.words(document.text))
+        for document, numbers in zip(documents, tagged, strict=True)
+    ]
+    rows = finetuning.entity_rows("t", documents, predicted)
+    table = scores.counts(gold=rows[rows["kind"] == "gold"], predicted=rows[rows["kind"] == "predicted"])
+    found = {name: tuple(int(n) for n in row) for name, row in zip(table.index, table.to_numpy(), strict=True)}
+    assert found == {
+        "crlf": (2, 0, 0),
+        "combining": (2, 0, 0),
+        "nested": (1, 0, 1),
+        "twice": (2, 0, 1),
+        "whole": (1, 0, 1),
+        "long": (1, 0, 0),
+    }
+    assert ner.unreachable(documents) == 3

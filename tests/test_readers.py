@@ -41,6 +41,14 @@ def test_brat():
     assert blemishes == {}
 
 
+def test_brat_mention_in_several_pieces_is_taken_whole():
+    text = "dolor en brazo y pierna"
+    lines = ["T1\tDISO 0 8;17 23\tdolor en pierna", "T2\tDISO 0 14\tdolor en brazo"]
+    (document,), blemishes = read(readers.brat, {"1.txt": text, "1.ann": "\n".join(lines)})
+    assert mentions(document) == [("dolor en brazo", "DISO"), (text, "DISO")]
+    assert blemishes == {"mention in several pieces": 1}
+
+
 def test_brat_mention_in_the_wrong_place_is_kept_and_counted():
     (document,), blemishes = read(readers.brat, {"1.txt": "Toma aspirina hoy", "1.ann": "T1\tCHEM 6 14\taspirina\n"})
     assert document.spans == (Span(6, 14, "CHEM"),)
@@ -62,7 +70,8 @@ def test_brat_offsets_with_marks_and_windows_line_ends(text, offset):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("T1\tCHEM 0 4;6 9\tToma", "several pieces"),
+        ("T1\tCHEM 0 4;6 99\tToma", "outside"),
+        ("T1\tCHEM 0 4;\tToma", "expected"),
         ("T1 CHEM 0 4 Toma", "expected T1<tab>LABEL"),
         ("T1\tCHEM zero 4\tToma", "expected"),
         ("T1\tCHEM 4 4\t", "outside"),

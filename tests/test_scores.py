@@ -1,5 +1,7 @@
 """Scores against perfect, empty and worked cases, and against scikit-learn, seqeval and nervaluate."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -124,6 +126,80 @@ def test_seqeval_f1_anchors():
     assert scores.seqeval_f1(gold=two, predicted=gold.head(1), words=words) == 0
     with pytest.raises(Mistake, match="document 'b' is missing"):
         scores.seqeval_f1(gold=GOLD, predicted=cut, words=words)
+
+
+ALIGNED = st.sets(
+    st.tuples(st.sampled_from("ab"), st.sampled_from("XY"), st.integers(0, 7), st.integers(1, 2)), max_size=6
+)
+
+
+def apart(spans):
+    """Items on whole words, none of which overlaps another: two words of five characters at even places."""
+    first = {(document, word): (label, count) for document, label, word, count in sorted(spans)}
+    return [(d, label, 20 * w, 20 * w + (5 if count == 1 else 15)) for (d, w), (label, count) in first.items()]
+
+
+@settings(max_examples=60, deadline=None)
+@given(ALIGNED, ALIGNED)
+def test_seqeval_equals_strict_spans_where_nothing_overlaps(gold, predicted):
+    gold, predicted = apart(gold), apart(predicted)
+    words = {d: [(10 * i, 10 * i + 5) for i in range(16)] for d in "ab"}
+    if gold or predicted:
+        found = scores.seqeval_f1(gold=items(*gold), predicted=items(*predicted), words=words)
+        expected = 2 * len(set(gold) & set(predicted)) / (len(gold) + len(predicted))
+        assert found == pytest.approx(expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ALIGNED, ALIGNED)
+def test_partial_counts_an_overlap_half(gold, predicted):
+    gold, predicted = apart(gold), apart(predicted)
+    if gold or predicted:
+        places = {(d, start): end for d, _, start, end in gold}
+        hits = [places[d, start] == end for d, _, start, end in predicted if (d, start) in places]
+        expected = 2 * (sum(hits) + 0.5 * hits.count(False)) / (len(gold) + len(predicted))
+        assert scores.partial_f1(gold=items(*gold), predicted=items(*predicted)) == pytest.approx(expected)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.floats(0.01, 0.99), st.integers(0, 1)), min_size=2, max_size=40))
+def test_screening_scores_equal_sklearn(patients):
+    gold, probability, flagged = map(np.array, zip(*patients, strict=True))
+    found = scores.screening_scores(gold=gold, scores=probability, probability=probability, flagged=flagged)
+    if 0 < gold.mean() < 1:
+        assert found["auprc"] == pytest.approx(sk.average_precision_score(gold, probability))
+        assert found["auroc"] == pytest.approx(sk.roc_auc_score(gold, probability))
+    else:
+        assert np.isnan(found["auprc"]) and np.isnan(found["auroc"])
+    assert found["brier"] == pytest.approx(np.mean((probability - gold) ** 2))
+    assert found["prevalence"] == gold.mean()
+    if gold.any() or flagged.any():
+        assert found["f1"] == pytest.approx(sk.f1_score(gold, flagged, zero_division=0))
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 1)] * 3), min_size=1, max_size=60))
+def test_mcnemar_is_the_sum_of_binomial_terms(patients):
+    gold, one, other = zip(*patients, strict=True)
+    b, c, p = scores.mcnemar(gold=gold, one=one, other=other)
+    assert b == sum(g == x != y for g, x, y in patients) and c == sum(g == y != x for g, x, y in patients)
+    tail = sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
+    assert p == pytest.approx(min(1.0, 2 * tail))
+
+
+def test_confusions_by_hand():
+    rows = [
+        ("s", "x", seed, split, label, flag)
+        for seed, split, label, flag in (
+            (1, "test", 1, 1),
+            (1, "test", 0, 1),
+            (1, "test", 0, 0),
+            (1, "dev", 1, 0),
+            (2, "test", 1, 0),
+            (2, "test", 0, 0),
+            (2, "test", 0, 0),
+        )
+    ]
+    table = scores.confusions(pd.DataFrame(rows, columns=["task", "arm", "seed", "split", "label", "flagged"]))
+    assert table.iloc[0].tolist() == ["s", "x", 0.5, 0.5, 0.5, 1.5]
 
 
 def test_ranking_metrics_anchors():

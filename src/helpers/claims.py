@@ -23,7 +23,7 @@ import pandas as pd
 
 from helpers import baselines
 from helpers.project import Mistake
-from helpers.scores import SCREENING, counts, folded, precision_recall_f1, read_predictions, to_common
+from helpers.scores import SCREENING, counts, folded, mcnemar, precision_recall_f1, read_predictions, to_common
 
 SYNTHETIC = "synthetic text: shows the method, is no evidence"
 COLUMNS = ["claim", "task", "test", "arm", "against", "metric", "mentions", "seeds", "units", "arm_value"]
@@ -222,6 +222,28 @@ def _patients(sides: list[pd.DataFrame], seeds: Sequence[list[int]]) -> tuple[np
 def assess(folder: Path, family: Sequence[Item], **how: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
     """`compare` on the predictions of a run; `folder` holds <task>/<arm>/seed-*.parquet."""
     return compare(load_fits(folder, family), family, **how)
+
+
+def flagged_alike(folder: Path, family: Sequence[Item]) -> pd.DataFrame:
+    """McNemar's exact test for the comparisons on patients, one row each: decisions by majority of the common seeds.
+
+    Secondary to the ranking: it looks at one threshold only, the one chosen on dev. Not corrected.
+    """
+    rows, fits = [], load_fits(folder, family)
+    for item in family:
+        sides = [fits.get((item["task"], item[side])) for side in ("arm", "against")]
+        if any(side is None or "flagged" not in side for side in sides):
+            continue
+        seeds = _paired_seeds(*sides)
+        tested = [
+            side[(side["split"] == "test") & side["seed"].isin(numbers)].groupby("patient")[["label", "flagged"]].mean()
+            for side, numbers in zip(sides, seeds, strict=True)
+        ]
+        one, other = ((side["flagged"] >= 0.5).astype(int).reindex(tested[0].index) for side in tested)
+        only_one, only_other, p = mcnemar(gold=tested[0]["label"], one=one, other=other)
+        place = {name: item[name] for name in ("claim", "task", "arm", "against")}
+        rows.append(place | {"patients": len(one), "only_arm": only_one, "only_against": only_other, "p": p})
+    return pd.DataFrame(rows, columns=["claim", "task", "arm", "against", "patients", "only_arm", "only_against", "p"])
 
 
 def compare(

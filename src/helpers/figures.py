@@ -264,6 +264,31 @@ def precision_recall(rows: pd.DataFrame, *, width_mm: float = 160, synthetic: bo
     return figure
 
 
+def calibration_curve(rows: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
+    """Screening on the test patients: the share of positives against the predicted probability, by arm, seeds pooled.
+
+    `rows`: screening predictions with probabilities. Eight groups of equal size by probability; a point is a group's
+    mean. The dotted line is where both agree.
+    """
+    rows = _needed(rows, ["arm", "split", "label", "probability"])
+    rows = _needed(rows[(rows["split"] == "test") & rows["probability"].notna()], [])
+    with mpl.rc_context(STYLE):
+        figure, axes = _panels(1, 1, width_mm, 85, synthetic)
+        for arm, part in rows.groupby("arm", sort=False):
+            group = (part["probability"].rank(method="first", pct=True) * 8).clip(upper=7.99).astype(int)
+            means = part.groupby(group)[["probability", "label"]].mean()
+            colour = colours(rows["arm"])[arm]
+            axes[0, 0].plot(
+                means["probability"], means["label"], marker="o", markersize=4, color=colour, label=shown(arm)
+            )
+        top = 1.05 * max(axes[0, 0].get_xlim()[1], axes[0, 0].get_ylim()[1])
+        axes[0, 0].plot([0, top], [0, top], color="0.5", linestyle=":", label="As predicted")
+        axes[0, 0].set(xlabel="Predicted probability (mean of a group)", ylabel="Share of positives in the group")
+        axes[0, 0].set(xlim=(0, top), ylim=(0, top))
+        figure.legend(loc="outside right center", title="Arm", title_fontsize=8)
+    return figure
+
+
 def overlap_map(table: pd.DataFrame, *, words: int, width_mm: float = 160, synthetic: bool = False) -> Figure:
     """Heat map of the square table of `analysis.vocabulary_overlap`, taken over the `words` most frequent words.
 

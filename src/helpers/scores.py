@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from nervaluate import Evaluator
 from scipy.special import expit
+from scipy.stats import binomtest
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
 from sklearn.linear_model import LogisticRegression
@@ -214,6 +215,30 @@ def screening_scores(
     values |= {"calibration_error": calibration_error(gold=gold, probability=probability) if known else np.nan}
     values |= {"precision": precision, "recall": recall, "f1": f1, "prevalence": gold.mean()}
     return {metric: float(value) for metric, value in values.items()}
+
+
+def mcnemar(*, gold: Sequence[int], one: Sequence[int], other: Sequence[int]) -> tuple[int, int, float]:
+    """Patients that only `one` decides rightly, those that only `other` does, and McNemar's exact two-sided p.
+
+    Under no difference each of them falls to either side with probability one half (McNemar 1947).
+    """
+    right, also = (np.asarray(side) == np.asarray(gold) for side in (one, other))
+    only_one, only_other = int(np.sum(right & ~also)), int(np.sum(also & ~right))
+    either = only_one + only_other
+    return only_one, only_other, float(binomtest(only_one, either).pvalue) if either else 1.0
+
+
+def confusions(rows: pd.DataFrame) -> pd.DataFrame:
+    """Test patients by arm at the threshold chosen on dev: positives and negatives, flagged or not, mean of seeds."""
+    tested = rows[rows["split"] == "test"]
+    cells = {
+        "positive, flagged": tested["label"] * tested["flagged"],
+        "positive, not flagged": tested["label"] * (1 - tested["flagged"]),
+        "negative, flagged": (1 - tested["label"]) * tested["flagged"],
+        "negative, not flagged": (1 - tested["label"]) * (1 - tested["flagged"]),
+    }
+    counted = tested.assign(**cells).groupby(["task", "arm", "seed"], sort=False)[list(cells)].sum()
+    return counted.groupby(["task", "arm"], sort=False).mean().reset_index()
 
 
 def score_file(

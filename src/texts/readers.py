@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from lxml import etree
 
@@ -25,7 +25,7 @@ Reader = Callable[[Files, str, Counter[str]], Iterator[Document]]
 
 GROUP_CHARACTERS = 2000  # a document of a long text: whole paragraphs until it has this many
 GROUP_SENTENCES = 20  # neighbouring sentences, or terms, that make a document
-MENTION = re.compile(r"T\d+\t(\S+) (\d+) (\d+)((?:;\d+ \d+)*)\t(.*)")
+MENTION = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
 TAG = re.compile(r"([BI])-(\S+)")
 LINK = re.compile(r"!?\[([^\]]*)\]\((?:[^()\n]|\([^()\n]*\)?)*\)")
 MARKUP = re.compile(r"<[^>\n]*>|^#+|^[|\s-]+$|(?<!\w)[*_]{1,2}(?=\S)|(?<=\S)[*_]{1,2}(?!\w)|\\(?=[^\w\s])", re.M)
@@ -47,7 +47,8 @@ def _text(path: str, content: bytes, exact: bool = False) -> str:
 def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
     """A document for each pair of .txt and .ann, of whose lines only text-bound annotations (T) are read.
 
-    Mistake with file and line for a malformed line, a mention in several pieces, or one outside the text.
+    A mention in several pieces is taken whole, from the first to the end of the last, and counted as a blemish.
+    Mistake with file and line for a malformed line, or a mention outside the text.
     """
     waiting: dict[str, tuple[str, bytes]] = {}
     for path, content in files:
@@ -60,28 +61,40 @@ def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Docum
         text = _text(f"{stem}.txt", pair[f"{stem}.txt"], exact=True)
         # Offsets count characters; whether a byte order mark or the \r of \r\n is one, the mentions' texts tell.
         candidates = dict.fromkeys((text, text.removeprefix("\ufeff"), _text(path, text.encode())))
-        misplaced = {t: sum(t[span.start : span.end] != said for _, span, said in mentions) for t in candidates}
+        misplaced = {t: sum(" ".join(t[a:b] for a, b in m.pieces) != m.said for m in mentions) for t in candidates}
         text = min(misplaced, key=misplaced.__getitem__)
-        for number, span, _ in mentions:
-            if not span.start < span.end <= len(text):
-                raise Mistake(f"{stem}.ann, line {number}: {span.start} {span.end} lies outside the text ({len(text)})")
+        for mention in mentions:
+            for start, end in mention.pieces:
+                if not start < end <= len(text):
+                    place = f"{stem}.ann, line {mention.line}"
+                    raise Mistake(f"{place}: {start} {end} lies outside the text ({len(text)})")
         blemishes["misplaced mention"] += misplaced[text]
-        spans = sorted((span for _, span, _ in mentions), key=lambda s: (s.start, s.end, s.label))
+        blemishes["mention in several pieces"] += sum(len(mention.pieces) > 1 for mention in mentions)
+        spans = [Span(min(m.pieces)[0], max(end for _, end in m.pieces), m.label) for m in mentions]
+        spans.sort(key=lambda s: (s.start, s.end, s.label))
         yield Document(PurePosixPath(stem).name, language, text, tuple(spans))
     for path, _ in waiting.values():
         raise Mistake(f"{path}: its .txt or .ann is missing; brat needs both")
 
 
-def _mentions(path: str, text: str) -> Iterator[tuple[int, Span, str]]:
-    """(line number, span, text as annotated) of each mention of a brat file."""
+class Mention(NamedTuple):
+    """A text-bound annotation of a brat file: (start, end) of its pieces, and its text as annotated."""
+
+    line: int
+    label: str
+    pieces: list[tuple[int, int]]
+    said: str
+
+
+def _mentions(path: str, text: str) -> Iterator[Mention]:
+    """The mentions of a brat file."""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip() and line[0] not in "#AREMN*":
             found = MENTION.fullmatch(line)
             if not found:
                 raise Mistake(f"{path}, line {number}: found {line[:60]!r}, expected T1<tab>LABEL start end<tab>text")
-            if found[4]:
-                raise Mistake(f"{path}, line {number}: {line[:60]!r} is in several pieces; only one is supported")
-            yield number, Span(int(found[2]), int(found[3]), found[1]), found[5]
+            pieces = [(int(start), int(end)) for start, end in map(str.split, found[2].split(";"))]
+            yield Mention(number, found[1], pieces, found[3])
 
 
 def _sentences(path: str, content: bytes, columns: int) -> Iterator[list[tuple[int, list[str]]]]:
