@@ -4,8 +4,10 @@ import json
 import math
 import statistics
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 from runner import published
 
@@ -33,12 +35,21 @@ def tables(run, scores=SCORES, difference=0.10, documents=7):
         )
     ]
     pd.DataFrame(rows, columns=columns).to_csv(run / "results" / "metrics.csv", index=False)
-    columns = "claim task test arm against metric mentions difference low high".split()
+    columns = "claim task test arm against metric mentions seeds difference".split()
     rows = [
-        ("C1", "ner", "ner", "general", "base", "f1", "all", difference, difference - 0.02, difference + 0.04),
-        ("C2", "ner", "ner", "clinical", "base", "f1", "all", None, None, None),
+        ("C1", "ner", "ner", "general", "base", "f1", "all", 2, difference),
+        ("C2", "ner", "ner", "clinical", "base", "f1", "all", None, None),
+        ("C4", "ner", "ner", "general", "base", "recall", "unseen", 2, 0.05),
     ]
     pd.DataFrame(rows, columns=columns).to_csv(run / "results" / "comparisons.csv", index=False)
+    columns = "task test arm seed group gold found".split()
+    rows = [
+        ("ner", "ner", arm, seed, group, gold, seed)
+        for arm in ("base", "general")
+        for seed in (1, 2)
+        for group, gold in (("in training set", 5), ("in medical text", 4), ("in neither", 6))
+    ]
+    pd.DataFrame(rows, columns=columns).to_csv(run / "results" / "mentions.csv", index=False)
     (run / "provenance.json").write_text(json.dumps(ORIGIN))
 
 
@@ -52,13 +63,37 @@ def run(tmp_path, monkeypatch):
 def test_what_is_published(run):
     found = {row["name"]: (row["value"], row["tolerance"]) for row in published.numbers(run)}
     spread = math.sqrt((statistics.variance([0.50, 0.54]) + statistics.variance([0.60, 0.61])) / 2)
+    unseen = statistics.stdev([0.2, 0.4])  # 2 and 4 found of 10, by every arm
+    t = student.ppf(1 - 0.05 / (2 * 4), 2)  # four numbers that vary, two degrees of freedom
     assert found == {
         "documents kept, general es, p": (7, 0),
-        "f1, ner, base": (pytest.approx(0.52), pytest.approx(3 * spread)),
-        "f1, ner, general": (pytest.approx(0.605), pytest.approx(3 * spread)),
+        "f1, ner, base": (pytest.approx(0.52), pytest.approx(t * spread)),
+        "f1, ner, general": (pytest.approx(0.605), pytest.approx(t * spread)),
         "f1, ner, dictionary": (pytest.approx(0.30), pytest.approx(0, abs=1e-6)),
-        "C1: f1, ner, general less base": (pytest.approx(0.10), pytest.approx(0.03)),
+        "C1: f1, ner, general less base": (pytest.approx(0.10), pytest.approx(t * spread * math.sqrt(2))),
+        "C4: recall, ner, unseen mentions, general less base": (0.05, pytest.approx(t * unseen * math.sqrt(2))),
     }
+
+
+@pytest.mark.parametrize("seeds", [2, 4])
+def test_runs_that_differ_as_seeds_do_reproduce_everything_in_95_of_100(tmp_path, monkeypatch, seeds):
+    monkeypatch.setattr(published, "ROOT", tmp_path)
+    generator, arms = np.random.default_rng(1), ["base", "general", "biomedical", "clinical"]
+
+    def numbers():
+        values = generator.normal(0.6, 0.01, (len(arms), seeds))
+        tables(
+            tmp_path / "r",
+            scores=dict(zip(arms, values.tolist(), strict=True)),
+            difference=values[1].mean() - values[0].mean(),
+        )
+        return {row["name"]: row for row in published.numbers(tmp_path / "r") if row["name"].startswith(("f1", "C1"))}
+
+    hits = 0
+    for _ in range(60):
+        first, second = numbers(), numbers()
+        hits += all(abs(first[name]["value"] - second[name]["value"]) <= first[name]["tolerance"] for name in first)
+    assert hits >= 54
 
 
 def test_nothing_was_published(run):
@@ -68,17 +103,17 @@ def test_nothing_was_published(run):
 def test_the_run_itself_is_reproduced(run):
     published.write(run)
     found = published.compare(run, ORIGIN)
-    assert (found["count"], len(found["rows"]), found["same_profile"], found["commit"]) == (5, 5, True, "abc")
+    assert (found["count"], len(found["rows"]), found["same_profile"], found["commit"]) == (6, 6, True, "abc")
 
 
 @pytest.mark.parametrize(
     ("change", "differing"),
     [
-        ({"difference": 0.129}, []),
-        ({"difference": 0.131}, ["C1: f1, ner, general less base"]),
+        ({"difference": 0.30}, []),
+        ({"difference": 0.40}, ["C1: f1, ner, general less base"]),
         ({"documents": 8}, ["documents kept, general es, p"]),
         ({"scores": SCORES | {"base": [0.55, 0.60]}}, []),
-        ({"scores": SCORES | {"base": [0.58, 0.60]}}, ["f1, ner, base"]),
+        ({"scores": SCORES | {"base": [0.68, 0.74]}}, ["f1, ner, base"]),
         ({"scores": SCORES | {"dictionary": [0.301]}}, ["f1, ner, dictionary"]),
         ({"scores": {"base": SCORES["base"], "dictionary": [0.30]}}, ["f1, ner, general"]),
     ],
@@ -89,5 +124,5 @@ def test_a_later_run(run, change, differing):
     found = published.compare(run, ORIGIN | {"profile_sha256": "q"})
     assert [row["name"] for row in found["rows"] if not row["same"]] == differing
     assert [row["same"] for row in found["rows"]] == sorted(row["same"] for row in found["rows"])
-    assert found["count"] == 5 - len(differing)
+    assert found["count"] == 6 - len(differing)
     assert not found["same_profile"]

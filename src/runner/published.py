@@ -1,9 +1,11 @@
 """Numbers of a published run, each with a tolerance, and whether a later run of the same profile reproduced them.
 
 Two runs of one profile differ in the order of additions, on another processor or GPU, and training makes that as large
-as a change of seed. So a difference between arms counts as reproduced inside the published one's interval; a mean score
-within 3 standard errors of the difference of two such means, s * sqrt(2 / n), s being the standard deviation of the
-seeds pooled over the task's arms; a count of documents, and a baseline, which learns nothing at random, as it is.
+as a change of seed. With s the standard deviation of the seeds, pooled over a task's arms, the means of n seeds of two
+runs differ by s * sqrt(2 / n) (standard error), differences between two arms by sqrt(2) as much. The tolerance is that
+error times Student's t, at a level that is divided by how many such numbers there are (Bonferroni): of runs that differ
+as seeds do, 95 in 100 reproduce every one of them. A count of documents, and a baseline, which learns nothing at
+random, must be the same.
 """
 
 import json
@@ -12,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from scipy.stats import t as student
 
+from helpers.analysis import GROUPS
 from helpers.project import ROOT, write_json
 
 FILE = "numbers.json"
-PRIMARY = ("f1", "auprc")
+PRIMARY, COMPARED = ("f1", "auprc"), ("f1", "auprc", "recall")
+SCORE = ["task", "test", "metric", "mentions"]
+LEVEL = 0.05
 ROUNDING = 1e-9
 
 
@@ -27,7 +33,14 @@ def place(name: str) -> Path:
 
 def numbers(run: Path) -> list[dict[str, Any]]:
     """What a finished run would publish: name, value, and how far from it a later run's may lie."""
-    return [*_counts(run), *_means(run), *_differences(run)]
+    values = _by_seed(run / "results")
+    spread = {score: _spread(rows) for score, rows in values.groupby(SCORE, sort=False)}
+    random = [*_means(values, spread), *_differences(run / "results", spread)]
+    count = sum(row["error"] > 0 for row in random)
+    for row in random:
+        error, freedom = row.pop("error"), row.pop("freedom")
+        row["tolerance"] = float(student.ppf(1 - LEVEL / 2 / count, freedom) * error) if error > 0 else ROUNDING
+    return [*_counts(run), *random]
 
 
 def _counts(run: Path) -> list[dict[str, Any]]:
@@ -39,35 +52,50 @@ def _counts(run: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _means(run: Path) -> list[dict[str, Any]]:
-    """Primary scores on test sets: the mean over seeds by task, test set and arm."""
-    table = pd.read_csv(run / "results" / "metrics.csv").query("split == 'test' and label == 'all'")
+def _by_seed(results: Path) -> pd.DataFrame:
+    """Test scores (`SCORE`, arm, seed, value): of all mentions, and recall of seen and of unseen ones."""
+    scores = pd.read_csv(results / "metrics.csv").query("split == 'test' and label == 'all' and metric in @COMPARED")
+    table = pd.read_csv(results / "mentions.csv").assign(metric="recall")
+    table["mentions"] = table["group"].eq(GROUPS[0]).map({True: "seen", False: "unseen"})
+    recalls = table.groupby([*SCORE, "arm", "seed"], sort=False)[["gold", "found"]].sum()
+    recalls = recalls.assign(value=lambda n: n["found"] / n["gold"]).reset_index()
+    return pd.concat([part[[*SCORE, "arm", "seed", "value"]] for part in (scores.assign(mentions="all"), recalls)])
+
+
+def _spread(rows: pd.DataFrame) -> tuple[float, int]:
+    """Standard deviation of the seeds, pooled over the arms that have several, and its degrees of freedom."""
+    by = rows.groupby("arm")["value"]
+    freedom = int((by.size() - 1).sum())
+    return (math.sqrt(float((by.var() * (by.size() - 1)).sum()) / freedom), freedom) if freedom else (0.0, 0)
+
+
+def _means(values: pd.DataFrame, spread: dict[Any, tuple[float, int]]) -> list[dict[str, Any]]:
+    """The primary scores: the mean over seeds by task, test set and arm."""
     rows = []
-    for (task, test, metric), found in table[table["metric"].isin(PRIMARY)].groupby(
-        ["task", "test", "metric"], sort=False
-    ):
-        by = found.groupby("arm", sort=False)["value"]
-        spread = math.sqrt(by.var().mean())  # of the arms with two seeds or more
-        for arm, value in by.mean().items():
-            seeds = by.size()[arm]
-            tolerance = 3 * spread * math.sqrt(2 / seeds) if seeds > 1 else ROUNDING
-            name = f"{metric}, {task}{f' on {test}' if test != task else ''}, {arm}"
-            rows.append({"name": name, "value": value, "tolerance": tolerance})
+    shown = values[(values["mentions"] == "all") & values["metric"].isin(PRIMARY)]
+    for (*score, arm), found in shown.groupby([*SCORE, "arm"], sort=False)["value"]:
+        sd, freedom = spread[tuple(score)]
+        error = sd * math.sqrt(2 / len(found)) if len(found) > 1 else 0.0
+        name = f"{_named(*score)}, {arm}"
+        rows.append({"name": name, "value": float(found.mean()), "error": error, "freedom": freedom})
     return rows
 
 
-def _differences(run: Path) -> list[dict[str, Any]]:
+def _differences(results: Path, spread: dict[Any, tuple[float, int]]) -> list[dict[str, Any]]:
     """The comparisons of the claims, as far as they could be made."""
-    table = pd.read_csv(run / "results" / "comparisons.csv").dropna(subset=["difference"])
-    return [
-        {
-            "name": f"{r.claim}: {r.metric}, {r.task}{f' on {r.test}' if r.test != r.task else ''}"
-            f"{f', {r.mentions} mentions' if r.mentions != 'all' else ''}, {r.arm} less {r.against}",
-            "value": r.difference,
-            "tolerance": (r.high - r.low) / 2,
-        }
-        for r in table.itertuples()
-    ]
+    rows = []
+    for r in pd.read_csv(results / "comparisons.csv").dropna(subset=["difference"]).itertuples():
+        score = (r.task, r.test, r.metric, r.mentions)
+        sd, freedom = spread[score]
+        error = sd * math.sqrt(2 / r.seeds) * math.sqrt(2)
+        name = f"{r.claim}: {_named(*score)}, {r.arm} less {r.against}"
+        rows.append({"name": name, "value": float(r.difference), "error": error, "freedom": freedom})
+    return rows
+
+
+def _named(task: str, test: str, metric: str, mentions: str) -> str:
+    where = task if test == task else f"{task} on {test}"
+    return f"{metric}, {where}" + ("" if mentions == "all" else f", {mentions} mentions")
 
 
 def write(run: Path) -> None:
