@@ -57,13 +57,13 @@ def family(tasks: list[str]) -> list[dict[str, str]]:
     return [{"claim": "C", "task": task, "arm": "one", "against": "other", "metric": "f1"} for task in tasks]
 
 
-def repetition(number: int, tasks: int, seeds: int, spread: float, planted: float) -> tuple[pd.DataFrame, dict]:
-    """The comparisons and the claim of one simulated study."""
+def repetition(number: int, tasks: int, seeds: int, spread: float) -> tuple[pd.DataFrame, dict]:
+    """The comparisons and the claim of one simulated study, in which two arms differ by nothing."""
     chance, fits = np.random.default_rng([number, seeds, round(1000 * spread)]), {}
     for task in (names := [f"task {i}" for i in range(tasks)]):
         documents = chance.normal(0, OF_DOCUMENT, DOCUMENTS)
-        for arm, level in (("one", LEVEL + planted), ("other", LEVEL)):
-            fits[task, arm] = rows(task, arm, tallies(level, documents, seeds, spread, chance))
+        for arm in ("one", "other"):
+            fits[task, arm] = rows(task, arm, tallies(LEVEL, documents, seeds, spread, chance))
     how = {"draws": DRAWS, "confidence": CONFIDENCE, "seed": number, "synthetic": True, "stated": {"C": ""}}
     table, content = claims.compare(fits, family(names), **how)
     return table, content["claims"][0]
@@ -71,7 +71,7 @@ def repetition(number: int, tasks: int, seeds: int, spread: float, planted: floa
 
 def aa(repetitions: int, seeds: int, spread: float) -> dict[str, Any]:
     """Shares of repetitions without any difference that get a verdict all the same."""
-    found = [repetition(number, 3, seeds, spread, 0.0) for number in range(repetitions)]
+    found = [repetition(number, 3, seeds, spread) for number in range(repetitions)]
     decided = {"supported", "contradicted"}
     return {
         "seeds": seeds,
@@ -91,20 +91,33 @@ def truth(spread: float) -> tuple[float, float]:
     return float(scores[0].mean() - scores[1].mean()), float(scores[1].std(ddof=1))
 
 
+def planted(number: int, seeds: int, spread: float) -> tuple[float, float, float]:
+    """Difference and interval of one simulated comparison, by the same steps as `claims.difference_draws`."""
+    chance = np.random.default_rng([number, seeds, round(1000 * spread)])
+    documents = chance.normal(0, OF_DOCUMENT, DOCUMENTS)
+    sides = [tallies(level, documents, seeds, spread, chance) for level in (LEVEL + PLANTED, LEVEL)]
+    weights = claims.draw_weights(units=DOCUMENTS, draws=DRAWS, seed=number, key="documents")
+    drawn = claims.draw_weights(units=seeds, draws=DRAWS, seed=number, key="seeds")
+    values = [claims.ner_scores(tallies=side, weights=weights, metric="f1") for side in sides]
+    ours, theirs = (claims.over_seeds(values=side, weights=drawn) for side in values)
+    low, high, _ = claims.interval((ours - theirs)[1:], CONFIDENCE)
+    return float(ours[0] - theirs[0]), low, high
+
+
 def coverage(simulations: int, seeds: int, spread: float) -> dict[str, Any]:
     """How often the interval holds the true difference, and how wide it is."""
     true, of_seed = truth(spread)
-    tables = pd.concat([repetition(number, 1, seeds, spread, PLANTED)[0] for number in range(simulations)])
+    found, low, high = np.array([planted(number, seeds, spread) for number in range(simulations)]).T
     return {
         "seeds": seeds,
         "spread": spread,
         "simulations": simulations,
         "difference": true,
         "seed_sd": of_seed,
-        "covered": float(((tables["low"] <= true) & (true <= tables["high"])).mean()),
-        "width": float((tables["high"] - tables["low"]).mean()),
-        "bias": float(tables["difference"].mean() - true),
-        "seed_share": float(2 * of_seed**2 / seeds / tables["difference"].var()),
+        "covered": float(((low <= true) & (true <= high)).mean()),
+        "width": float((high - low).mean()),
+        "bias": float(found.mean() - true),
+        "seed_share": float(2 * of_seed**2 / seeds / found.var(ddof=1)),
     }
 
 

@@ -24,7 +24,7 @@
 # %%
 import pandas as pd
 import torch
-from helpers import figures, finetuning, transfer
+from helpers import figures, finetuning, project, transfer
 from runner import stages
 from texts import tasks
 
@@ -93,7 +93,8 @@ fits.drop(columns=["task", "key"]).round(3).style.format(precision=3, na_rep="")
 # precision-recall curve (AUPRC), whose chance level is the share of positives.
 
 # %%
-metrics = transfer.metrics(folder, [task])
+metrics = transfer.metrics(folder, task)
+project.write_table(folder / "predictions" / task / "metrics.csv", metrics)
 own = metrics.query("test == @task and split == 'test' and label == 'all' and metric in ['f1', 'precision', 'recall', 'auprc']")
 own.groupby(["metric", "arm"], sort=False)["value"].agg(["mean", "min", "max"]).round(3).unstack("metric").dropna(axis=1)
 

@@ -44,13 +44,13 @@ terms = 60  # parallel terms for CKA and retrieval
 # %% [markdown]
 # ## All scores
 #
-# Every fit and every baseline on every test set, kept as `results/metrics.csv`: one row a number.
+# Every fit and every baseline on every test set, gathered from 03_finetune as `results/metrics.csv`: one row a number.
 
 # %%
 for task in trained:
     folder = stages.need(run, f"03_finetune-{task}")
 results, synthetic = folder / "results", tasks.made_up(folder)
-metrics = transfer.metrics(folder, trained)
+metrics = transfer.all_metrics(folder, trained)
 metrics.query("label == 'all' and split == 'test'").groupby(["task", "test", "metric"])["value"].describe().round(3)
 
 # %% [markdown]

@@ -37,15 +37,18 @@ def fits(folder: Path, task: str, arms: Sequence[str] = ()) -> Iterator[Path]:
             yield folder / "predictions" / task / row.arm / f"seed-{row.seed}.parquet"
 
 
-def metrics(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
-    """Every fit and baseline scored on every test set: the rows of results/metrics.csv."""
+def metrics(folder: Path, task: str) -> pd.DataFrame:
+    """Every fit and the baseline of a task scored on every test set: rows of results/metrics.csv."""
+    if not is_ner(folder, task):
+        return pd.concat(map(scores.score_screening_file, fits(folder, task)), ignore_index=True)
     shared, words = common(folder), _words(folder)
-    tables = [
-        scores.score_file(path, shared, words) if is_ner(folder, task) else scores.score_screening_file(path)
-        for task in trained
-        for path in fits(folder, task)
-    ]
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat([scores.score_file(path, shared, words) for path in fits(folder, task)], ignore_index=True)
+
+
+def all_metrics(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
+    """The `metrics` of several tasks, as 03_finetune kept them."""
+    kept = (folder / "predictions" / task / "metrics.csv" for task in trained)
+    return pd.concat(map(pd.read_csv, kept), ignore_index=True)
 
 
 def _words(folder: Path) -> dict[str, dict[str, list[tuple[int, int]]]]:

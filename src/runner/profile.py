@@ -230,14 +230,14 @@ class Profile(Section):
         section = self.ner if task.kind == "ner" else self.screening
         values = {"run": self.run, "task": task.name, "tests": tests, "arms": arms, **dict(section)}
         inputs = [CORPORA, *(f"models/{arm}/training.csv" for arm in arms)]
-        outputs = [f"predictions/{task.name}/fits.csv"]
+        outputs = [f"predictions/{task.name}/metrics.csv"]
         threads = self.compute.threads
         return Stage(f"03_finetune-{task.name}", "03_finetune", values, inputs, outputs, self._speed(threads), threads)
 
     def _analysis(self, trained: list[Task]) -> Stage:
         values = {"run": self.run, "arms": [arm.name for arm in self.arms], "trained": [task.name for task in trained]}
         values |= {"length": self.pretrain.length, **dict(self.analysis)}
-        inputs = [f"predictions/{task.name}/fits.csv" for task in trained]
+        inputs = [f"predictions/{task.name}/metrics.csv" for task in trained]
         return Stage("04_cross_lingual", "04_cross_lingual", values, inputs, ["results/metrics.csv"], {}, 0)
 
     def _figures(self) -> Stage:
