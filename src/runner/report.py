@@ -12,10 +12,14 @@ from typing import Any
 
 from helpers.baselines import NAMES as BASELINES
 from helpers.project import ROOT, write_atomically
-from runner import cards, provenance, published, stages
+from runner import provenance, stages
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-PAPER = (Path(__file__).with_name("paper.py"), ROOT / "paper" / "paper.typ")
+# Their code is imported when the page is made only: Snakemake reads this module at every start.
+MADE_BY = (
+    *(Path(__file__).with_name(f"{name}.py") for name in ("cards", "paper", "published")),
+    ROOT / "paper/paper.typ",
+)
 PRIMARY = ("f1", "auprc")  # the primary metric of NER and of screening
 DOWNLOADS = (
     "results/*.csv",
@@ -30,9 +34,9 @@ DOWNLOADS = (
 
 def key(plan: dict[str, Any]) -> str:
     """Staleness key of the report: the profile, the code that makes the page, and the numbers it compares with."""
-    files = (TEMPLATE, *PAPER, *(Path(module.__file__) for module in (cards, provenance, published)), Path(__file__))
-    compared = [file] if (file := published.place(plan["run"])).is_file() else []
-    text = plan["profile_sha256"].encode() + b"".join(file.read_bytes() for file in (*files, *compared))
+    files = (TEMPLATE, *MADE_BY, Path(__file__), Path(provenance.__file__))
+    shown = (ROOT / "figures" / plan["run"] / "numbers.json", ROOT / "benchmarks" / "results" / "intervals.json")
+    text = plan["profile_sha256"].encode() + b"".join(f.read_bytes() for f in (*files, *shown) if f.is_file())
     return hashlib.sha256(text).hexdigest()[:16]
 
 
@@ -117,6 +121,8 @@ def plain(value: float | None) -> str:
 def render(run: Path, origin: dict[str, Any]) -> str:
     """The page as HTML; everything it shows is inside it, links lead to files of the run's folder."""
     import jinja2
+
+    from runner import cards, published
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.Undefined)
     environment.filters |= {"duration": duration, "number": number, "plain": plain}

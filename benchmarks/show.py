@@ -1,0 +1,115 @@
+"""The measured figures as one page of Markdown, made from the JSON files beside it.
+
+python -m benchmarks.show     # writes benchmarks/results/README.md
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).with_name("results")
+HEAD = """# What was measured
+
+Made by `python -m benchmarks.show` from the files in this folder. Ratios are medians of rounds in which the sides take
+turns, with the smallest and the largest in brackets; above 1 ours is faster. The head of each module says how:
+[mlm](../mlm.py), [finetune](../finetune.py), [tokenise](../tokenise.py), [memory](../memory.py),
+[intervals](../intervals.py).
+"""
+
+
+def ratio(found: dict[str, Any], name: str) -> str:
+    """A ratio with its spread."""
+    low, high = found["spread"][name]
+    return f"{found[name]:.2f} ({low:.2f} to {high:.2f})"
+
+
+def table(names: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    return ["| " + " | ".join(cells) + " |" for cells in (names, ["---"] * len(names), *rows)]
+
+
+def mlm(found: dict[str, Any]) -> list[str]:
+    """Masked-language modelling of one shape."""
+    pace = ", ".join(f"{name} {value:,.0f}" for name, value in found["tokens_per_s"].items())
+    rows = [
+        ["against Trainer's defaults", ratio(found, "ratio_default")],
+        ["against its best flags, best flags on ours", ratio(found, "ratio_best")],
+        ["against its best flags, ours as profiles use it", ratio(found, "ratio_best_as_used")],
+        ["tokens a second", pace],
+        ["MFU", f"{found['mfu']:.1%} of {found['peak_flops'] / 1e12:.2f} TFLOP/s (a large bfloat16 product)"],
+        *([f"pace with: {name}", f"{share:.2f}"] for name, share in found["ablation"].items()),
+    ]
+    if found["heldout"]:
+        loss = found["heldout"]
+        told = f"{loss['ours']:.4f} ours, {loss['Trainer']:.4f} Trainer ({loss['difference']:+.2%})"
+        rows.append(["held-out loss after the same tokens, three seeds", told])
+    title = f"## Masked-language modelling, {found['shape']} model, {found['masking_rate']:.0%} masked"
+    return [title, "", f"On {found['device']}, torch {found['torch']}.", "", *table(["", ""], rows)]
+
+
+def finetune(found: dict[str, Any]) -> list[str]:
+    """Fine-tuning of both tasks."""
+    rows = [
+        [task, ratio(one, "ratio_default"), ratio(one, "ratio_best")]
+        + [", ".join(f"{name} {value:.3f}" for name, value in one["dev"].items())]
+        for task, one in found.items()
+        if isinstance(one, dict)
+    ]
+    names = ["task", "against Trainer's defaults", "against its best flags", "score on dev"]
+    return ["## Fine-tuning", "", f"On {found['device']}, torch {found['torch']}.", "", *table(names, rows)]
+
+
+def tokenise(found: dict[str, Any]) -> list[str]:
+    """Tokenising and packing."""
+    low, high = found["spread"]
+    pace = ", ".join(f"{name} {value:.1f}" for name, value in found["mb_per_s"].items())
+    told = f"Ours is {found['ratio']:.2f} ({low:.2f} to {high:.2f}) times as fast: {pace} MB/s. On {found['device']}."
+    return ["## Tokenising, against `datasets.map` with grouping", "", told]
+
+
+def memory(found: dict[str, Any]) -> list[str]:
+    """Peak memory and pace on little and on much text."""
+    rows = [
+        [f"{one['text_mb']:,} MB", part, f"{one[part]['peak_rss_mb']:,} MB"]
+        + [", ".join(f"{value:,.1f} {unit}" for unit, value in one[part].items() if unit != "peak_rss_mb")]
+        for one in found["amounts"]
+        for part in found["ratio_peak_rss"]
+    ]
+    told = ", ".join(f"{part} {value:.2f}" for part, value in found["ratio_peak_rss"].items())
+    lines = table(["text", "part", "peak memory", "pace"], rows)
+    return ["## Memory", "", f"Peak on much text against little: {told}. On {found['device']}.", "", *lines]
+
+
+def intervals(found: dict[str, Any]) -> list[str]:
+    """Verdicts by chance, and coverage."""
+    chance = [
+        [str(r["seeds"]), f"{r['spread']:.2f}", f"{r['any_comparison']:.1%}", f"{r['claim']:.1%}"] for r in found["aa"]
+    ]
+    covered = [
+        [str(r["seeds"]), f"{r['seed_sd']:.4f}", f"{r['seed_share']:.0%}", f"{r['covered']:.1%}", f"{r['width']:.3f}"]
+        for r in found["coverage"]
+    ]
+    return [
+        *["## Verdicts and intervals on simulated predictions", ""],
+        f"Studies without any difference ({found['aa'][0]['repetitions']:,} each) that got a verdict all the same:",
+        *["", *table(["seeds", "spread (log-odds)", "any of three comparisons", "the claim"], chance), ""],
+        f"A planted difference, {found['coverage'][0]['simulations']:,} simulations each; intervals at "
+        f"{found['confidence']:.0%}:",
+        *["", *table(["seeds", "SD of seeds (F1)", "share of variance from seeds", "covered", "mean width"], covered)],
+    ]
+
+
+PAGES = {"mlm-": mlm, "finetune": finetune, "tokenise": tokenise, "memory": memory, "intervals": intervals}
+
+
+def page() -> str:
+    """The whole page, from the files that are there."""
+    parts = [HEAD]
+    for begin, shown in PAGES.items():
+        for file in sorted(RESULTS.glob(f"{begin}*.json")):
+            parts.append("\n".join(shown(json.loads(file.read_text(encoding="utf-8")))) + "\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    (RESULTS / "README.md").write_text(page(), encoding="utf-8")
