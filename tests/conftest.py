@@ -103,6 +103,7 @@ class Project:
         self.journal = folder / "journal"
         (folder / "notebooks").mkdir(parents=True)
         (folder / "profiles").mkdir()
+        shutil.copy(ROOT / "profiles" / "claims.yaml", folder / "profiles")
         shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         (folder / "src" / "runner" / "settings.py").write_text(SETTINGS)
         (folder / "src" / "helpers" / "scribe.py").write_text(SCRIBE)
@@ -150,6 +151,7 @@ class Project:
         return lines
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of a file stay in one process, and so do the files that share `checkout`, the slowest ones, first."""
     shared = ("test_smoke", "test_notebooks")
