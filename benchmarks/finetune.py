@@ -158,7 +158,7 @@ def trainer(folder: Path, task: str, **flags: Any) -> tuple[float, float]:
 SIDES = {
     "ours": ours,
     "Trainer, defaults": trainer,
-    "Trainer, best flags": partial(trainer, bf16=True, use_cpu=not torch.cuda.is_available(), **GROUPED),
+    "Trainer, best flags": partial(trainer, bf16=paired.narrow(), use_cpu=not torch.cuda.is_available(), **GROUPED),
 }
 
 

@@ -4,7 +4,8 @@
 
 Same model, weights, rows, batch and rate on all sides; the text is the project's synthetic one. `ratio_default` sets
 our loop as the profiles use it beside Trainer's defaults. `ratio_best` sets both with their best flags side by side:
-where there is a compiler Trainer gets torch_compile and ours `compiled`; `ratio_best_as_used` is ours without.
+bfloat16 where the device computes in it, and where there is a compiler torch_compile for Trainer and `compiled` for
+ours; `ratio_best_as_used` is ours without.
 `ablation` gives our pace with one technique switched off at a time, as a share of it. `heldout` is the loss on other
 rows after the same tokens, mean of three seeds (small model, not with --quick). MFU counts, a token, 6 operations a
 weight of the encoder's matrices, 12 x length x width a layer for attention, and 6 a weight of the vocabulary head at
@@ -151,7 +152,7 @@ class Bench:
     def trainer(self, best: bool) -> paired.Side:
         """transformers' Trainer on the same rows, with its defaults or its best flags."""
         cpu = not torch.cuda.is_available()
-        flags = {"bf16": True, "torch_compile": can_compile(), "use_cpu": cpu} if best else {}
+        flags = {"bf16": paired.narrow(), "torch_compile": can_compile(), "use_cpu": cpu} if best else {}
 
         def side(number: int) -> float:
             stamps = self._trained(self.model(), self._timed(), number, **flags)
@@ -276,12 +277,12 @@ def sides(bench: Bench) -> dict[str, paired.Side]:
 
 def ablations() -> list[str]:
     """The sides beside ours and the reference's that mean something on this device."""
-    names = ["logits at every position", "float32", "optimiser not fused", "texts of a row see each other"]
-    return (
-        names
-        if torch.cuda.is_available()
-        else [*names, "freed memory given back", "fused attention", "float32 between layers"]
-    )
+    names = ["logits at every position", "optimiser not fused", "texts of a row see each other"]
+    names += ["float32"] if paired.narrow() else []
+    if not torch.cuda.is_available():
+        names += ["freed memory given back", "fused attention"]
+        names += ["float32 between layers"] if paired.narrow() else []
+    return names
 
 
 @cache

@@ -288,7 +288,7 @@ def ner_file(tmp_path):
 
 def test_score_file_keeps_own_labels_in_task_and_shared_ones_elsewhere(tmp_path):
     common = {"ro": {"DISO": "disorder", "CHEM": "chemical"}, "es": {"DISEASE": "disorder", "PROTEIN": "protein"}}
-    table = scores.score_file(ner_file(tmp_path), common, {"ro": {"d1": [(0, 3)], "d2": [(5, 9)]}})
+    table = scores.score_file(ner_file(tmp_path), common, {"d1": [(0, 3)], "d2": [(5, 9)]})
     assert list(table) == scores.METRICS
     found = table.set_index(["test", "label", "metric"])["value"]
     assert found["ro", "all", "f1"] == pytest.approx(2 / 3)
@@ -297,7 +297,7 @@ def test_score_file_keeps_own_labels_in_task_and_shared_ones_elsewhere(tmp_path)
     assert found["es", "all", "f1"] == found["es", "disorder", "f1"] == 1
     assert found["es", "all", "fn"] == 0
     assert found["ro", "all", "partial_f1"] == found["ro", "all", "seqeval_f1"] == pytest.approx(2 / 3)
-    assert ("es", "all", "seqeval_f1") not in found.index
+    assert not {("es", "all", "seqeval_f1"), ("es", "all", "partial_f1")} & set(found.index)
 
 
 def test_score_file_mistakes_name_the_place(tmp_path):

@@ -1,7 +1,9 @@
 """How good predictions are: strict spans and screening metrics, from one row an item to tidy rows of metrics."""
 
 import warnings
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ FIT = ["task", "test", "arm", "seed"]
 NER = [*FIT, "language", "document", "start", "end", "label", "text", "kind"]
 SCREENING = ["task", "arm", "seed", "split", "language", "patient", "label", "score", "probability", "flagged"]
 METRICS = ["task", "test", "language", "arm", "seed", "split", "label", "metric", "value"]
+MENTION = "mention"
 PRECISIONS = (0.5, 0.8)  # the fixed precisions at which recall is reported
 
 
@@ -111,16 +114,18 @@ def partial_f1(*, gold: pd.DataFrame, predicted: pd.DataFrame) -> float:
         return float("nan")
     predicted = predicted.drop_duplicates(SPAN)
     names = sorted(set(gold["document"]) | set(predicted["document"]))
-    tags = sorted(set(gold["label"]) | set(predicted["label"]))
     sides = [_listed(items, names) for items in (gold, predicted)]
-    return float(Evaluator(*sides, tags=tags, loader="dict").evaluate()["overall"]["partial"].f1)
+    return float(Evaluator(*sides, tags=[MENTION], loader="dict").evaluate()["overall"]["partial"].f1)
 
 
 def _listed(items: pd.DataFrame, names: list[str]) -> list[list[dict]]:
-    """Items by document as nervaluate reads them; its ends are inclusive, ours exclusive."""
+    """Items by document as nervaluate reads them, under one label, as it would else score each label too.
+
+    Its ends are inclusive, ours exclusive.
+    """
     found = {name: [] for name in names}
-    for document, label, start, end in items[SPAN].sort_values(SPAN).itertuples(index=False):
-        found[document].append({"label": label, "start": int(start), "end": int(end) - 1})
+    for document, _, start, end in items[SPAN].sort_values(SPAN).itertuples(index=False):
+        found[document].append({"label": MENTION, "start": int(start), "end": int(end) - 1})
     return list(found.values())
 
 
@@ -146,7 +151,8 @@ def _tagged(items: pd.DataFrame, words: Mapping[str, Sequence[tuple[int, int]]])
     tags = {name: ["O"] * len(spans) for name, spans in words.items()}
     ordered = items.assign(length=items["start"] - items["end"]).sort_values(["document", "start", "length", "label"])
     for document, label, start, end in ordered[SPAN].itertuples(index=False):
-        touched = [i for i, (first, last) in enumerate(words[document]) if first < end and start < last]
+        spans = words[document]
+        touched = range(bisect_right(spans, start, key=itemgetter(1)), bisect_left(spans, end, key=itemgetter(0)))
         for i in (free := [i for i in touched if tags[document][i] == "O"]):
             tags[document][i] = f"{'B' if i == free[0] else 'I'}-{label}"
     return list(tags.values())
@@ -244,22 +250,22 @@ def confusions(rows: pd.DataFrame) -> pd.DataFrame:
 def score_file(
     path: Path,
     common: Mapping[str, Mapping[str, str]] | None = None,
-    words: Mapping[str, Mapping[str, Sequence[tuple[int, int]]]] | None = None,
+    words: Mapping[str, Sequence[tuple[int, int]]] | None = None,
 ) -> pd.DataFrame:
     """The rows of results/metrics.csv (columns `METRICS`) of one NER predictions file, in-task and zero-shot tests.
 
-    `common`: task -> own label -> common label (see `to_common`). `words`: test -> document -> (start, end) of words;
-    tests that it names get seqeval's F1 too. Mistake when the file is missing or lacks a column.
+    `common`: task -> own label -> common label (see `to_common`). `words`: document -> (start, end) of its words, of the
+    task's own test set, which then gets the secondary scores too: seqeval's F1 and nervaluate's partial F1. Mistake when
+    the file is missing or lacks a column.
     """
     rows = to_common(read_predictions(path), common or {})
     tables = []
     for values, part in rows.groupby([*FIT, "language"], sort=False):
         gold, predicted = part[part["kind"] == "gold"], part[part["kind"] == "predicted"]
         table = strict_scores(gold=gold, predicted=predicted)
-        table.loc[len(table)] = ["all", "partial_f1", partial_f1(gold=gold, predicted=predicted)]
-        if values[1] in (words or {}):
-            value = seqeval_f1(gold=gold, predicted=predicted, words=words[values[1]])
-            table.loc[len(table)] = ["all", "seqeval_f1", value]
+        if words is not None and values[0] == values[1]:
+            table.loc[len(table)] = ["all", "partial_f1", partial_f1(gold=gold, predicted=predicted)]
+            table.loc[len(table)] = ["all", "seqeval_f1", seqeval_f1(gold=gold, predicted=predicted, words=words)]
         tables.append(table.assign(split="test", **dict(zip([*FIT, "language"], values, strict=True))))
     return pd.concat(tables)[METRICS].reset_index(drop=True) if tables else pd.DataFrame(columns=METRICS)
 

@@ -41,7 +41,7 @@ def metrics(folder: Path, task: str) -> pd.DataFrame:
     """Every fit and the baseline of a task scored on every test set: rows of results/metrics.csv."""
     if not is_ner(folder, task):
         return pd.concat(map(scores.score_screening_file, fits(folder, task)), ignore_index=True)
-    shared, words = common(folder), _words(folder)
+    shared, words = common(folder), {d.id: windows.words(d.text) for d in tasks.split(folder, task, "test")}
     return pd.concat([scores.score_file(path, shared, words) for path in fits(folder, task)], ignore_index=True)
 
 
@@ -49,12 +49,6 @@ def all_metrics(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
     """The `metrics` of several tasks, as 03_finetune kept them."""
     kept = (folder / "predictions" / task / "metrics.csv" for task in trained)
     return pd.concat(map(pd.read_csv, kept), ignore_index=True)
-
-
-def _words(folder: Path) -> dict[str, dict[str, list[tuple[int, int]]]]:
-    """Character spans of the words of every NER test document, by task and document."""
-    ner = [name for name in specs(folder) if is_ner(folder, name)]
-    return {name: {d.id: windows.words(d.text) for d in tasks.split(folder, name, "test")} for name in ner}
 
 
 def task_texts(folder: Path, task: str) -> list[str]:
