@@ -254,9 +254,9 @@ def score_file(
 ) -> pd.DataFrame:
     """The rows of results/metrics.csv (columns `METRICS`) of one NER predictions file, in-task and zero-shot tests.
 
-    `common`: task -> own label -> common label (see `to_common`). `words`: document -> (start, end) of its words, of the
-    task's own test set, which then gets the secondary scores too: seqeval's F1 and nervaluate's partial F1. Mistake when
-    the file is missing or lacks a column.
+    `common`: task -> own label -> common label (see `to_common`). `words`: document -> (start, end) of its words, of
+    the task's own test set, which then gets the secondary scores too: seqeval's F1 and nervaluate's partial F1.
+    Mistake when the file is missing or lacks a column.
     """
     rows = to_common(read_predictions(path), common or {})
     tables = []
