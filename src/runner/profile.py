@@ -241,7 +241,9 @@ class Profile(Section):
         return Stage("04_cross_lingual", "04_cross_lingual", values, inputs, ["results/metrics.csv"], {}, 0)
 
     def _figures(self) -> Stage:
-        family = [item.model_dump() | {"reason": self.untestable(item)} for item in self.claims.family]
+        family = [item.model_dump(exclude_defaults=True) for item in self.claims.family]
+        for item, values in zip(self.claims.family, family, strict=True):
+            values |= {"reason": reason} if (reason := self.untestable(item)) else {}
         stated = {name: claim.text for name, claim in self.claims.stated.items()}
         values = {"run": self.run, "synthetic": self.synthetic, "stated": stated, "family": family, "seed": self.seed}
         values |= {"arms": [arm.name for arm in self.arms], "frequent_words": self.analysis.frequent_words}
