@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 from engine.tokens import Masking
-from helpers import figures, models, pretraining, transfer
+from helpers import figures, models, pretraining, tables
 from runner import stages
 from texts import tasks
 
@@ -131,7 +131,7 @@ history.iloc[[0, -1]].T.round(3)
 # Held-out loss in nats a masked token; lower is better. Panels in which the line rises show what was forgotten.
 
 # %%
-figures.loss_curves(transfer.curves(folder, [arm]), synthetic=tasks.made_up(folder))
+figures.loss_curves(tables.curves(folder, [arm]), synthetic=tasks.made_up(folder))
 
 # %% [markdown]
 # ## Gained and lost

@@ -23,7 +23,7 @@
 
 # %%
 import pandas as pd
-from helpers import analysis, figures, project, sentences, transfer
+from helpers import analysis, figures, project, sentences, tables, transfer
 from IPython.display import Markdown, display
 from runner import stages
 from texts import tasks
@@ -50,7 +50,7 @@ terms = 60  # parallel terms for CKA and retrieval
 for task in trained:
     folder = stages.need(run, f"03_finetune-{task}")
 results, synthetic = folder / "results", tasks.made_up(folder)
-metrics = transfer.all_metrics(folder, trained)
+metrics = tables.all_metrics(folder, trained)
 metrics.query("label == 'all' and split == 'test'").groupby(["task", "test", "metric"])["value"].describe().round(3)
 
 # %% [markdown]

@@ -25,7 +25,7 @@
 import shutil
 
 import pandas as pd
-from helpers import claims, figures, project, scores, transfer
+from helpers import claims, figures, project, scores, tables
 from runner import stages
 
 # %% [markdown]
@@ -81,10 +81,10 @@ frequent_words = 500  # most frequent words of each corpus whose overlap was mea
 folder = stages.need(run, "04_cross_lingual")
 metrics = pd.read_csv(folder / "results" / "metrics.csv")
 trained = list(dict.fromkeys(metrics["task"]))
-mentions = {task: transfer.train_mentions(folder, task) for task in trained if transfer.is_ner(folder, task)}
+mentions = {task: tables.train_mentions(folder, task) for task in trained if tables.is_ner(folder, task)}
 comparisons, verdicts = claims.assess(
     folder / "predictions", family, draws=draws, confidence=confidence, seed=seed, synthetic=synthetic, train=mentions,
-    common=transfer.common(folder), stated=stated)
+    common=tables.common(folder), stated=stated)
 comparisons.drop(columns=["units"]).round(3).style.format(precision=3, na_rep="").hide()
 
 # %% [markdown]
@@ -126,7 +126,7 @@ figures.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
 # What each arm gained on text of its domain, and lost or gained elsewhere.
 
 # %%
-figures.keep(figures.loss_curves(transfer.curves(folder, arms), **looks), name="heldout_loss", caption=(
+figures.keep(figures.loss_curves(tables.curves(folder, arms), **looks), name="heldout_loss", caption=(
     "Loss on held-out text while an arm is trained (15 % of the word pieces masked, the same ones each time); lower is better."
 ), **keep)
 
@@ -159,8 +159,8 @@ figures.keep(figures.recall_groups(recall, **looks) if len(recall) else None, na
 # a probability can be taken at its word.
 
 # %%
-screened = [task for task in trained if not transfer.is_ner(folder, task)]
-patients = [pd.concat(map(pd.read_parquet, transfer.fits(folder, task))) for task in screened]
+screened = [task for task in trained if not tables.is_ner(folder, task)]
+patients = [pd.concat(map(pd.read_parquet, tables.fits(folder, task))) for task in screened]
 for task, rows in zip(screened, patients, strict=True):
     figures.keep(figures.precision_recall(rows, **looks), name=f"ranking_{task}", caption=(
         "Precision at each recall on the test patients, mean over seeds; in brackets the area under the curve."), **keep)

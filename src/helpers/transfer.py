@@ -1,6 +1,6 @@
-"""A run's saved models and predictions side by side: all scores, losses on task text, terms across languages."""
+"""A run's saved models and predictions side by side: scores, losses on task text, terms across languages."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations, islice
 from pathlib import Path
 
@@ -11,30 +11,8 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import training, windows
 from helpers import analysis, models, pretraining, scores
+from helpers.tables import common, fits, is_ner, specs, train_mentions
 from texts import tasks
-
-
-def specs(folder: Path) -> dict[str, dict]:
-    """The tasks of a run by name."""
-    return {spec["name"]: spec for spec in pd.read_json(folder / "corpora/tasks.json", dtype=False).to_dict("records")}
-
-
-def common(folder: Path) -> dict[str, dict[str, str]]:
-    """Task -> own label -> label shared with other tasks."""
-    return {name: dict(spec["common"]) for name, spec in specs(folder).items()}
-
-
-def is_ner(folder: Path, task: str) -> bool:
-    """Whether a task is entity recognition (or else screening)."""
-    return specs(folder)[task]["kind"] == "ner"
-
-
-def fits(folder: Path, task: str, arms: Sequence[str] = ()) -> Iterator[Path]:
-    """The prediction files of a task that belong to its finished table of fits, of all arms or of `arms` only."""
-    table = pd.read_csv(folder / "predictions" / task / "fits.csv")
-    for row in table.itertuples():
-        if not arms or row.arm in arms:
-            yield folder / "predictions" / task / row.arm / f"seed-{row.seed}.parquet"
 
 
 def metrics(folder: Path, task: str) -> pd.DataFrame:
@@ -43,12 +21,6 @@ def metrics(folder: Path, task: str) -> pd.DataFrame:
         return pd.concat(map(scores.score_screening_file, fits(folder, task)), ignore_index=True)
     shared, words = common(folder), {d.id: windows.words(d.text) for d in tasks.split(folder, task, "test")}
     return pd.concat([scores.score_file(path, shared, words) for path in fits(folder, task)], ignore_index=True)
-
-
-def all_metrics(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
-    """The `metrics` of several tasks, as 03_finetune kept them."""
-    kept = (folder / "predictions" / task / "metrics.csv" for task in trained)
-    return pd.concat(map(pd.read_csv, kept), ignore_index=True)
 
 
 def task_texts(folder: Path, task: str) -> list[str]:
@@ -124,12 +96,6 @@ def fertility(folder: Path, counts: Mapping[str, analysis.Counter], arm: str) ->
     return pd.DataFrame(rows, columns=["domain", "language", "pieces a word"])
 
 
-def train_mentions(folder: Path, task: str) -> set[str]:
-    """The folded texts of a task's training mentions."""
-    documents = tasks.split(folder, task, "train")
-    return {scores.folded(d.text[s.start : s.end]) for d in documents for s in d.spans}
-
-
 def mention_recall(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
     """Recall of each fit on mentions seen in training, else in the run's medical text of that language, else."""
     tables = [pd.DataFrame(columns=[*scores.FIT, "group", "gold", "found", "recall"])]
@@ -143,15 +109,4 @@ def mention_recall(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
         mentions = {scores.folded(text) for text in rows.loc[rows["kind"] == "gold", "text"]}
         seen = analysis.found_in_text(mentions, texts)
         tables.append(analysis.recall_by_group(rows, train=train_mentions(folder, task), adaptation=seen))
-    return pd.concat(tables, ignore_index=True)
-
-
-def curves(folder: Path, arms: Sequence[str]) -> pd.DataFrame:
-    """Held-out losses of every arm as rows: arm, tokens, domain, language, loss."""
-    tables = []
-    for arm in arms:
-        wide = pd.read_csv(folder / "models" / arm / "training.csv").drop(columns=["step", "loss"])
-        table = wide.melt("tokens", var_name="corpus", value_name="loss").assign(arm=arm)
-        table[["domain", "language"]] = table["corpus"].str.rsplit("-", n=1, expand=True)
-        tables.append(table.drop(columns="corpus"))
     return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,56 @@
+"""A run's tables, read from its folder: its tasks, fits, scores, training mentions and loss curves."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from helpers import scores
+from texts import tasks
+
+# No model is read here, and no library for one: notebooks that only draw start twice as fast.
+
+
+def specs(folder: Path) -> dict[str, dict]:
+    """The tasks of a run by name."""
+    return {spec["name"]: spec for spec in pd.read_json(folder / "corpora/tasks.json", dtype=False).to_dict("records")}
+
+
+def common(folder: Path) -> dict[str, dict[str, str]]:
+    """Task -> own label -> label shared with other tasks."""
+    return {name: dict(spec["common"]) for name, spec in specs(folder).items()}
+
+
+def is_ner(folder: Path, task: str) -> bool:
+    """Whether a task is entity recognition (or else screening)."""
+    return specs(folder)[task]["kind"] == "ner"
+
+
+def fits(folder: Path, task: str) -> Iterator[Path]:
+    """The prediction files of a task that belong to its finished table of fits."""
+    table = pd.read_csv(folder / "predictions" / task / "fits.csv")
+    for row in table.itertuples():
+        yield folder / "predictions" / task / row.arm / f"seed-{row.seed}.parquet"
+
+
+def all_metrics(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
+    """The scores of several tasks, as 03_finetune kept them."""
+    kept = (folder / "predictions" / task / "metrics.csv" for task in trained)
+    return pd.concat(map(pd.read_csv, kept), ignore_index=True)
+
+
+def train_mentions(folder: Path, task: str) -> set[str]:
+    """The folded texts of a task's training mentions."""
+    documents = tasks.split(folder, task, "train")
+    return {scores.folded(d.text[s.start : s.end]) for d in documents for s in d.spans}
+
+
+def curves(folder: Path, arms: Sequence[str]) -> pd.DataFrame:
+    """Held-out losses of every arm as rows: arm, tokens, domain, language, loss."""
+    tables = []
+    for arm in arms:
+        wide = pd.read_csv(folder / "models" / arm / "training.csv").drop(columns=["step", "loss"])
+        table = wide.melt("tokens", var_name="corpus", value_name="loss").assign(arm=arm)
+        table[["domain", "language"]] = table["corpus"].str.rsplit("-", n=1, expand=True)
+        tables.append(table.drop(columns="corpus"))
+    return pd.concat(tables, ignore_index=True)
