@@ -151,13 +151,10 @@ class Project:
         return lines
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file stay in one process, and so do the files that share `checkout`, the slowest ones, first."""
-    shared = ("test_smoke", "test_notebooks")
-    items.sort(key=lambda item: item.path.stem not in shared)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("checkout" if item.path.stem in shared else item.path.stem))
+    """The slowest files first: each stays in one process (`--dist loadfile`), and the last one should be short."""
+    slowest = ("test_smoke", "test_stages", "test_claims", "test_kills")
+    items.sort(key=lambda item: slowest.index(item.path.stem) if item.path.stem in slowest else len(slowest))
 
 
 @pytest.fixture
@@ -187,5 +184,5 @@ def copied(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh copy of the project, shared by the tests of a whole run."""
+    """A fresh copy of the project, which the tests of one process share."""
     return copied(tmp_path_factory.mktemp("reader"))
