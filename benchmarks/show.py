@@ -112,4 +112,5 @@ def page() -> str:
 
 
 if __name__ == "__main__":
+    RESULTS.mkdir(exist_ok=True)
     (RESULTS / "README.md").write_text(page(), encoding="utf-8")
