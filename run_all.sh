@@ -75,6 +75,6 @@ if [ "${1:-}" = test ]; then
     shift
     "$bin/ruff" check .
     "$bin/ruff" format --check .
-    exec "$bin/python" -m pytest --numprocesses 2 --dist loadfile "$@"
+    exec "$bin/python" -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"
 fi
 exec "$bin/python" -m runner.front_door "$@"
