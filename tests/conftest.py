@@ -153,7 +153,7 @@ class Project:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slowest files first: each stays in one process (`--dist loadfile`), and the last one should be short."""
-    slowest = ("test_smoke", "test_stages", "test_claims", "test_kills")
+    slowest = ("test_smoke", "test_notebooks", "test_stages", "test_claims", "test_kills")
     items.sort(key=lambda item: slowest.index(item.path.stem) if item.path.stem in slowest else len(slowest))
 
 
@@ -182,7 +182,7 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh copy of the project, which the tests of one process share."""
+    """A fresh copy of the project, which the tests of one file share."""
     return copied(tmp_path_factory.mktemp("reader"))

@@ -9,8 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import nbclient
-import nbformat
 import pandas as pd
 import pytest
 from conftest import copied
@@ -144,19 +142,6 @@ def test_an_added_arm_leaves_the_others_alone(run, checkout):
     subprocess.run(command, **how)
     assert {path: time for path, time in kept_times(run).items() if path in kept} == kept
     assert (run / "predictions/ner_ro/mixed/seed-2.parquet").is_file()
-
-
-def test_every_notebook_runs_as_it_stands(checkout, monkeypatch):
-    """From top to bottom in order, from notebooks/, with no parameters, as in JupyterLab."""
-    for name in [name for name in os.environ if name.startswith("HELPERS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PYTHONPATH", str(checkout / "src"))
-    for page in sorted((checkout / "notebooks").glob("[0-9]*.ipynb")):
-        notebook = nbformat.read(page, as_version=4)
-        place = {"metadata": {"path": str(checkout / "notebooks")}}
-        nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
-        shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
-        assert len(shown) >= 2, f"{page.stem} shows a reader nothing"
 
 
 def kept_times(run: Path) -> dict[Path, int]:
