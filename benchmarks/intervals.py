@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import paired
-from helpers import claims
+from helpers import bootstrap, claims
 from helpers.scores import precision_recall_f1
 
 MENTIONS, DOCUMENTS, WRONG = 10, 150, 1.5  # a document's mentions; documents of a test set; wrong entities a document
@@ -96,11 +96,11 @@ def planted(number: int, seeds: int, spread: float) -> tuple[float, float, float
     chance = np.random.default_rng([number, seeds, round(1000 * spread)])
     documents = chance.normal(0, OF_DOCUMENT, DOCUMENTS)
     sides = [tallies(level, documents, seeds, spread, chance) for level in (LEVEL + PLANTED, LEVEL)]
-    weights = claims.draw_weights(units=DOCUMENTS, draws=DRAWS, seed=number, key="documents")
-    drawn = claims.draw_weights(units=seeds, draws=DRAWS, seed=number, key="seeds")
-    values = [claims.ner_scores(tallies=side, weights=weights, metric="f1") for side in sides]
-    ours, theirs = (claims.over_seeds(values=side, weights=drawn) for side in values)
-    low, high, _ = claims.interval((ours - theirs)[1:], CONFIDENCE)
+    weights = bootstrap.draw_weights(units=DOCUMENTS, draws=DRAWS, seed=number, key="documents")
+    drawn = bootstrap.draw_weights(units=seeds, draws=DRAWS, seed=number, key="seeds")
+    values = [bootstrap.ner_scores(tallies=side, weights=weights, metric="f1") for side in sides]
+    ours, theirs = (bootstrap.over_seeds(values=side, weights=drawn) for side in values)
+    low, high, _ = bootstrap.interval((ours - theirs)[1:], CONFIDENCE)
     return float(ours[0] - theirs[0]), low, high
 
 

@@ -59,11 +59,6 @@ def ratio(one: list[float], other: list[float]) -> dict[str, float]:
     return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
 
 
-def narrow() -> bool:
-    """Whether bfloat16 is a flag that helps: where the device does not compute in it, it makes Trainer slower."""
-    return torch.cuda.is_available() or torch.cpu.get_capabilities().get("avx512_bf16", False)
-
-
 def peak_rss_mb() -> int:
     """Largest resident memory of this process so far, in MB."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024))

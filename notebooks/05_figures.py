@@ -25,7 +25,7 @@
 import shutil
 
 import pandas as pd
-from helpers import claims, figures, project, scores, tables
+from helpers import claims, figures, project, scores, style, tables
 from runner import stages
 
 # %% [markdown]
@@ -107,7 +107,7 @@ shutil.rmtree(folder / "figures", ignore_errors=True)  # of a run with other tas
 looks = {"width_mm": width_mm, "synthetic": synthetic}
 keep = {"folder": folder / "figures", "formats": formats, "dpi": dpi}
 forest = figures.forest(comparisons, **looks) if len(comparisons) else None
-figures.keep(forest, name="differences", caption=(
+style.keep(forest, name="differences", caption=(
     f"Difference of the first arm to the second on the same seeds and documents, with bootstrap intervals ({confidence:.0%}, "
     "not corrected for the number of comparisons); colours are the verdicts after correction."), **keep)
 
@@ -117,7 +117,7 @@ figures.keep(forest, name="differences", caption=(
 # A point is a seed; the dashed line is the baseline without a model.
 
 # %%
-figures.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
+style.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
     "Test scores: a point is a fine-tuning seed, a bar their mean; the dashed line is the baseline without a model."), **keep)
 
 # %% [markdown]
@@ -126,7 +126,7 @@ figures.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
 # What each arm gained on text of its domain, and lost or gained elsewhere.
 
 # %%
-figures.keep(figures.loss_curves(tables.curves(folder, arms), **looks), name="heldout_loss", caption=(
+style.keep(figures.loss_curves(tables.curves(folder, arms), **looks), name="heldout_loss", caption=(
     "Loss on held-out text while an arm is trained (15 % of the word pieces masked, the same ones each time); lower is better."
 ), **keep)
 
@@ -137,7 +137,7 @@ figures.keep(figures.loss_curves(tables.curves(folder, arms), **looks), name="he
 
 # %%
 away = (metrics["task"] != metrics["test"]).any()
-figures.keep(figures.transfer_matrix(metrics, **looks) if away else None, name="transfer", caption=(
+style.keep(figures.transfer_matrix(metrics, **looks) if away else None, name="transfer", caption=(
     "Strict F1 of models fine-tuned on a row's task and tested on a column's, of the arm that is best on that very test: an "
     "upper end. Off the diagonal no labelled example of the test's language was seen."), **keep)
 
@@ -148,7 +148,7 @@ figures.keep(figures.transfer_matrix(metrics, **looks) if away else None, name="
 
 # %%
 recall = pd.read_csv(folder / "results" / "mentions.csv")
-figures.keep(figures.recall_groups(recall, **looks) if len(recall) else None, name="mentions", caption=(
+style.keep(figures.recall_groups(recall, **looks) if len(recall) else None, name="mentions", caption=(
     "Strict recall of test mentions that occur in the task's training set, else somewhere in the run's biomedical or clinical "
     "text of that language (read by this arm or not), else in neither; small points are seeds."), **keep)
 
@@ -162,9 +162,9 @@ figures.keep(figures.recall_groups(recall, **looks) if len(recall) else None, na
 screened = [task for task in trained if not tables.is_ner(folder, task)]
 patients = [pd.concat(map(pd.read_parquet, tables.fits(folder, task))) for task in screened]
 for task, rows in zip(screened, patients, strict=True):
-    figures.keep(figures.precision_recall(rows, **looks), name=f"ranking_{task}", caption=(
+    style.keep(figures.precision_recall(rows, **looks), name=f"ranking_{task}", caption=(
         "Precision at each recall on the test patients, mean over seeds; in brackets the area under the curve."), **keep)
-    figures.keep(figures.calibration_curve(rows, **looks), name=f"calibration_{task}", caption=(
+    style.keep(figures.calibration_curve(rows, **looks), name=f"calibration_{task}", caption=(
         "Predicted probability against the share of positives among the test patients: eight groups of equal size, seeds "
         "pooled. Slope and intercept were fitted on the development patients."), **keep)
 
@@ -192,7 +192,7 @@ decisions.style.format(precision=3).hide()
 
 # %%
 overlap = pd.read_csv(folder / "results" / "overlap.csv", index_col="corpus")
-figures.keep(figures.overlap_map(overlap, words=frequent_words, **looks), name="overlap", caption=(
+style.keep(figures.overlap_map(overlap, words=frequent_words, **looks), name="overlap", caption=(
     "Share of the most frequent words that two corpora have in common, counted in the first documents of each."), **keep)
 
 # %% [markdown]

@@ -3,8 +3,10 @@
 import itertools
 import json
 import random
+import re
 import time
 import tracemalloc
+import unicodedata
 
 import numpy as np
 import pytest
@@ -44,6 +46,13 @@ def test_normalise_is_stable_and_clean(raw):
     assert "  " not in once
     assert "\n\n\n" not in once
     assert once == once.strip()
+
+
+@given(st.text(alphabet="ab \n\t\r\v\x00\xa0\u2003\u2028\x85\u200bş]\\^-e\u0301", max_size=30))
+def test_normalise_looks_before_it_replaces_and_changes_nothing_by_it(raw):
+    plain = raw.replace("\r\n", "\n").replace("\r", "\n").translate(corpora.CONTROLS)
+    plain = re.sub(r" ?\n ?", "\n", re.sub(r"[^\S\n]+", " ", unicodedata.normalize("NFC", plain)))
+    assert corpora.normalise(raw, "es") == re.sub(r"\n{3,}", "\n\n", plain).strip()
 
 
 def test_normalise():

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import figures
+from helpers import figures, names, style
 from helpers.analysis import GROUPS
 from helpers.claims import SYNTHETIC
 from helpers.project import Mistake
@@ -70,7 +70,7 @@ def test_every_figure_is_labelled_marked_and_reproducible(name, tmp_path):
     draw, table, more = ALL[name]
     before = table.copy()
     first, second = (
-        figures.save(draw(table, synthetic=True, **more), tmp_path / str(i), name, ["png", "svg"], 60) for i in (1, 2)
+        style.save(draw(table, synthetic=True, **more), tmp_path / str(i), name, ["png", "svg"], 60) for i in (1, 2)
     )
     assert [path.name for path in first] == [f"{name}.png", f"{name}.svg"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
@@ -149,24 +149,32 @@ def test_forest_draws_the_interval_and_says_what_is_not_testable():
 
 
 def test_names_and_colours():
-    assert figures.shown("clinical_nl") == "Clinical, Dutch only"
-    assert figures.shown("my_arm") == "my arm"
-    assert figures.shown_corpus("clinical-nl") == "Clinical, Dutch"
-    assert figures.colours(["my_arm"])["clinical"] == figures.colours(["another", "my_arm"])["clinical"]
+    assert names.shown("clinical_nl") == "Clinical, Dutch only"
+    assert names.shown("my_arm") == "my arm"
+    assert names.shown_corpus("clinical-nl") == "Clinical, Dutch"
+    assert style.colours(["my_arm"])["clinical"] == style.colours(["another", "my_arm"])["clinical"]
 
 
 def test_an_unknown_format_is_a_mistake(tmp_path):
     with pytest.raises(Mistake, match=r"figures.formats: 'bmp' is unknown; allowed: png, svg, pdf"):
-        figures.save(figures.overlap_map(OVERLAP, words=5), tmp_path, "x", ["bmp"], 60)
+        style.save(figures.overlap_map(OVERLAP, words=5), tmp_path, "x", ["bmp"], 60)
 
 
 def test_keep_saves_and_shows(tmp_path, monkeypatch):
     seen, picture = [], figures.overlap_map(OVERLAP, words=5)
-    monkeypatch.setattr(figures, "display", seen.append)
-    figures.keep(picture, folder=tmp_path, name="x", caption="What it shows.", formats=["svg"], dpi=60)
-    figures.keep(None, folder=tmp_path, name="y", caption="", formats=["svg"], dpi=60)
+    monkeypatch.setattr(style, "display", seen.append)
+    style.keep(picture, folder=tmp_path, name="x", caption="What it shows.", formats=["svg"], dpi=60)
+    style.keep(None, folder=tmp_path, name="y", caption="", formats=["svg"], dpi=60)
     assert (seen, sorted(path.name for path in tmp_path.iterdir())) == ([picture], ["x.svg", "x.txt"])
 
 
 def test_a_notebook_gets_one_picture():
     assert figures.overlap_map(OVERLAP, words=5)._repr_png_().startswith(b"\x89PNG")
+
+
+def test_an_arm_may_lack_in_one_panel():
+    part = RECALLS.astype({"group": "string[pyarrow]"})
+    arm, task = part["arm"].iloc[-1], part["task"].iloc[0]
+    some = part[(part["arm"] != arm) | (part["task"] != task)]
+    other = part.assign(task="another")
+    assert names.shown(arm) in texts(figures.recall_groups(pd.concat([some, other])))

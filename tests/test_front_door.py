@@ -201,3 +201,11 @@ def test_no_network_leaves_no_environment_that_looks_ready(bare):
         assert one_line(set_up(bare, **nowhere), "the package index cannot be reached")
     assert not (bare[0] / ".venv" / ".ready").exists()
     assert (bare[0] / ".venv-setup.log").is_file()
+
+
+def test_no_start_parses_the_grammar_of_web_addresses():
+    script = "import sys, runner, papermill, nbconvert; sys.exit('lark' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, check=False
+    )
+    assert done.returncode == 0

@@ -1,6 +1,5 @@
 """The one training loop, for masked words and fine-tuning alike: resumable at any step, bit for bit on a CPU."""
 
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -49,14 +48,15 @@ class Plan:
     tokens_a_step: float
 
 
-def accelerator() -> Accelerator:
-    """The device at hand, with bfloat16 where the GPU or the processor computes in it.
-
-    ACCELERATE_MIXED_PRECISION, accelerate's own variable, overrules that: `no` is float32.
-    """
+def narrow() -> bool:
+    """Whether the GPU, or else the processor, computes in bfloat16."""
     gpu, able = torch.cuda.is_available(), torch.cpu.get_capabilities()
-    native = torch.cuda.is_bf16_supported() if gpu else able.get("avx512_bf16", False)
-    return Accelerator(mixed_precision=os.environ.get("ACCELERATE_MIXED_PRECISION") or ("bf16" if native else "no"))
+    return torch.cuda.is_bf16_supported() if gpu else able.get("avx512_bf16", False)
+
+
+def accelerator() -> Accelerator:
+    """The device at hand, in bfloat16 where `narrow`; ACCELERATE_MIXED_PRECISION (`no`: float32) overrules that."""
+    return Accelerator(mixed_precision=os.environ.get("ACCELERATE_MIXED_PRECISION") or ("bf16" if narrow() else "no"))
 
 
 def moved(tensors: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
@@ -151,7 +151,7 @@ class Losses:
         while len(self.unread) > leave:
             step, value = self.unread.pop(0)
             self.last = float(value)
-            if not math.isfinite(self.last):
+            if not np.isfinite(self.last):
                 at, way_back = rate(step, self.steps, self.plan), checkpoints.newest(self.plan.checkpoint)
                 raise FloatingPointError(
                     f"the loss of step {step} is {self.last} at learning rate {at:.2e}; lower the learning rate. "

@@ -1,124 +1,17 @@
-"""The study's figures: each a function from a tidy table to a matplotlib figure, one style and one set of names."""
-
-from collections.abc import Iterable, Sequence
-from io import BytesIO
-from pathlib import Path
+"""The study's figures: each a function from a tidy table to a matplotlib figure."""
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from helpers.analysis import GROUPS
 from helpers.baselines import NAMES as BASELINES
-from helpers.claims import SYNTHETIC
-from helpers.project import Mistake, write_atomically
-
-# fmt: off
-NAMES = {
-    "base": "Base", "general": "General (control)", "biomedical": "Biomedical", "clinical": "Clinical",
-    "general_nl": "General, Dutch only", "biomedical_nl": "Biomedical, Dutch only",
-    "clinical_nl": "Clinical, Dutch only",
-    "dictionary": "Dictionary look-up", "keywords": "Keyword rule",
-    "f1": "Strict F1", "recall": "Recall", "precision": "Precision", "partial_f1": "Partial F1",
-    "auprc": "AUPRC", "auroc": "AUROC", "nl": "Dutch", "ro": "Romanian", "es": "Spanish",
-    "ner_nl": "NER, Dutch", "ner_ro": "NER, Romanian", "ner_es": "NER, Spanish",
-    "screening_nl": "Screening, Dutch", "monero": "MoNERo", "pharmaconer": "PharmaCoNER", "cantemist": "CANTEMIST",
-}
-COLOURS = sns.color_palette("colorblind", 10)
-VERDICTS = {"supported": COLOURS[2], "contradicted": COLOURS[3], "inconclusive": "0.45", "not testable here": "0.75"}
-MARKERS = "osD^vPX*"
-STYLE = {
-    **sns.axes_style("whitegrid"),
-    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 9,
-    "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
-    "axes.edgecolor": "0.3", "grid.color": "0.9", "lines.linewidth": 1.4, "lines.markersize": 4,
-    "svg.hashsalt": "helpers", "svg.fonttype": "path",
-}
-# fmt: on
-
-
-class Picture(Figure):
-    """A figure that a notebook shows as a picture, once: pyplot does not know of it."""
-
-    def _repr_png_(self) -> bytes:
-        return _bytes(self, "png", 110)
-
-
-def shown(name: str) -> str:
-    """The display name of an arm, task, metric or language; a name without one with its underscores as spaces."""
-    return NAMES.get(name, name.replace("_", " "))
-
-
-def shown_corpus(name: str) -> str:
-    """The display name of a corpus called <domain>-<language>."""
-    domain, _, language = name.rpartition("-")
-    return f"{domain.replace('_', ' ').capitalize()}, {shown(language)}".lstrip(", ")
-
-
-def colours(arms: Iterable[str]) -> dict[str, tuple[float, float, float]]:
-    """Arm -> colour: the same for a known arm in every figure, further arms in turn."""
-    known = list(NAMES)[:6]
-    order = [*known, *sorted(set(arms) - set(known))]
-    return {arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(order)}
-
-
-def save(figure: Figure, folder: Path, name: str, formats: Sequence[str], dpi: int) -> list[Path]:
-    """Write `figure` as `folder`/`name`.<format>, bytes that depend on its content only; returns the paths."""
-    paths = [folder / f"{name}.{kind}" for kind in formats]
-    for path, kind in zip(paths, formats, strict=True):
-        write_atomically(path, _bytes(figure, kind, dpi))
-    return paths
-
-
-def keep(figure: Figure | None, *, folder: Path, name: str, caption: str, formats: Sequence[str], dpi: int) -> None:
-    """Show a figure in the notebook and `save` it, its caption beside it; without a figure nothing happens."""
-    if figure is not None:
-        save(figure, folder, name, formats, dpi)
-        write_atomically(folder / f"{name}.txt", caption + "\n")
-        display(figure)
-
-
-def _bytes(figure: Figure, kind: str, dpi: int) -> bytes:
-    """The figure in a format, without date or version."""
-    nothing = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    if kind not in nothing:
-        raise Mistake(f"figures.formats: {kind!r} is unknown; allowed: {', '.join(nothing)}")
-    content = BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(content, format=kind, dpi=dpi, metadata=nothing[kind])
-    return content.getvalue()
-
-
-def _panels(rows: int, columns: int, width_mm: float, height_mm: float, synthetic: bool, **shared: object) -> tuple:
-    """A figure and its axes (rows, columns); the note on synthetic text stands in a strip of its own below."""
-    strip = 5 if synthetic else 0
-    figure = Picture(figsize=(width_mm / 25.4, (height_mm + strip) / 25.4), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, **shared)
-    if synthetic:
-        share = strip / (height_mm + strip)
-        figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))
-        figure.text(0.01, share / 3, SYNTHETIC, fontsize=7, color="0.35", style="italic")
-    return figure, axes
-
-
-def _needed(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """The table itself; Mistake when it is empty or lacks one of `columns`."""
-    if lacking := [column for column in columns if column not in table]:
-        raise Mistake(f"figure: column {lacking[0]!r} is missing; found {list(table)}")
-    if table.empty:
-        raise Mistake("figure: the table is empty; run the stages before it")
-    return table
-
-
-def _legend(figure: Figure, axes: Axes, columns: int) -> None:
-    """One legend above all panels, from the entries of one of them."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+from helpers.names import shown, shown_corpus
+from helpers.style import MARKERS, STYLE, VERDICTS, colours, legend, needed, panels
 
 
 def loss_curves(curves: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
@@ -126,11 +19,11 @@ def loss_curves(curves: pd.DataFrame, *, width_mm: float = 160, synthetic: bool 
 
     `curves`: columns arm, tokens, domain, language, loss (nats a masked token).
     """
-    _needed(curves, ["arm", "tokens", "domain", "language", "loss"])
+    needed(curves, ["arm", "tokens", "domain", "language", "loss"])
     domains, languages, arms = (list(dict.fromkeys(curves[column])) for column in ("domain", "language", "arm"))
     with mpl.rc_context(STYLE):
         size = (len(domains), len(languages), width_mm, 18 + 38 * len(domains))
-        figure, axes = _panels(*size, synthetic, sharex=True, sharey="row")
+        figure, axes = panels(*size, synthetic, sharex=True, sharey="row")
         for (i, j), panel in np.ndenumerate(axes):
             part = curves[(curves["domain"] == domains[i]) & (curves["language"] == languages[j])]
             for k, arm in enumerate(arms):
@@ -141,7 +34,7 @@ def loss_curves(curves: pd.DataFrame, *, width_mm: float = 160, synthetic: bool 
         for panel in axes[-1]:
             panel.set_xlabel("Tokens seen (millions)")
         figure.supylabel("Held-out loss (nats a masked token)", fontsize=9)
-        _legend(figure, axes[0, 0], 3)
+        legend(figure, axes[0, 0], 3)
     return figure
 
 
@@ -150,14 +43,14 @@ def task_scores(metrics: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
 
     `metrics`: rows of results/metrics.csv. Strict F1 where a task has none of AUPRC, else AUPRC.
     """
-    rows = _needed(metrics, ["task", "test", "arm", "split", "label", "metric", "value"])
+    rows = needed(metrics, ["task", "test", "arm", "split", "label", "metric", "value"])
     rows = rows[(rows["task"] == rows["test"]) & (rows["split"] == "test") & (rows["label"] == "all")]
     ranked = set(rows.loc[rows["metric"] == "auprc", "task"])
     rows = rows[rows["metric"] == rows["task"].map(lambda task: "auprc" if task in ranked else "f1")]
-    tasks, arms = (list(dict.fromkeys(_needed(rows, [])[column])) for column in ("task", "arm"))
+    tasks, arms = (list(dict.fromkeys(needed(rows, [])[column])) for column in ("task", "arm"))
     arms = [arm for arm in arms if arm not in BASELINES]
     with mpl.rc_context(STYLE):
-        figure, axes = _panels(1, len(tasks), width_mm, 24 + 7 * len(arms), synthetic, sharey=True)
+        figure, axes = panels(1, len(tasks), width_mm, 24 + 7 * len(arms), synthetic, sharey=True)
         for panel, task in zip(axes[0], tasks, strict=True):
             part = rows[rows["task"] == task]
             for y, arm in enumerate(arms):
@@ -177,10 +70,10 @@ def task_scores(metrics: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
 
 def forest(comparisons: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
     """Paired differences with their intervals, coloured by verdict, a row a comparison; from `claims.assess`."""
-    _needed(comparisons, ["claim", "task", "test", "arm", "against", "metric", "difference", "low", "high", "verdict"])
+    needed(comparisons, ["claim", "task", "test", "arm", "against", "metric", "difference", "low", "high", "verdict"])
     table = comparisons.reset_index(drop=True)
     with mpl.rc_context(STYLE):
-        figure, axes = _panels(1, 1, width_mm, 26 + 8.5 * len(table), synthetic)
+        figure, axes = panels(1, 1, width_mm, 26 + 8.5 * len(table), synthetic)
         panel = axes[0, 0]
         for verdict, part in table.groupby("verdict"):
             errors = [part["difference"] - part["low"], part["high"] - part["difference"]]
@@ -193,7 +86,7 @@ def forest(comparisons: pd.DataFrame, *, width_mm: float = 160, synthetic: bool 
         panel.axvline(0, color="0.2", linewidth=1)
         panel.set(yticks=table.index, ylim=(len(table) - 0.5, -0.5), xlabel="Difference of scores (points of 0 to 1)")
         panel.set_yticklabels([_compared(row) for row in table.to_dict("records")], fontsize=7.5)
-        _legend(figure, panel, 4)
+        legend(figure, panel, 4)
     return figure
 
 
@@ -220,17 +113,17 @@ def transfer_matrix(metrics: pd.DataFrame, *, width_mm: float = 160, synthetic: 
 
     `metrics`: rows of results/metrics.csv. In-task cells use the task's own labels, others the shared ones.
     """
-    rows = _needed(metrics, ["task", "test", "arm", "split", "label", "metric", "value"])
+    rows = needed(metrics, ["task", "test", "arm", "split", "label", "metric", "value"])
     rows = rows[(rows["metric"] == "f1") & (rows["label"] == "all") & (rows["split"] == "test")]
     rows = rows[~rows["arm"].isin(BASELINES) & rows["task"].isin(rows.loc[rows["task"] != rows["test"], "task"])]
-    means = _needed(rows, []).groupby(["task", "test", "arm"], sort=False)["value"].mean().reset_index()
+    means = needed(rows, []).groupby(["task", "test", "arm"], sort=False)["value"].mean().reset_index()
     best = means.loc[means.groupby(["task", "test"], sort=False)["value"].idxmax()]
     tests, tasks = list(dict.fromkeys([*best["task"], *best["test"]])), list(dict.fromkeys(best["task"]))
     table, names = (best.pivot(index="task", columns="test", values=v).loc[tasks, tests] for v in ("value", "arm"))
     names = names.map(lambda name: shown(name).replace(", ", ",\n"), na_action="ignore").fillna("")
     labels = np.where(table.isna(), "", table.round(2).map("{:.2f}".format)) + "\n" + names.to_numpy(dtype=str)
     with mpl.rc_context(STYLE):
-        figure, axes = _panels(1, 1, width_mm, 30 + 26 * len(table), synthetic)
+        figure, axes = panels(1, 1, width_mm, 30 + 26 * len(table), synthetic)
         _heat(axes[0, 0], table.rename(index=shown, columns=shown), labels, "Strict F1")
         axes[0, 0].set(xlabel="Tested on", ylabel="Trained on", title="Best arm of each cell")
     return figure
@@ -241,11 +134,11 @@ def precision_recall(rows: pd.DataFrame, *, width_mm: float = 160, synthetic: bo
 
     `rows`: screening predictions of arms and seeds. Precision at a recall is that of the first threshold to reach it.
     """
-    rows = _needed(rows, ["arm", "seed", "split", "label", "score"])
-    rows = _needed(rows[rows["split"] == "test"], [])
+    rows = needed(rows, ["arm", "seed", "split", "label", "score"])
+    rows = needed(rows[rows["split"] == "test"], [])
     recalls = np.linspace(0.005, 1, 200)
     with mpl.rc_context(STYLE):
-        figure, axes = _panels(1, 1, width_mm, 85, synthetic)
+        figure, axes = panels(1, 1, width_mm, 85, synthetic)
         for arm, part in rows.groupby("arm", sort=False):
             lines, areas = [], []
             for _, fit in part.groupby("seed"):
@@ -270,10 +163,10 @@ def calibration_curve(rows: pd.DataFrame, *, width_mm: float = 160, synthetic: b
     `rows`: screening predictions with probabilities. Eight groups of equal size by probability; a point is a group's
     mean. The dotted line is where both agree.
     """
-    rows = _needed(rows, ["arm", "split", "label", "probability"])
-    rows = _needed(rows[(rows["split"] == "test") & rows["probability"].notna()], [])
+    rows = needed(rows, ["arm", "split", "label", "probability"])
+    rows = needed(rows[(rows["split"] == "test") & rows["probability"].notna()], [])
     with mpl.rc_context(STYLE):
-        figure, axes = _panels(1, 1, width_mm, 85, synthetic)
+        figure, axes = panels(1, 1, width_mm, 85, synthetic)
         for arm, part in rows.groupby("arm", sort=False):
             group = (part["probability"].rank(method="first", pct=True) * 8).clip(upper=7.99).astype(int)
             means = part.groupby(group)[["probability", "label"]].mean()
@@ -294,10 +187,10 @@ def overlap_map(table: pd.DataFrame, *, words: int, width_mm: float = 160, synth
 
     Its rows and columns are called <domain>-<language>.
     """
-    _needed(table, [])
+    needed(table, [])
     labels = (100 * table).round().astype(int).astype(str).to_numpy()
     with mpl.rc_context(STYLE):
-        figure, axes = _panels(1, 1, width_mm, 30 + 0.62 * width_mm, synthetic)
+        figure, axes = panels(1, 1, width_mm, 30 + 0.62 * width_mm, synthetic)
         _heat(axes[0, 0], table.rename(index=shown_corpus, columns=shown_corpus), labels, "Share of words in common")
         axes[0, 0].set(title=f"Overlap of the {words:,} most frequent words (%)", xlabel="", ylabel="")
     return figure
@@ -308,16 +201,16 @@ def recall_groups(table: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
 
     `table`: that of `analysis.recall_by_group`, in-task rows.
     """
-    _needed(table, ["task", "arm", "seed", "group", "gold", "recall"])
+    needed(table, ["task", "arm", "seed", "group", "gold", "recall"])
     tasks, arms = (list(dict.fromkeys(table[column])) for column in ("task", "arm"))
     groups = [group for group in GROUPS if group in set(table["group"])]
     with mpl.rc_context(STYLE):
-        figure, axes = _panels(1, len(tasks), width_mm, 85, synthetic, sharey=True)
+        figure, axes = panels(1, len(tasks), width_mm, 85, synthetic, sharey=True)
         for panel, task in zip(axes[0], tasks, strict=True):
             part = table[table["task"] == task]
             for k, arm in enumerate(arms):
                 own = part[part["arm"] == arm]
-                place = own["group"].map(groups.index) + 0.04 * (k - (len(arms) - 1) / 2)
+                place = own["group"].map(groups.index).astype(float) + 0.04 * (k - (len(arms) - 1) / 2)
                 colour = "0.15" if arm in BASELINES else colours(arms)[arm]
                 style = {"color": colour, "marker": MARKERS[k % len(MARKERS)]}
                 panel.scatter(place, own["recall"], s=6, alpha=0.4, **style)
@@ -329,5 +222,5 @@ def recall_groups(table: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
             panel.set(title=shown(task), xticks=range(len(groups)), xticklabels=names, ylim=(-0.03, 1.03))
             panel.set_xlabel("Where the text occurs\n(gold mentions)")
         axes[0, 0].set_ylabel("Strict recall (0 to 1)")
-        _legend(figure, axes[0, 0], 3)
+        legend(figure, axes[0, 0], 3)
     return figure

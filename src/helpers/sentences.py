@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.analysis import associations
-from helpers.figures import shown
+from helpers.names import shown
 
 
 def fertility(table: pd.DataFrame) -> str:

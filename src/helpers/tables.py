@@ -47,10 +47,10 @@ def train_mentions(folder: Path, task: str) -> set[str]:
 
 def curves(folder: Path, arms: Sequence[str]) -> pd.DataFrame:
     """Held-out losses of every arm as rows: arm, tokens, domain, language, loss."""
-    tables = []
+    parts = []
     for arm in arms:
         wide = pd.read_csv(folder / "models" / arm / "training.csv").drop(columns=["step", "loss"])
-        table = wide.melt("tokens", var_name="corpus", value_name="loss").assign(arm=arm)
-        table[["domain", "language"]] = table["corpus"].str.rsplit("-", n=1, expand=True)
-        tables.append(table.drop(columns="corpus"))
-    return pd.concat(tables, ignore_index=True)
+        rows = wide.melt("tokens", var_name="corpus", value_name="loss").assign(arm=arm)
+        rows[["domain", "language"]] = rows["corpus"].str.rsplit("-", n=1, expand=True)
+        parts.append(rows.drop(columns="corpus"))
+    return pd.concat(parts, ignore_index=True)

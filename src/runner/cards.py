@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from helpers.figures import shown, shown_corpus
+from helpers.names import shown, shown_corpus
 from texts import sources
 
 STAYS = ("kept", "held out")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from helpers import baselines, sentences
-from helpers.figures import shown, shown_corpus
+from helpers.names import shown, shown_corpus
 from helpers.project import ROOT, write_json
 from runner import stages
 
@@ -302,7 +302,8 @@ def _limitations(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.Dat
         said.append(f"There is no text for: {'; '.join(missing)}. Arms differ only where they have text of their own.")
     if "screening" not in kinds:
         said.append("There is no screening task: Dutch clinical notes with labels are not public.")
-    cut = [f"{t['documents']['train']} of {shown(t['name'])}" for t in profile["tasks"] if _shortened(t)]
+    real = [task for task in profile["tasks"] if task["source"] != "synthetic"]
+    cut = [f"{t['documents']['train']} of {shown(t['name'])}" for t in real if "train" in t["documents"]]
     if cut:
         said.append(f"For the time it takes, models learn from the first documents only: {', '.join(cut)}.")
     said.append("Every arm is pre-trained once: what another pre-training seed would change is in no interval.")
@@ -313,8 +314,3 @@ def _limitations(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.Dat
     seeds = metrics.loc[~metrics["arm"].isin(baselines.NAMES), "seed"].nunique()
     said.append(f"There are {seeds} fine-tuning seeds an arm and task.")
     return said
-
-
-def _shortened(task: dict[str, Any]) -> bool:
-    """Whether a task of real text is learnt from fewer training documents than it has."""
-    return task["source"] != "synthetic" and "train" in task["documents"]

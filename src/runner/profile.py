@@ -241,11 +241,14 @@ class Profile(Section):
         return Stage("04_cross_lingual", "04_cross_lingual", values, inputs, ["results/metrics.csv"], {}, 0)
 
     def _figures(self) -> Stage:
-        family = [item.model_dump(exclude_defaults=True) for item in self.claims.family]
-        for item, values in zip(self.claims.family, family, strict=True):
-            values |= {"reason": reason} if (reason := self.untestable(item)) else {}
+        family = [self._declared(item) for item in self.claims.family]
         stated = {name: claim.text for name, claim in self.claims.stated.items()}
         values = {"run": self.run, "synthetic": self.synthetic, "stated": stated, "family": family, "seed": self.seed}
         values |= {"arms": [arm.name for arm in self.arms], "frequent_words": self.analysis.frequent_words}
         values |= {"draws": self.claims.draws, "confidence": self.claims.confidence, **dict(self.figures)}
         return Stage("05_figures", "05_figures", values, ["results/metrics.csv"], ["results/claims.json"])
+
+    def _declared(self, item: Comparison) -> dict[str, Any]:
+        """A comparison without what it leaves at its default, and why it cannot be made, if it cannot."""
+        reason = self.untestable(item)
+        return item.model_dump(exclude_defaults=True) | ({"reason": reason} if reason else {})

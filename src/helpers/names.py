@@ -1,0 +1,25 @@
+"""Names as figures, tables and sentences show them, the same everywhere."""
+
+# fmt: off
+NAMES = {
+    "base": "Base", "general": "General (control)", "biomedical": "Biomedical", "clinical": "Clinical",
+    "general_nl": "General, Dutch only", "biomedical_nl": "Biomedical, Dutch only",
+    "clinical_nl": "Clinical, Dutch only",
+    "dictionary": "Dictionary look-up", "keywords": "Keyword rule",
+    "f1": "Strict F1", "recall": "Recall", "precision": "Precision", "partial_f1": "Partial F1",
+    "auprc": "AUPRC", "auroc": "AUROC", "nl": "Dutch", "ro": "Romanian", "es": "Spanish",
+    "ner_nl": "NER, Dutch", "ner_ro": "NER, Romanian", "ner_es": "NER, Spanish",
+    "screening_nl": "Screening, Dutch", "monero": "MoNERo", "pharmaconer": "PharmaCoNER", "cantemist": "CANTEMIST",
+}
+# fmt: on
+
+
+def shown(name: str) -> str:
+    """The display name of an arm, task, metric or language; a name without one with its underscores as spaces."""
+    return NAMES.get(name, name.replace("_", " "))
+
+
+def shown_corpus(name: str) -> str:
+    """The display name of a corpus called <domain>-<language>."""
+    domain, _, language = name.rpartition("-")
+    return f"{domain.replace('_', ' ').capitalize()}, {shown(language)}".lstrip(", ")
