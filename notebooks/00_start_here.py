@@ -49,7 +49,6 @@ arms = [
     {"arm": "biomedical", "parent": "base", "tokens": 6000},
     {"arm": "clinical", "parent": "base", "tokens": 6000},
     {"arm": "general_nl", "parent": "base", "tokens": 6000},
-    {"arm": "biomedical_nl", "parent": "base", "tokens": 6000},
     {"arm": "clinical_nl", "parent": "base", "tokens": 6000},
 ]  # of {arm, parent, tokens}: models, and word pieces of text that each sees
 tasks = [

@@ -66,8 +66,8 @@ sets.style.format({"characters": "{:,}"}).hide()
 # %% [markdown]
 # ## The corpora
 #
-# Every text is normalised; repeated texts are removed, exact ones and near ones (MinHash); so is every text that repeats a
-# dev or test text, exactly or nearly. Then a gate that uses none of the removal's indices looks again, and stops the run
+# Every text is normalised; repeated texts are removed, exact ones and near ones (MinHash), and texts that are surely in
+# another language; so is every text that repeats a dev or test text, exactly or nearly. Then a gate that uses none of the removal's indices looks again, and stops the run
 # where a text equals a dev or test text, or shares more than a third of the shorter one's runs of 5 words with it. A single
 # sentence quoted within a longer text passes.
 

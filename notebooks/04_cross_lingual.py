@@ -23,7 +23,7 @@
 
 # %%
 import pandas as pd
-from helpers import analysis, figures, project, sentences, tables, transfer
+from helpers import analysis, figures, probes, project, sentences, tables, transfer
 from IPython.display import Markdown, display
 from runner import stages
 from texts import tasks
@@ -33,13 +33,14 @@ from texts import tasks
 
 # %% tags=["parameters"]
 run = "smoke"  # folder below runs/
-arms = ["base", "general", "biomedical", "clinical", "general_nl", "biomedical_nl", "clinical_nl"]  # models, the first one the base
+arms = ["base", "general", "biomedical", "clinical", "general_nl", "clinical_nl"]  # models, the first one the base
 trained = ["ner_ro", "ner_es", "screening_nl"]  # tasks that were fine-tuned
 control = "general"  # arm that the others' gains are measured against
 frequent_words = 500  # most frequent words of each corpus whose overlap is measured
 rows = 16  # rows of each task's text for the masked-token loss
 length = 64  # word pieces a row
 terms = 60  # parallel terms for CKA and retrieval
+probe_words = 200  # words that a probe learns from, and as many that it is tested on
 
 # %% [markdown]
 # ## All scores
@@ -100,6 +101,18 @@ Markdown(sentences.overlap(overlap))
 losses = transfer.masked_losses(folder, arms, trained, rows, length)
 project.write_table(results / "masked_loss.csv", losses)
 losses.pivot(index="arm", columns="task", values="loss").loc[arms].round(3)
+
+# %% [markdown]
+# ## What each layer knows
+#
+# A linear probe reads a word's entity type off a layer of the model as it was before fine-tuning: macro F1 on words of the
+# test set, every type as often as any other. Layer 0 is the embedding. What adaptation has put there need not be learnt.
+
+# %%
+probed = probes.by_layer(folder, arms, trained, probe_words, length)
+project.write_table(results / "probes.csv", probed)
+display(probed.pivot_table(index="arm", columns=["task", "layer"], values="macro_f1", sort=False).round(3))
+Markdown(sentences.probes(probed, control=control))
 
 # %% [markdown]
 # ## Does knowing the text go with the score?

@@ -25,7 +25,8 @@
 import shutil
 
 import pandas as pd
-from helpers import claims, figures, project, scores, style, tables
+from helpers import budgets, claims, figures, project, scores, sentences, style, tables
+from IPython.display import Markdown, display
 from runner import stages
 
 # %% [markdown]
@@ -34,7 +35,7 @@ from runner import stages
 # %% tags=["parameters"]
 run = "smoke"  # folder below runs/
 synthetic = True  # whether the text is generated; the results are then no evidence
-arms = ["base", "general", "biomedical", "clinical", "general_nl", "biomedical_nl", "clinical_nl"]  # models
+arms = ["base", "general", "biomedical", "clinical", "general_nl", "clinical_nl"]  # models
 stated = {
     "C1": "Domain adaptation improves task performance.",
     "C2": "Clinical adaptation does better than biomedical adaptation.",
@@ -59,6 +60,9 @@ family = [
     {"claim": "C4", "task": "ner_ro", "arm": "clinical", "against": "general", "metric": "recall", "mentions": "unseen"},
     {"claim": "C4", "task": "ner_es", "arm": "clinical", "against": "general", "metric": "recall", "mentions": "unseen"},
 ]  # of {claim, task, test, arm, against, metric, mentions, reason}: the comparisons, and why one cannot be made
+copies = {"clinical": 2}  # arm: pre-training copies that its seeds use in turn, where there are several
+few = [{"task": "ner_ro", "shares": [0.5], "arms": ["general", "clinical"]}]  # tasks also learnt from shares of their labels
+control = "general"  # arm that saved labels are counted against
 draws = 1000  # bootstrap draws
 confidence = 0.95  # of the intervals, between 0 and 1
 seed = 13  # of the bootstrap
@@ -74,8 +78,9 @@ frequent_words = 500  # most frequent words of each corpus whose overlap was mea
 # documents are drawn with replacement; the interval is that of the difference, not corrected. `p_holm` is corrected for the
 # whole family, and the verdict goes by it.
 #
-# One thing is in no interval: every arm was pre-trained once, and another pre-training seed would give another model. And
-# where two or three fine-tuning seeds differ more than documents do, the intervals are somewhat too narrow.
+# Where an arm was pre-trained more than once (`copies`), it is copies that are drawn, each the mean of the seeds that use it.
+# Of an arm with one copy, what another pre-training would change is in no interval. And where two or three seeds differ
+# more than documents do, the intervals are somewhat too narrow.
 
 # %%
 folder = stages.need(run, "04_cross_lingual")
@@ -84,7 +89,7 @@ trained = list(dict.fromkeys(metrics["task"]))
 mentions = {task: tables.train_mentions(folder, task) for task in trained if tables.is_ner(folder, task)}
 comparisons, verdicts = claims.assess(
     folder / "predictions", family, draws=draws, confidence=confidence, seed=seed, synthetic=synthetic, train=mentions,
-    common=tables.common(folder), stated=stated)
+    common=tables.common(folder), stated=stated, copies=copies)
 comparisons.drop(columns=["units"]).round(3).style.format(precision=3, na_rep="").hide()
 
 # %% [markdown]
@@ -119,6 +124,19 @@ style.keep(forest, name="differences", caption=(
 # %%
 style.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
     "Test scores: a point is a fine-tuning seed, a bar their mean; the dashed line is the baseline without a model."), **keep)
+
+# %% [markdown]
+# ## Fewer labels
+#
+# Adaptation should be worth most where labels are few. Models that learnt from a share of the training items (the larger
+# share contains the smaller), and the number of items that an arm needs less for the control's score with all.
+
+# %%
+points, worth = budgets.measure(folder, few, control=control, draws=draws, confidence=confidence, seed=seed)
+style.keep(figures.budget_curves(points, **looks) if few else None, name="labels", caption=(
+    f"Test score by the number of labelled items (log scale); bands are bootstrap intervals ({confidence:.0%}) of a score."), **keep)
+display(worth.round(0))
+Markdown(sentences.worth(worth))
 
 # %% [markdown]
 # ## Held-out loss while training
@@ -200,6 +218,8 @@ style.keep(figures.overlap_map(overlap, words=frequent_words, **looks), name="ov
 
 # %%
 project.write_table(folder / "results" / "comparisons.csv", comparisons)
+project.write_table(folder / "results" / "budgets.csv", points)
+project.write_table(folder / "results" / "worth.csv", worth)
 project.write_table(folder / "results" / "flagged.csv", flagged)
 project.write_table(folder / "results" / "mcnemar.csv", decisions)
 project.write_json(folder / "results" / "claims.json", verdicts)

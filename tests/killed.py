@@ -43,8 +43,8 @@ def main(folder: Path, steps: int) -> None:
     pretraining.adapt(folder, "arm", model, mixture, heldout, "card", **values, **SPEED)
     epochs = -(-steps // 30)
     values = {"tests": ["ner_es"], "length": 48, "overlap": 8, "epochs": epochs, "patience": epochs, "batch_rows": 8}
-    values |= {"learning_rate": 1e-3, "warmup_share": 0.1, "negatives_per_positive": 0.0}
-    finetuning.all_fits(folder, "ner_es", ["arm"], [1], **values, **SPEED)
+    values |= {"learning_rate": 1e-3, "warmup_share": 0.1, "negatives_per_positive": 0.0, "share": 1.0}
+    finetuning.all_fits(folder, "ner_es", ["arm"], [1], {}, **values, **SPEED)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,11 @@ from sklearn.metrics import average_precision_score, f1_score
 from helpers import bootstrap
 
 
+def test_values_by_copy_are_the_means_of_its_seeds():
+    values = np.array([[1.0, 2, 3, 10], [0, 0, 4, 4]])
+    assert bootstrap.by_copy(values=values, copies=[0, 1, 0, 1]).tolist() == [[2, 6], [2, 2]]
+
+
 def tallies(seeds, documents, right, generator):
     """Counts (seeds, documents, 3) of a tagger that finds a share `right` of four mentions a document."""
     tp = generator.binomial(4, right, size=(seeds, documents))

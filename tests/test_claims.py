@@ -118,6 +118,22 @@ def test_noisier_seeds_widen_the_interval(tmp_path):
     assert width[1] > 2 * width[0]
 
 
+def test_copies_are_drawn_and_not_the_seeds_that_share_them(tmp_path):
+    """Two copies that differ, each used by two seeds: as wide as with one seed a copy, wider than with four seeds."""
+    for arm, right in (("one", (0.7, 0.5, 0.7, 0.5)), ("other", (0.5, 0.5, 0.5, 0.5))):
+        for seed, share in enumerate(right, 1):
+            write_ner(tmp_path, arm, share, seeds=(seed,))
+    four, two = item("one", "other"), {"one": 2}
+    copied, alone = (verdict(tmp_path, four, copies=copies)[0].iloc[0] for copies in (two, {}))
+    for arm in ("one", "other"):
+        for seed in (3, 4):
+            (tmp_path / "ro" / arm / f"seed-{seed}.parquet").unlink()
+    halved = verdict(tmp_path, four)[0].iloc[0]
+    assert (copied["seeds"], copied["copies"], alone["copies"], halved["seeds"]) == (4, 2, 1, 2)
+    widths = [row["high"] - row["low"] for row in (copied, halved, alone)]
+    assert 1.2 * widths[2] < widths[0] < 1.05 * widths[1]
+
+
 def test_the_baseline_stands_against_every_seed(folder):
     table, _ = verdict(folder, item("good", "dictionary"))
     assert (table.loc[0, "seeds"], table.loc[0, "units"]) == (3, 40)

@@ -1,6 +1,7 @@
 """Each figure shows what its table holds, says its units, and is the same bytes every time."""
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,12 @@ RECALLS = pd.DataFrame(
     [("ner_ro", arm, seed, group, 10, 0.5) for arm in ARMS for seed in (1, 2) for group in GROUPS],
     columns=["task", "arm", "seed", "group", "gold", "recall"],
 )
+BUDGETS = pd.DataFrame(
+    [("ner_ro", arm, items, "f1", items / 200, 0.2, 0.6) for arm in ARMS for items in (20, 60, 100)],
+    columns=["task", "arm", "items", "metric", "score", "low", "high"],
+)
 ALL = {
+    "labels": (figures.budget_curves, BUDGETS, {}),
     "loss": (figures.loss_curves, CURVES, {}),
     "tasks": (figures.task_scores, METRICS, {}),
     "forest": (figures.forest, COMPARISONS, {}),
@@ -103,6 +109,21 @@ def test_loss_curves_hold_every_arm_in_every_panel():
     ]
     for axes in figure.axes:
         assert [line.get_xydata().tolist() for line in axes.lines] == [[[0, 5], [1, 4]]] * len(ARMS)
+
+
+def test_an_arm_may_lack_in_one_panel_of_the_scores(tmp_path):
+    rows = METRICS[(METRICS["task"] != "screening_nl") | (METRICS["arm"] != "clinical")]
+    figure = figures.task_scores(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # "layout not applied" is one
+        style.save(figure, tmp_path, "scores", ["png"], 60)
+    assert [len(axes.lines) for axes in figure.axes] == [2 * len(ARMS) + 1, 2 * len(ARMS) - 2]
+
+
+def test_budget_curves_hold_every_point_in_order():
+    panel = figures.budget_curves(BUDGETS.iloc[::-1]).axes[0]
+    assert [line.get_xydata().tolist() for line in panel.lines] == [[[20, 0.1], [60, 0.3], [100, 0.5]]] * len(ARMS)
+    assert [tick.get_text() for tick in panel.get_xticklabels()] == ["20", "60", "100"]
 
 
 def test_task_scores_show_seeds_means_and_the_baseline_of_the_task():

@@ -12,7 +12,6 @@ import tokenize
 from pathlib import Path
 
 import jupytext
-import nbclient
 import nbformat
 import pytest
 
@@ -102,20 +101,6 @@ def test_path_pattern():
         assert PATH.search(text), text
     for text in ("tokens/s", "F1", "strict F1 / documents", "ner_ro", "{:,}"):
         assert not PATH.search(text), text
-
-
-@pytest.mark.slow
-def test_every_notebook_runs_as_it_stands(checkout, monkeypatch):
-    """From top to bottom in order, from notebooks/, with no parameters, as in JupyterLab on a fresh clone."""
-    for name in [name for name in os.environ if name.startswith("HELPERS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PYTHONPATH", str(checkout / "src"))
-    for page in sorted((checkout / "notebooks").glob("[0-9]*.ipynb")):
-        notebook = nbformat.read(page, as_version=4)
-        place = {"metadata": {"path": str(checkout / "notebooks")}}
-        nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
-        shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
-        assert len(shown) >= 2, f"{page.stem} shows a reader nothing"
 
 
 def test_stripping_hook_removes_outputs(tmp_path):

@@ -66,3 +66,22 @@ def test_alignment_orders_pairs_by_distance():
     said = sentences.alignment(pd.DataFrame(rows, columns=columns))
     assert said.index("Romanian 0.50 (syntactic distance 0.098)") < said.index("Dutch 0.10 (syntactic distance 0.195)")
     assert "at most 4.0% of cases (Base, Spanish and Romanian; by chance 1.0%)" in said
+
+
+def test_worth_says_saved_or_costs():
+    columns = ["task", "arm", "control", "items", "saved", "low", "high", "bounded"]
+    rows = [("ner_ro", "clinical", "general", 60, 40.4, 10, 42, True)]
+    rows.append(("monero", "base", "general", 60, -5, -9, 3, False))
+    said = sentences.worth(pd.DataFrame(rows, columns=columns))
+    assert "saves at least 40 of 60 labelled items against general text (interval +10 to +42)" in said
+    assert "On MoNERo base adaptation costs 5 of 60" in said
+    assert sentences.worth(pd.DataFrame(columns=columns)) == ""
+
+
+def test_probes_name_the_best_arm_and_layer():
+    columns = ["task", "arm", "layer", "macro_f1", "chance"]
+    rows = [("t", "general", 0, 0.3, 0.2), ("t", "general", 1, 0.4, 0.2), ("t", "clinical", 0, 0.5, 0.2)]
+    said = sentences.probes(pd.DataFrame([*rows, ("t", "clinical", 1, 0.6, 0.2)], columns=columns), control="general")
+    assert "best off arm Clinical (0.60 macro F1" in said
+    assert "off its layer 1 of 1; off General (control): 0.40" in said
+    assert sentences.probes(pd.DataFrame(columns=columns), control="general") == ""

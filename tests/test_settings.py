@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 
+from helpers import names
 from runner import notebooks, settings
 from runner.settings import Mistake
 
@@ -47,6 +48,11 @@ FAULTS = [
     (["arms.clinical.tokens=7"], r"'clinical' has 7 tokens, less than one step of 1024"),
     (["arms.general_nl.text={general: {nl: 0}}"], r"'general_nl': weight of general/nl must be above 0"),
     (["tasks.ner_ro.documents={train: 4, test: 4}"], r"'ner_ro' has no documents for dev"),
+    (["tasks.ner_es.arms=[nobody]"], r"tasks: 'ner_es' names arm 'nobody'; allowed: \['base', 'general'"),
+    (["tasks.ner_ro.arms=[base]"], r"tasks: 'ner_ro' names arm 'general'; allowed: \['base'\]"),
+    (["tasks.ner_es.shares=[0.5]"], r"'ner_es' needs both shares and share_arms, or neither"),
+    (["tasks.ner_ro.shares=[1.0]"], r"tasks\.0\.shares\.0: .*less than 1"),
+    (["arms.clinical.copies=0"], r"arms\.3\.copies: .*greater than or equal to 1"),
     (["tasks.screening_nl.language=es"], r"synthetic screening is Dutch"),
     (["claims.draws=500"], r"claims: 500 draws cannot decide a family of 15; give at least 600"),
     (
@@ -105,12 +111,33 @@ def test_values_merge_by_key_and_lists_are_replaced(tmp_path):
 def test_one_changed_value_reaches_only_its_stages():
     before = {s.id: s.parameters for s in settings.load("smoke").stages()}
     for change, touched in (
-        ("arms.clinical.tokens=9000", {"00_start_here", "02_pretrain-clinical"}),
+        ("arms.clinical.tokens=9000", {"00_start_here", "02_pretrain-clinical", "02_pretrain-clinical.2"}),
+        ("tasks.ner_ro.shares=[0.25]", {"03_finetune-ner_ro", "05_figures"}),
         ("figures.dpi=99", {"05_figures"}),
         ("ner.epochs=3", {"03_finetune-ner_ro", "03_finetune-ner_es"}),
     ):
         after = {s.id: s.parameters for s in settings.load("smoke", [change]).stages()}
         assert {name for name in before if before[name] != after[name]} == touched
+
+
+def test_copies_have_seeds_of_their_own_and_parents_in_turn():
+    profile = settings.load("smoke", ["arms.general.copies=2", "arms.clinical.parent=general"])
+    made = {stage.parameters["arm"]: stage for stage in profile.stages() if stage.notebook == "02_pretrain"}
+    parents = {name: made[name].parameters["parent"] for name in ("clinical", "clinical.2", "biomedical")}
+    assert parents == {"clinical": "general", "clinical.2": "general.2", "biomedical": "base"}
+    assert [made[name].parameters["seed"] for name in ("general", "general.2")] == [13, 14]
+    assert "models/general.2/training.csv" in made["clinical.2"].inputs
+    fit = next(stage for stage in profile.stages() if stage.id == "03_finetune-ner_es")
+    assert fit.parameters["copies"] == {"general": 2, "clinical": 2}
+    assert {"models/clinical/training.csv", "models/clinical.2/training.csv"} <= set(fit.inputs)
+    assert [names.copy("x", seed, 3) for seed in range(5)] == ["x.3", "x", "x.2", "x.3", "x"]
+
+
+def test_an_arm_that_a_task_leaves_out_cannot_be_compared_on_it():
+    profile = settings.load("smoke", ["tasks.ner_es.arms=[base, general, clinical]"])
+    reasons = {item.arm: profile.untestable(item) for item in profile.claims.family if item.task == "ner_es"}
+    assert reasons["biomedical"] == "arm 'biomedical' is not fine-tuned on task 'ner_es' (only base, general, clinical)"
+    assert reasons["clinical"] == ""
 
 
 def test_every_key_of_a_profile_reaches_a_stage():
@@ -149,7 +176,17 @@ def test_what_needs_romanian_text_is_not_testable_without_it():
     assert all("ro" not in languages for arm in profile.arms for languages in arm.text.values())
     found = reasons(profile)
     assert found["C1", "monero", "clinical"].startswith("arm 'clinical' has read no medical text in ro")
-    assert set(found) == {("C1", "monero", "biomedical"), ("C1", "monero", "clinical"), ("C4", "monero", "biomedical")}
+    names = {("C1", "monero", "biomedical"), ("C1", "monero", "clinical"), ("C4", "monero", "biomedical")}
+    assert set(found) == {*names, ("C3a", "pharmaconer", "ro_only")}
+    assert found["C3a", "pharmaconer", "ro_only"].startswith("the profile has no arm 'ro_only' (it has base, general")
+
+
+def test_an_arm_without_any_text_left_is_gone_with_those_after_it():
+    profile = settings.load("smoke", ["arms.clinical_nl.parent=general_nl", "corpora.general.nl=[]"])
+    assert [arm.name for arm in profile.arms] == ["base", "general", "biomedical", "clinical"]
+    budgets = ["tasks.ner_ro.share_arms=[general_nl]", "tasks.ner_ro.arms=[general_nl, base]"]
+    task = settings.load("smoke", ["corpora.general.nl=[]", *budgets]).tasks[0]
+    assert (task.arms, task.shares, task.share_arms) == (["base"], [], [])
 
 
 def test_a_task_that_was_taken_out_is_not_testable():

@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pandas as pd
 import pytest
 from conftest import copied
@@ -57,17 +60,20 @@ def killed_when(root: Path, pattern: str) -> None:
 
 
 def test_kills_in_training_change_no_result(run, tmp_path):
+    """A run that lacks an arm and a task's fits, killed while it makes them, ends as the one that was not."""
     root = copied(tmp_path / "killed")
+    shutil.copytree(run, root / "runs" / "smoke")
     profile = root / "profiles" / "smoke.yaml"
     profile.write_text(profile.read_text().replace("checkpoint_seconds: 20", "checkpoint_seconds: 0"))
+    for lost in ("models/clinical", "predictions/ner_ro"):
+        shutil.rmtree(root / "runs/smoke" / lost)
+    others = {p: p.stat().st_mtime_ns for p in (root / "runs/smoke/models").glob("*/model.safetensors")}
     killed_when(root, "checkpoints/clinical/step-*")
-    base = root / "runs/smoke/models/base/model.safetensors"
-    before = base.stat().st_mtime_ns
-    killed_when(root, "checkpoints/ner_ro/clinical-2/step-*")
+    killed_when(root, "checkpoints/ner_ro/clinical.2-2/step-*")
     fits = {p: p.stat().st_mtime_ns for p in (root / "runs/smoke/predictions/ner_ro").glob("*/*.parquet")}
     assert len(fits) >= 5
     finished(root)
-    assert base.stat().st_mtime_ns == before, "a finished arm was trained again"
+    assert {p: p.stat().st_mtime_ns for p in others} == others, "a finished arm was trained again"
     assert {p: p.stat().st_mtime_ns for p in fits} == fits, "a finished fit was made again"
     for name in ("metrics", "comparisons", "masked_loss", "alignment"):
         stopped, whole = (pd.read_csv(r / f"results/{name}.csv") for r in (root / "runs/smoke", run))
@@ -99,6 +105,22 @@ def test_metrics_are_those_of_the_predictions(run):
     assert {"ANAT", "CHEM", "DISO", "PROC", "all"} == set(metrics.query("task == 'ner_es'")["label"])
 
 
+def test_copies_and_label_budgets_are_used(run):
+    weights = [(run / f"models/{name}/model.safetensors").read_bytes() for name in ("clinical", "clinical.2")]
+    assert weights[0] != weights[1]
+    comparisons = pd.read_csv(run / "results/comparisons.csv")
+    assert set(comparisons.query("arm == 'clinical'")["copies"]) == {2}
+    assert set(comparisons.query("arm == 'biomedical' and against == 'general'")["copies"]) == {1}
+    points, worth = (pd.read_csv(run / f"results/{name}.csv") for name in ("budgets", "worth"))
+    assert points["arm"].tolist() == ["general"] * 2 + ["clinical"] * 2
+    assert points["items"].tolist() == [12, 24] * 2
+    assert worth["arm"].tolist() == ["clinical"]
+    half, whole = (
+        pd.read_parquet(run / f"predictions/ner_ro/{place}clinical/seed-1.parquet") for place in ("shares/0.5/", "")
+    )
+    assert set(half["test"]) == {"ner_ro"} < set(whole["test"])
+
+
 def test_report_opens_without_a_network_and_its_links_work(run):
     html = (run / "report.html").read_text()
     assert "ynthetic" in html
@@ -121,6 +143,21 @@ def test_claims_and_provenance_are_complete(run):
         assert word in text, word
 
 
+def test_every_notebook_runs_as_it_stands(run, tmp_path, monkeypatch):
+    """From top to bottom in order, from notebooks/, with no parameters, as in JupyterLab after a run."""
+    root = copied(tmp_path / "reader")
+    shutil.copytree(run, root / "runs" / "smoke")
+    for name in [name for name in os.environ if name.startswith("HELPERS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTHONPATH", str(root / "src"))
+    for page in sorted((root / "notebooks").glob("[0-9]*.ipynb")):
+        notebook = nbformat.read(page, as_version=4)
+        place = {"metadata": {"path": str(root / "notebooks")}}
+        nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
+        shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
+        assert len(shown) >= 2, f"{page.stem} shows a reader nothing"
+
+
 def test_nothing_is_done_twice(run, checkout):
     began = time.time()
     finished(checkout)
@@ -133,7 +170,9 @@ def test_an_added_arm_leaves_the_others_alone(run, checkout):
     added = "  - {name: mixed, parent: clinical, text: {biomedical: {es: 1}}, tokens: 3000}"
     more.write_text(f"name: smoke\nextends: smoke\narms:\n{arms}\n{added}\n")
     kept = kept_times(run)
+    alone = "arms=[base, general, biomedical, clinical, general_nl, clinical_nl]"
     command = [sys.executable, "-m", "runner.front_door", str(more), "--offline"]
+    command += [f"--set=tasks.{task}.{alone}" for task in ("ner_es", "screening_nl")]  # one task has the new arm
     environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
     how = {"cwd": checkout, "env": environment, "capture_output": True, "text": True, "check": True}
     done = subprocess.run([*command, "--dry-run"], **how)

@@ -55,6 +55,15 @@ def average_precisions(*, gold: np.ndarray, scores: np.ndarray, weights: np.ndar
     return np.stack(columns, axis=1)
 
 
+def by_copy(*, values: np.ndarray, copies: Sequence[int]) -> np.ndarray:
+    """Mean by draw over the seeds that share a pre-training copy, (draws, copies); `values` (draws, seeds).
+
+    `copies` (seeds,) says which one a seed used. Seeds of one copy are not independent: copies are then what is drawn.
+    """
+    copies = np.asarray(copies)
+    return np.stack([values[:, copies == one].mean(axis=1) for one in np.unique(copies)], axis=1)
+
+
 def over_seeds(*, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean over the drawn seeds, (draws,), its deviation from the mean over all seeds stretched by sqrt(n / (n - 1)).
 

@@ -1,8 +1,9 @@
 """Verdicts on the claims: paired differences between arms, their uncertainty, and what follows from them.
 
-Comparisons on one test set share their bootstrap draws, so that differences can be pooled draw by draw. Every arm is
-pre-trained once, so that what another pre-training seed would change is in no interval. A document that has no gold and
-where no arm of the family predicts anything adds to no count and is left out.
+Comparisons on one test set share their bootstrap draws, so that differences can be pooled draw by draw. Where an arm
+was pre-trained several times, its copies are drawn and not the seeds that use them; what another pre-training of an arm
+with one copy would change is in no interval. A document that has no gold and where no arm of the family predicts
+anything adds to no count and is left out.
 
 Claims, rule and families are declared beforehand, in profiles/claims.yaml.
 """
@@ -15,12 +16,21 @@ import numpy as np
 import pandas as pd
 
 from helpers import baselines
-from helpers.bootstrap import average_precisions, detectable, draw_weights, holm, interval, ner_scores, over_seeds
+from helpers.bootstrap import (
+    average_precisions,
+    by_copy,
+    detectable,
+    draw_weights,
+    holm,
+    interval,
+    ner_scores,
+    over_seeds,
+)
 from helpers.project import Mistake
 from helpers.scores import SCREENING, counts, folded, mcnemar, read_predictions, to_common
 
 SYNTHETIC = "synthetic text: shows the method, is no evidence"
-COLUMNS = ["claim", "task", "test", "arm", "against", "metric", "mentions", "seeds", "units", "arm_value"]
+COLUMNS = ["claim", "task", "test", "arm", "against", "metric", "mentions", "seeds", "copies", "units", "arm_value"]
 COLUMNS += ["against_value", "difference", "low", "high", "detectable", "p", "p_holm", "verdict", "reason"]
 
 Item = Mapping[str, Any]
@@ -43,12 +53,20 @@ def load_fits(folder: Path, family: Sequence[Item]) -> Fits:
 
 
 def difference_draws(
-    fits: Fits, item: Item, *, draws: int, seed: int, common: Mapping[str, Item], train: Mapping[str, set[str]]
+    fits: Fits,
+    item: Item,
+    *,
+    draws: int,
+    seed: int,
+    common: Mapping[str, Item],
+    train: Mapping[str, set[str]],
+    copies: Mapping[str, int],
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Draws (1 + draws,) of one comparison's difference, arm minus against, row 0 the observed one; and its base.
 
     `item`: task, test, arm, against, metric, mentions. `common` as in `scores.to_common`. `train`: task -> folded texts
-    of its training mentions, for mentions "seen" or "unseen". Raises Mistake when the comparison cannot be tested.
+    of its training mentions, for mentions "seen" or "unseen". `copies`: arm -> pre-training copies that its seeds use
+    in turn, where there are several. Raises Mistake when the comparison cannot be tested.
     """
     for arm in (item["arm"], item["against"]):
         if (item["task"], arm) not in fits:
@@ -59,28 +77,32 @@ def difference_draws(
         raise Mistake(f"metric {metric!r} does not fit task {item['task']!r}; allowed: {', '.join(allowed)}")
     plan = {"draws": draws, "seed": seed}
     if ner:
-        documents = _documents(fits, item["test"])
+        documents = documents_of(fits, item["test"])
         units = len(documents)
-        tallies = [_tallies(*side, documents, item, common, train) for side in zip(sides, seeds, strict=True)]
+        counted = [tallies(*side, documents, item, common, train) for side in zip(sides, seeds, strict=True)]
         weights = draw_weights(units=units, key=item["test"], **plan)
-        values = [ner_scores(tallies=side, weights=weights, metric=metric) for side in tallies]
+        values = [ner_scores(tallies=side, weights=weights, metric=metric) for side in counted]
     else:
-        gold, scores = _patients(sides, seeds)
+        gold, scores = patients(sides, seeds)
         units = len(gold)
         weights = draw_weights(units=units, key=item["test"], **plan)
         values = [average_precisions(gold=gold, scores=side, weights=weights) for side in scores]
-    drawn = draw_weights(units=len(seeds[0]), key=f"seeds of {item['task']}", **plan)
+    used = _copies_used(seeds[0], max(copies.get(item[side], 1) for side in ("arm", "against")))
+    if (several := len(set(used))) > 1:
+        values = [by_copy(values=side, copies=used) for side in values]
+    drawn = draw_weights(units=values[0].shape[1], key=f"seeds of {item['task']}", **plan)
     ours, theirs = (over_seeds(values=side, weights=drawn) for side in values)
     if np.isnan(ours[0] - theirs[0]):
         raise Mistake(f"{metric} is undefined: nothing to score in test {item['test']!r}")
-    found = {"seeds": len(seeds[0]), "units": units, "arm_value": ours[0], "against_value": theirs[0]}
+    found = {"seeds": len(seeds[0]), "copies": several, "units": units}
+    found |= {"arm_value": ours[0], "against_value": theirs[0]}
     return ours - theirs, found
 
 
 def _paired_seeds(arm: pd.DataFrame, against: pd.DataFrame) -> tuple[list[int], list[int]]:
     """The seeds of both sides that are compared; a baseline's only seed stands against every seed of the arm."""
-    ours, theirs = sorted(set(arm["seed"])), sorted(set(against["seed"]))
-    if set(against["arm"]) <= set(baselines.NAMES):
+    ours, theirs = (sorted(side["seed"].unique()) for side in (arm, against))
+    if set(against["arm"].unique()) <= set(baselines.NAMES):
         theirs = theirs[:1] * len(ours)
     else:
         ours = theirs = sorted(set(ours) & set(theirs))
@@ -89,16 +111,21 @@ def _paired_seeds(arm: pd.DataFrame, against: pd.DataFrame) -> tuple[list[int], 
     return ours, theirs
 
 
-def _documents(fits: Fits, test: str) -> list[str]:
+def _copies_used(seeds: Sequence[int], copies: int) -> list[int]:
+    """The pre-training copy that each seed uses."""
+    return [(seed - 1) % copies for seed in seeds]
+
+
+def documents_of(fits: Fits, test: str) -> list[str]:
     """The documents of a test set that any arm's rows name: the same units for every comparison on it."""
     parts = [rows.loc[rows["test"] == test, "document"] for rows in fits.values() if "test" in rows]
-    found = sorted(set().union(*parts))
+    found = sorted(set().union(*(part.unique() for part in parts)))
     if not found:
         raise Mistake(f"no predictions on test {test!r}")
     return found
 
 
-def _tallies(
+def tallies(
     rows: pd.DataFrame,
     seeds: list[int],
     documents: list[str],
@@ -119,7 +146,7 @@ def _tallies(
     return np.stack([part.to_numpy() for part in every])
 
 
-def _patients(sides: list[pd.DataFrame], seeds: Sequence[list[int]]) -> tuple[np.ndarray, list[np.ndarray]]:
+def patients(sides: list[pd.DataFrame], seeds: Sequence[list[int]]) -> tuple[np.ndarray, list[np.ndarray]]:
     """Gold labels (patients,) of the test patients, and the scores (seeds, patients) of both sides."""
     labels, scores = [], []
     for rows, numbers in zip(sides, seeds, strict=True):
@@ -172,12 +199,13 @@ def compare(
     stated: Mapping[str, str],
     common: Mapping[str, Item] | None = None,
     train: Mapping[str, set[str]] | None = None,
+    copies: Mapping[str, int] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Every comparison of the declared family, one row each (`COLUMNS`), and the content of claims.json.
 
     `stated`: claim -> its text, for claims.json. `units` are documents or patients; p_holm is over the whole family.
-    See `difference_draws` for `family`, `common` and `train`; an empty `test` is the task's own, `mentions` are all; an
-    item may say why it cannot be tested (`reason`).
+    See `difference_draws` for `family`, `common`, `train` and `copies`; an empty `test` is the task's own, `mentions`
+    are all; an item may say why it cannot be tested (`reason`).
     """
     rows, drawn = [], []
     for item in family:
@@ -185,7 +213,7 @@ def compare(
         try:
             if item.get("reason"):
                 raise Mistake(item["reason"])
-            with_maps = {"common": common or {}, "train": train or {}}
+            with_maps = {"common": common or {}, "train": train or {}, "copies": copies or {}}
             difference, found = difference_draws(fits, row, draws=draws, seed=seed, **with_maps)
             row |= found | dict(zip(("low", "high", "p"), interval(difference[1:], confidence), strict=True))
             row |= {"detectable": detectable(difference[1:], confidence), "reason": ""}

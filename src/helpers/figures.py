@@ -55,6 +55,8 @@ def task_scores(metrics: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
             part = rows[rows["task"] == task]
             for y, arm in enumerate(arms):
                 values = part.loc[part["arm"] == arm, "value"]
+                if values.empty:  # a mean of nothing has no place, and the layout of all panels fails over it
+                    continue
                 panel.plot(values, [y] * len(values), "o", color=colours(arms)[arm], alpha=0.6, clip_on=False)
                 panel.plot([values.mean()] * 2, [y - 0.32, y + 0.32], color=colours(arms)[arm], linewidth=2.2)
             for _, line in part[part["arm"].isin(BASELINES)].iterrows():
@@ -65,6 +67,28 @@ def task_scores(metrics: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
                 panel.annotate(shown(line["arm"]), **label, color="0.2")
             panel.set(title=shown(task), xlabel=f"{shown(part['metric'].iloc[0])} (0 to 1)")
         axes[0, 0].set(yticks=range(len(arms)), yticklabels=map(shown, arms), ylim=(len(arms) - 0.4, -1.1))
+    return figure
+
+
+def budget_curves(points: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
+    """Score against labelled items: a panel a task, a line an arm with its interval; from `budgets.measure`."""
+    needed(points, ["task", "arm", "items", "metric", "score", "low", "high"])
+    tasks, arms = (list(dict.fromkeys(points[column])) for column in ("task", "arm"))
+    with mpl.rc_context(STYLE):
+        figure, axes = panels(1, len(tasks), width_mm, 80, synthetic)
+        for panel, task in zip(axes[0], tasks, strict=True):
+            part = points[points["task"] == task]
+            for k, arm in enumerate(arms):
+                line, colour = part[part["arm"] == arm].sort_values("items"), colours(arms)[arm]
+                style = {"color": colour, "marker": MARKERS[k % len(MARKERS)], "markersize": 4}
+                panel.plot(line["items"], line["score"], label=shown(arm), **style)
+                panel.fill_between(line["items"], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
+            counts = sorted(set(part["items"]))
+            panel.set(title=shown(task), xscale="log", xlabel="Labelled items learnt from (log scale)")
+            panel.set_xticks(counts, map("{:,}".format, counts))
+            panel.minorticks_off()
+            panel.set_ylabel(f"{shown(part['metric'].iloc[0])} (0 to 1)")
+        legend(figure, axes[0, 0], 4)
     return figure
 
 

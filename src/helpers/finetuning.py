@@ -4,16 +4,18 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer
 
 from engine import checkpoints, processes, processor, training, windows
-from helpers import baselines, ner, scores, screening
+from helpers import baselines, ner, scores, screening, tables
+from helpers.names import copy
 from helpers.project import code_digest, digest, file_digest, write_atomically
 from helpers.scores import best_threshold, calibrated, calibration
 from texts import synthetic
@@ -23,58 +25,75 @@ from texts.tasks import split, task
 CODE = (baselines, checkpoints, ner, processes, processor, scores, screening, training, windows, sys.modules[__name__])
 
 
-def all_fits(folder: Path, name: str, arms: Sequence[str], seeds: Sequence[int], **values: Any) -> pd.DataFrame:
-    """Make the fits of a task that are missing, and the baseline; one row a fit, also in predictions/<task>/fits.csv.
+def all_fits(
+    folder: Path, name: str, arms: Sequence[str], seeds: Sequence[int], copies: Mapping[str, int], **values: Any
+) -> pd.DataFrame:
+    """Make the fits of a task that are missing, and the baseline; one row a fit, also in fits.csv beside them.
 
-    `values` are tests, length, overlap, epochs, patience, batch_rows, learning_rate, warmup_share,
+    `copies`: pre-training copies of an arm where there are several; seeds use them in turn. `values` are tests, share
+    (of the training items), length, overlap, epochs, patience, batch_rows, learning_rate, warmup_share,
     negatives_per_positive, and `training.SPEED`; `compiled` does nothing here, where batches differ in length.
     """
     kind = task(folder, name)["kind"]
     baseline, fit = {"ner": (_dictionary, _fit_ner), "screening": (_keywords, _fit_screening)}[kind]
-    rows = [_once(folder, name, baseline.__name__.strip("_"), 0, baseline, **values)]
-    rows += [_once(folder, name, arm, seed, fit, **values) for arm in arms for seed in seeds]
+    rule = baseline.__name__.strip("_")
+    rows = [_once(folder, name, rule, rule, 0, baseline, **values)]
+    for arm in arms:
+        rows += [_once(folder, name, arm, copy(arm, n, copies.get(arm, 1)), n, fit, **values) for n in seeds]
     table = pd.DataFrame(rows)
-    write_atomically(folder / "predictions" / name / "fits.csv", table.to_csv(index=False))
+    write_atomically(tables.predictions(folder, name, values["share"]) / "fits.csv", table.to_csv(index=False))
     return table
+
+
+def few(items: Sequence[Any], share: float, seed: int) -> list[Any]:
+    """The first items of an order that `seed` gives, in their own order: a smaller share is part of a larger one."""
+    chosen = np.random.default_rng([seed, len(items)]).permutation(len(items))[: max(1, round(share * len(items)))]
+    return [items[i] for i in sorted(chosen)]
+
+
+def passes(epochs: int, share: float) -> int:
+    """Passes over a share of the training items: as many steps as with all of them, but at most four times `epochs`."""
+    return min(round(epochs / share), 4 * epochs)
 
 
 Fit = Callable[..., tuple[pd.DataFrame, dict[str, Any]]]
 
 
-def _once(folder: Path, name: str, arm: str, seed: int, fit: Fit, **values: Any) -> dict[str, Any]:
+def _once(folder: Path, name: str, arm: str, model: str, seed: int, fit: Fit, **values: Any) -> dict[str, Any]:
     """The fit's row; made now unless it was finished before with the same data, model, settings and code."""
-    place = folder / "predictions" / name / arm / f"seed-{seed}.parquet"
+    place = tables.predictions(folder, name, values["share"]) / arm / f"seed-{seed}.parquet"
     fixed = {k: v for k, v in values.items() if k not in training.SPEED}
     data = [
         file_digest(p) for test in values["tests"] for p in sorted((folder / "corpora/tasks" / test).glob("*.jsonl"))
     ]
-    weights = folder / "models" / arm / "model.safetensors"
-    model = file_digest(weights) if weights.is_file() else arm
-    key = digest([name, seed, fixed, data, model, code_digest(CODE)])
+    weights = folder / "models" / model / "model.safetensors"
+    start = file_digest(weights) if weights.is_file() else arm
+    key = digest([name, seed, fixed, data, start, code_digest(CODE)])
     note = place.with_suffix(".json")
     if place.is_file() and note.is_file() and (row := json.loads(note.read_text()))["key"] == key:
         return row
     began = time.monotonic()
     count = 1 if fit in (_dictionary, _keywords) else values.pop("processes")
-    predictions, told = processes.together(fit, count, folder, name, arm, seed, key, **values)
+    predictions, told = processes.together(fit, count, folder, name, model, seed, key, **values)
     predictions.insert(0, "task", name)
     predictions.insert(1, "arm", arm)
     predictions.insert(2, "seed", seed)
     write_atomically(place, predictions.to_parquet(index=False))
     row = {"task": name, "arm": arm, "seed": seed, **told, "seconds": round(time.monotonic() - began, 1), "key": key}
     write_atomically(note, json.dumps(row))
-    shutil.rmtree(_checkpoint(folder, name, arm, seed), ignore_errors=True)
+    shutil.rmtree(_checkpoint(folder, name, model, seed), ignore_errors=True)
     return row
 
 
-def _checkpoint(folder: Path, name: str, arm: str, seed: int) -> Path:
-    return folder / "checkpoints" / name / f"{arm}-{seed}"
+def _checkpoint(folder: Path, name: str, model: str, seed: int) -> Path:
+    return folder / "checkpoints" / name / f"{model}-{seed}"
 
 
 def _train(model: Any, lengths: list[int], about: dict[str, Any], look: Callable[[], dict], **values: Any) -> list:
     """Run the loop for a fit; `lengths` of the items, `about`: loss(items) with their weight, checkpoint, key, seed."""
     size, seed = values["batch_rows"], about["seed"]
-    epochs = [windows.batches(lengths, size, [seed, epoch]) for epoch in range(values["epochs"])]
+    count = passes(values["epochs"], values["share"])
+    epochs = [windows.batches(lengths, size, [seed, epoch]) for epoch in range(count)]
     order = [items for epoch in epochs for items in epoch]
     device = training.accelerator()
     training.place(model, device, save_memory=values["save_memory"])
@@ -101,18 +120,19 @@ def _train(model: Any, lengths: list[int], about: dict[str, Any], look: Callable
 def _fit_ner(
     folder: Path,
     name: str,
-    arm: str,
+    model: str,
     seed: int,
     key: str,
     *,
     tests: list[str],
+    share: float,
     length: int,
     overlap: int,
     **values: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Fine-tune a tagger, keep the epoch that is best on dev, and tag every test set."""
-    train, dev = split(folder, name, "train"), split(folder, name, "dev")
-    where = str(folder / "models" / arm)
+    train, dev = few(split(folder, name, "train"), share, seed), split(folder, name, "dev")
+    where = str(folder / "models" / model)
     tagger = ner.Tagger(
         where, AutoTokenizer.from_pretrained(where), task(folder, name)["labels"], length, overlap, seed
     )
@@ -120,10 +140,10 @@ def _fit_ner(
     prepared = [window for window in prepared if window.words]
     about = {
         "loss": lambda items: tagger.loss([prepared[i] for i in items], targets),
-        **{"checkpoint": _checkpoint(folder, name, arm, seed), "key": key, "seed": seed},
+        **{"checkpoint": _checkpoint(folder, name, model, seed), "key": key, "seed": seed},
     }
     look = lambda: {"dev_score": ner.dev_score(dev, tagger.predict(dev, seen))}  # noqa: E731
-    history = _train(tagger.model, [len(window.ids) for window in prepared], about, look, **values)
+    history = _train(tagger.model, [len(window.ids) for window in prepared], about, look, share=share, **values)
     frames = []
     for test in tests:
         documents = split(folder, test, "test")
@@ -154,10 +174,10 @@ def entity_rows(test: str, documents: Sequence[Document], predicted: Sequence[Se
 
 
 def _dictionary(
-    folder: Path, name: str, arm: str, seed: int, key: str, *, tests: list[str], **values: Any
+    folder: Path, name: str, model: str, seed: int, key: str, *, tests: list[str], share: float, **values: Any
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The look-up of training entities, on the same test sets."""
-    dictionary = baselines.build_dictionary(split(folder, name, "train"))
+    dictionary = baselines.build_dictionary(few(split(folder, name, "train"), share, seed))
     frames = []
     for test in tests:
         documents = split(folder, test, "test")
@@ -168,20 +188,21 @@ def _dictionary(
 def _fit_screening(
     folder: Path,
     name: str,
-    arm: str,
+    model: str,
     seed: int,
     key: str,
     *,
     tests: list[str],
+    share: float,
     length: int,
     overlap: int,
     negatives_per_positive: float,
     **values: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Fine-tune a screener; aggregation, calibration and threshold are chosen on dev, then applied to test."""
-    train = screening.sample(split(folder, name, "train"), negatives_per_positive, seed)
+    train = screening.sample(few(split(folder, name, "train"), share, seed), negatives_per_positive, seed)
     dev, test = split(folder, name, "dev"), split(folder, name, "test")
-    where = str(folder / "models" / arm)
+    where = str(folder / "models" / model)
     screener = screening.Screener(where, AutoTokenizer.from_pretrained(where), length, overlap, seed)
     prepared, seen = screener.prepare(train), screener.prepare(dev)
     gold = [patient.label for patient in dev]
@@ -189,10 +210,12 @@ def _fit_screening(
     trained_with = screening.smooth_maximum
     about = {
         "loss": lambda items: screener.loss([prepared[i] for i in items], [train[i].label for i in items]),
-        **{"checkpoint": _checkpoint(folder, name, arm, seed), "key": key, "seed": seed},
+        **{"checkpoint": _checkpoint(folder, name, model, seed), "key": key, "seed": seed},
     }
     look = lambda: {"dev_score": average_precision_score(gold, ranked(screener.predict(seen), trained_with))}  # noqa: E731
-    history = _train(screener.model, [sum(len(w.ids) for w in some) for some in prepared], about, look, **values)
+    history = _train(
+        screener.model, [sum(len(w.ids) for w in some) for some in prepared], about, look, share=share, **values
+    )
     on_dev, on_test = screener.predict(seen), screener.predict(screener.prepare(test))
     by = {pool: average_precision_score(gold, ranked(on_dev, f)) for pool, f in screening.AGGREGATIONS.items()}
     chosen = max(by, key=by.get)
@@ -219,7 +242,7 @@ def patient_rows(
 
 
 def _keywords(
-    folder: Path, name: str, arm: str, seed: int, key: str, **values: Any
+    folder: Path, name: str, model: str, seed: int, key: str, **values: Any
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Un-negated mentions of listed conditions, on the same patients."""
     dev, test = split(folder, name, "dev"), split(folder, name, "test")

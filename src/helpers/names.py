@@ -4,7 +4,8 @@
 NAMES = {
     "base": "Base", "general": "General (control)", "biomedical": "Biomedical", "clinical": "Clinical",
     "general_nl": "General, Dutch only", "biomedical_nl": "Biomedical, Dutch only",
-    "clinical_nl": "Clinical, Dutch only",
+    "clinical_nl": "Clinical, Dutch only", "sequential": "Biomedical, then clinical",
+    "biomedical_half": "Biomedical, half", "es_only": "Medical, Spanish only", "ro_only": "Medical, Romanian only",
     "dictionary": "Dictionary look-up", "keywords": "Keyword rule",
     "f1": "Strict F1", "recall": "Recall", "precision": "Precision", "partial_f1": "Partial F1",
     "auprc": "AUPRC", "auroc": "AUROC", "nl": "Dutch", "ro": "Romanian", "es": "Spanish",
@@ -14,9 +15,16 @@ NAMES = {
 # fmt: on
 
 
+def copy(arm: str, number: int, copies: int) -> str:
+    """The pre-trained copy of an arm that seed `number` uses: <arm>, <arm>.2 … <arm>.<copies>, in turn from seed 1."""
+    turn = (number - 1) % copies
+    return f"{arm}.{turn + 1}" if turn else arm
+
+
 def shown(name: str) -> str:
     """The display name of an arm, task, metric or language; a name without one with its underscores as spaces."""
-    return NAMES.get(name, name.replace("_", " "))
+    name, _, number = name.partition(".")
+    return NAMES.get(name, name.replace("_", " ")) + (f", copy {number}" if number else "")
 
 
 def shown_corpus(name: str) -> str:

@@ -32,6 +32,31 @@ def overlap(table: pd.DataFrame) -> str:
     return f"Of their most frequent words {' and '.join(said)} on average." if said else ""
 
 
+def probes(table: pd.DataFrame, *, control: str) -> str:
+    """On what the layers know; columns task, arm, layer, macro_f1, chance."""
+    if table.empty:
+        return ""
+    best = table.groupby(["task", "arm"])["macro_f1"].max().unstack("task").mean(axis=1)
+    layers = table[table["arm"] == best.idxmax()].groupby("layer")["macro_f1"].mean()
+    said = f"Entity types can be read best off arm {shown(str(best.idxmax()))} ({best.max():.2f} macro F1, mean of the "
+    said += f"tasks; chance {table['chance'].mean():.2f}), off its layer {layers.idxmax()} of {layers.index.max()}"
+    return said + (f"; off {shown(control)}: {best[control]:.2f}." if control in best else ".")
+
+
+def worth(table: pd.DataFrame) -> str:
+    """On what adaptation is worth in labelled items; rows of `budgets.WORTH`."""
+    said = []
+    for row in table.to_dict("records"):
+        number = f"{'at least ' if row['bounded'] else ''}{abs(row['saved']):.0f} of {row['items']} labelled items"
+        what = "saves" if row["saved"] >= 0 else "costs"
+        arm, control = (shown(row[side]).split(" (")[0].lower() for side in ("arm", "control"))
+        said.append(
+            f"On {shown(row['task'])} {arm} adaptation {what} {number} against {control} text "
+            f"(interval {row['low']:+.0f} to {row['high']:+.0f})"
+        )
+    return "; ".join(said) + "." if said else ""
+
+
 def gains(table: pd.DataFrame) -> str:
     """On how gains in masked-token loss and in score go together; columns task, arm, loss_gain, score_gain."""
     found = associations(table, pairs=[("loss_gain", "score_gain")]).iloc[0]

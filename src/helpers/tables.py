@@ -26,11 +26,16 @@ def is_ner(folder: Path, task: str) -> bool:
     return specs(folder)[task]["kind"] == "ner"
 
 
-def fits(folder: Path, task: str) -> Iterator[Path]:
+def predictions(folder: Path, task: str, share: float = 1.0) -> Path:
+    """Where the predictions of models are that learnt from a share of a task's training items."""
+    return folder / "predictions" / task / ("" if share == 1 else f"shares/{share:g}")
+
+
+def fits(folder: Path, task: str, share: float = 1.0) -> Iterator[Path]:
     """The prediction files of a task that belong to its finished table of fits."""
-    table = pd.read_csv(folder / "predictions" / task / "fits.csv")
-    for row in table.itertuples():
-        yield folder / "predictions" / task / row.arm / f"seed-{row.seed}.parquet"
+    place = predictions(folder, task, share)
+    for row in pd.read_csv(place / "fits.csv").itertuples():
+        yield place / row.arm / f"seed-{row.seed}.parquet"
 
 
 def all_metrics(folder: Path, trained: Sequence[str]) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def models(folder: Path, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ]
         rows.append(
             {"arm": shown(arm["name"]), "parent": shown(arm["parent"]), "texts": texts, "read": read}
-            | {"in_all": totals[arm["name"]]}
+            | {"in_all": totals[arm["name"]], "copies": arm["copies"]}
         )
     return rows
 

@@ -68,7 +68,7 @@ def numbers(run: Path) -> dict[str, Any]:
             "text": _text_sentence(statistics, profile),
             "models": _model_sentence(run, profile),
             "seeds": _seed_sentence(profile),
-            "why": _why(results),
+            "why": _why(results, profile["analysis"]["control"]),
         },
         "limitations": _limitations(plan, statistics, metrics),
     }
@@ -149,9 +149,9 @@ def _arms(profile: dict[str, Any]) -> dict[str, Any]:
         mixture = [f"{domain} {lang} {weight:g}" for domain, by in arm["text"].items() for lang, weight in by.items()]
         rows.append(
             {"arm": shown(arm["name"]), "goes on from": shown(arm["parent"]) if arm["parent"] else "–"}
-            | {"text*": ", ".join(mixture), "word pieces#": f"{arm['tokens']:,}"}
+            | {"text*": ", ".join(mixture), "word pieces#": f"{arm['tokens']:,}", "copies#": str(arm["copies"])}
         )
-    return _table(rows, ["arm", "goes on from", "text*", "word pieces#"])
+    return _table(rows, ["arm", "goes on from", "text*", "word pieces#", "copies#"])
 
 
 def _scores(metrics: pd.DataFrame) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def _scores(metrics: pd.DataFrame) -> dict[str, Any]:
         for arm in arms:
             values = part.loc[part["arm"] == arm, "value"]
             spread = f" ± {values.std():.3f}" if len(values) > 1 else ""
-            row[f"{shown(arm)}#"] = f"{values.mean():.3f}{spread}"
+            row[f"{shown(arm)}#"] = f"{values.mean():.3f}{spread}" if len(values) else "–"
         made.append(row)
     return _table(made, ["task", "baseline#", *(f"{shown(arm)}#" for arm in arms)])
 
@@ -272,19 +272,21 @@ def _seed_sentence(profile: dict[str, Any]) -> str:
         for kind, name in (("ner", "entities"), ("screening", "screening"))
         if kind in kinds
     ]
-    return f"Every arm is fine-tuned with {' and '.join(said)}."
+    copies = [f"{shown(arm['name'])} {arm['copies']}" for arm in profile["arms"] if arm["copies"] > 1]
+    times = f" Pre-training copies, which the seeds use in turn: {', '.join(copies)}." if copies else ""
+    return f"Every arm is fine-tuned with {' and '.join(said)}.{times}"
 
 
-def _why(results: Path) -> list[str]:
+def _why(results: Path, control: str) -> list[str]:
     """The analyses' sentences, those that have something to say."""
     overlap = pd.read_csv(results / "overlap.csv", index_col="corpus")
-    tables = {
-        name: pd.read_csv(results / f"{name}.csv")
-        for name in ("fertility", "gains", "alignment", "mentions", "transfer")
-    }
+    names = ("fertility", "gains", "alignment", "mentions", "transfer", "probes", "worth")
+    tables = {name: pd.read_csv(results / f"{name}.csv") for name in names}
     said = [sentences.overlap(overlap), sentences.fertility(tables["fertility"]), sentences.gains(tables["gains"])]
-    said.append(sentences.mentions(tables["mentions"], control="general"))
+    said.append(sentences.mentions(tables["mentions"], control=control))
+    said.append(sentences.probes(tables["probes"], control=control))
     said += [sentences.transfer(tables["transfer"]), sentences.alignment(tables["alignment"])]
+    said.append(sentences.worth(tables["worth"]))
     return [sentence for sentence in said if sentence]
 
 
@@ -306,7 +308,11 @@ def _limitations(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.Dat
     cut = [f"{t['documents']['train']} of {shown(t['name'])}" for t in real if "train" in t["documents"]]
     if cut:
         said.append(f"For the time it takes, models learn from the first documents only: {', '.join(cut)}.")
-    said.append("Every arm is pre-trained once: what another pre-training seed would change is in no interval.")
+    once = [shown(arm["name"]) for arm in profile["arms"] if arm["copies"] == 1]
+    if len(once) < len(profile["arms"]):
+        said.append(f"Pre-trained once, so that another pre-training seed is in no interval: {', '.join(once)}.")
+    else:
+        said.append("Every arm is pre-trained once: what another pre-training seed would change is in no interval.")
     if len(counts) > 1:
         said.append(f"Arms read unequal amounts: {', '.join(f'{count:,}' for count in sorted(counts))} word pieces.")
     tokens = max(counts, default=0)

@@ -6,6 +6,7 @@ from typing import Any, Self
 import yaml
 from pydantic import Field, model_validator
 
+from helpers.names import copy
 from helpers.project import DATA, Mistake, digest, file_digest
 from runner.sections import (
     Analysis,
@@ -56,6 +57,12 @@ def _left(texts: dict[str, Any], empty: set[tuple[str, str]]) -> dict[str, Any]:
     return {domain: by for domain, by in left.items() if by != {}}
 
 
+def _without(task: dict[str, Any], gone: set[str]) -> dict[str, Any]:
+    """A task without arms that are gone; label budgets that no arm is left for go too."""
+    lists = {key: [arm for arm in task[key] if arm not in gone] for key in ("arms", "share_arms") if key in task}
+    return {**task, **lists, **({} if lists.get("share_arms", True) else {"shares": []})}
+
+
 class Profile(Section):
     """A whole run."""
 
@@ -78,20 +85,27 @@ class Profile(Section):
     @model_validator(mode="before")
     @classmethod
     def without_empty_corpora(cls, values: Any) -> Any:
-        """A language whose list of parts is empty has no text of that domain: it is left out, and of the arms too."""
+        """A language whose list of parts is empty has no text of that domain: it is left out, and of the arms too.
+
+        An arm that loses all of its text is no arm any more, nor is one that goes on from it.
+        """
         corpora = values.get("corpora") if isinstance(values, dict) else None
         if not isinstance(corpora, dict) or not all(isinstance(languages, dict) for languages in corpora.values()):
             return values
         empty = {(domain, lang) for domain, by in corpora.items() for lang, parts in by.items() if parts == []}
         if not empty:
             return values
-        arms = [
-            {**arm, "text": _left(arm["text"], empty)}
-            if isinstance(arm, dict) and isinstance(arm.get("text"), dict)
-            else arm
-            for arm in values.get("arms", [])
-        ]
-        return {**values, "corpora": _left(corpora, empty), "arms": arms}
+        arms: list[Any] = []
+        gone: set[str] = set()
+        for arm in values.get("arms", []):
+            text = arm.get("text") if isinstance(arm, dict) else None
+            left = {**arm, "text": _left(text, empty)} if isinstance(text, dict) else arm
+            if isinstance(arm, dict) and ((text and not left["text"]) or arm.get("parent") in gone):
+                gone.add(str(arm.get("name")))
+            else:
+                arms.append(left)
+        tasks = [_without(task, gone) if isinstance(task, dict) else task for task in values.get("tasks", [])]
+        return {**values, "corpora": _left(corpora, empty), "arms": arms, "tasks": tasks}
 
     @model_validator(mode="after")
     def names_exist(self) -> Self:
@@ -120,6 +134,12 @@ class Profile(Section):
         for domain in self.base.vocabulary_from if self.base.architecture else ():
             if domain not in self.corpora:
                 raise ValueError(f"base.vocabulary_from: {domain!r} is unknown; allowed: {list(self.corpora)}")
+        for task in self.tasks:
+            for arm in (*task.arms, *task.share_arms):
+                if arm not in (allowed := known if arm in task.arms else task.arms or known):
+                    raise ValueError(f"tasks: {task.name!r} names arm {arm!r}; allowed: {allowed}")
+            if bool(task.shares) != bool(task.share_arms):
+                raise ValueError(f"tasks: {task.name!r} needs both shares and share_arms, or neither")
         tasks = [task.name for task in self.tasks]
         if len(set(tasks)) < len(tasks):
             raise ValueError(f"tasks: a name stands twice in {tasks}")
@@ -138,6 +158,10 @@ class Profile(Section):
         ):
             if value not in there:
                 return f"the profile has no {what} {value!r} (it has {', '.join(there)})"
+        learnt = next(task.arms for task in self.tasks if task.name == item.task)
+        for arm in (item.arm, item.against):
+            if learnt and arm in arms and arm not in learnt:
+                return f"arm {arm!r} is not fine-tuned on task {item.task!r} (only {', '.join(learnt)})"
         return ""
 
     def untestable(self, item: Comparison) -> str:
@@ -193,7 +217,8 @@ class Profile(Section):
     def stages(self) -> list[Stage]:
         """The stages of the run in the order of the study; a stage's inputs are outputs of stages before it."""
         trained = [task for task in self.tasks if task.trained]
-        models, fits = [self._pretrain(arm) for arm in self.arms], [self._finetune(task) for task in trained]
+        models = [self._pretrain(arm, number) for arm in self.arms for number in range(1, arm.copies + 1)]
+        fits = [self._finetune(task) for task in trained]
         return [self._start(), self._corpora(), *models, *fits, self._analysis(trained), self._figures()]
 
     def _speed(self, threads: int) -> dict[str, Any]:
@@ -206,30 +231,39 @@ class Profile(Section):
         return Stage("00_start_here", "00_start_here", values, [], ["results/plan.csv"])
 
     def _corpora(self) -> Stage:
-        tasks = [task.model_dump() for task in self.tasks]
+        tasks = [task.model_dump(exclude={"arms", "shares", "share_arms"}) for task in self.tasks]
         values = {"run": self.run, "corpora_wanted": self.corpora, "tasks_wanted": tasks, "seed": self.seed}
         values |= {"lexicons": lexicon_digest() if self.synthetic else "", **dict(self.corpus)}
         return Stage("01_build_corpora", "01_build_corpora", values, [], [CORPORA])
 
-    def _pretrain(self, arm: Arm) -> Stage:
-        values = {"run": self.run, "arm": arm.name, "parent": arm.parent, "text": arm.text, "tokens": arm.tokens}
-        values |= {"base": {} if arm.parent else self.base.model_dump(), "seed": self.seed, **dict(self.pretrain)}
+    def _pretrain(self, arm: Arm, number: int) -> Stage:
+        """Copy `number` of an arm, from the same copy of its parent: another order of text, other masks."""
+        name, seed = copy(arm.name, number, arm.copies), self.seed + number - 1
+        parent = copy(arm.parent, number, self._copies()[arm.parent]) if arm.parent else ""
+        values = {"run": self.run, "arm": name, "parent": parent, "text": arm.text, "tokens": arm.tokens}
+        values |= {"base": {} if arm.parent else self.base.model_dump(), "seed": seed, **dict(self.pretrain)}
         values |= {k: v for k in ("learning_rate", "masking_rate") if (v := getattr(arm, k)) is not None}
-        inputs = [CORPORA, *([f"models/{arm.parent}/training.csv"] if arm.parent else [])]
-        outputs = [f"models/{arm.name}/training.csv"]
+        inputs = [CORPORA, *([f"models/{parent}/training.csv"] if parent else [])]
+        outputs = [f"models/{name}/training.csv"]
         # Every other arm waits for one without a parent: it may have the whole processor.
         threads = self.compute.threads if arm.parent else 0
-        return Stage(f"02_pretrain-{arm.name}", "02_pretrain", values, inputs, outputs, self._speed(threads), threads)
+        return Stage(f"02_pretrain-{name}", "02_pretrain", values, inputs, outputs, self._speed(threads), threads)
+
+    def _copies(self) -> dict[str, int]:
+        return {arm.name: arm.copies for arm in self.arms}
 
     def _finetune(self, task: Task) -> Stage:
         shared = set(task.common.values())
         tests = [
             t.name for t in self.tasks if t.name == task.name or (t.kind == "ner" and shared & set(t.common.values()))
         ]
-        arms = [arm.name for arm in self.arms]
+        arms, copies = task.arms or [arm.name for arm in self.arms], self._copies()
         section = self.ner if task.kind == "ner" else self.screening
         values = {"run": self.run, "task": task.name, "tests": tests, "arms": arms, **dict(section)}
-        inputs = [CORPORA, *(f"models/{arm}/training.csv" for arm in arms)]
+        values |= {"copies": {arm: copies[arm] for arm in arms if copies[arm] > 1}}
+        values |= {"shares": task.shares, "share_arms": task.share_arms}
+        models = dict.fromkeys(copy(arm, seed, copies[arm]) for arm in arms for seed in section.seeds)
+        inputs = [CORPORA, *(f"models/{model}/training.csv" for model in models)]
         outputs = [f"predictions/{task.name}/metrics.csv"]
         threads = self.compute.threads
         return Stage(f"03_finetune-{task.name}", "03_finetune", values, inputs, outputs, self._speed(threads), threads)
@@ -245,6 +279,10 @@ class Profile(Section):
         stated = {name: claim.text for name, claim in self.claims.stated.items()}
         values = {"run": self.run, "synthetic": self.synthetic, "stated": stated, "family": family, "seed": self.seed}
         values |= {"arms": [arm.name for arm in self.arms], "frequent_words": self.analysis.frequent_words}
+        values |= {"copies": {arm: copies for arm, copies in self._copies().items() if copies > 1}}
+        few = [task for task in self.tasks if task.trained and task.shares]
+        values |= {"few": [{"task": t.name, "shares": t.shares, "arms": t.share_arms} for t in few]}
+        values |= {"control": self.analysis.control}
         values |= {"draws": self.claims.draws, "confidence": self.claims.confidence, **dict(self.figures)}
         return Stage("05_figures", "05_figures", values, ["results/metrics.csv"], ["results/claims.json"])
 

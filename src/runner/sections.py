@@ -33,6 +33,11 @@ class Task(Section):
     documents: dict[Literal["train", "dev", "test"], int] = Field(default={}, description="items a part")
     common: dict[str, str] = Field(default={}, description="own label -> label shared with other tasks")
     trained: bool = True
+    arms: list[str] = Field(default=[], description="arms that are fine-tuned on it; none: all")
+    shares: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default=[], description="of the training items, that models learn from besides all: label budgets"
+    )
+    share_arms: list[str] = Field(default=[], description="arms that learn from these shares")
 
     @model_validator(mode="after")
     def can_be_drawn(self) -> Self:
@@ -76,6 +81,7 @@ class Arm(Section):
     parent: str = Field(default="", description="the arm it goes on from; empty: the base")
     text: Text = Field(default={}, description="domain -> language -> weight, above 0")
     tokens: int = Field(ge=0, description="word pieces of training text")
+    copies: int = Field(default=1, ge=1, le=99, description="pre-training seeds; fine-tuning seeds use them in turn")
     learning_rate: float | None = Field(default=None, gt=0)
     masking_rate: float | None = Field(default=None, gt=0, lt=1)
 
@@ -121,6 +127,7 @@ class Analysis(Section):
     frequent_words: int = Field(gt=0, description="words of each domain whose overlap is measured")
     rows: int = Field(gt=0, description="rows of each task's text for the masked-token loss")
     terms: int = Field(gt=0, description="parallel terms for CKA and retrieval")
+    probe_words: int = Field(gt=0, description="words that a probe of a layer learns from and is tested on")
 
 
 class Figures(Section):

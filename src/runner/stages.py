@@ -67,6 +67,7 @@ def _environment(run: Path, stage: str, threads: int) -> dict[str, str]:
         # Threads that spin while they wait for one another crawl as soon as anything else wants a core.
         "OMP_WAIT_POLICY": "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONSTARTUP": str(Path(__file__).with_name("startup.py")),
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "JUPYTER_PREFER_ENV_PATH": "1",

@@ -8,7 +8,6 @@ and three quarters of its runs of 5.
 
 import json
 import re
-import unicodedata
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ import pandas as pd
 from datasketch import MinHash, MinHashLSH
 
 from helpers.project import Mistake, write_json
-from texts import readers, sources, synthetic, tasks
+from texts import languages, readers, sources, synthetic, tasks
+from texts.cleaning import normalise
 from texts.documents import Document, Patient, read_jsonl, write_jsonl
 
 RUN = 5  # words
@@ -40,26 +40,10 @@ Texts = Mapping[str, Mapping[str, Mapping[str, Iterable[Document]]]]
 Rows = list[dict[str, Any]]
 
 WORD = re.compile(r"\w+")
-SPACES = re.compile(r"[^\S\n]{2,}|[^\S\n ]")  # all but a single plain space
-BREAKS = re.compile(r" \n ?|\n ")
-# Left out: controls, soft hyphen, zero-width space, byte order mark. Line and paragraph separators end lines.
-CONTROLS: dict[int, str | None] = dict.fromkeys([*range(32), *range(127, 160), 0xAD, 0x200B, 0xFEFF])
-CONTROLS |= dict.fromkeys(map(ord, "\t\v\f"), " ") | dict.fromkeys(map(ord, "\n\x85\u2028\u2029"), "\n")
-CONTROL = re.compile("[" + "".join(chr(code) for code in CONTROLS if chr(code) != "\n") + "]")
-# Romanian texts mix the letters with a comma below and those with a cedilla, which stand for the same.
-CEDILLAS = str.maketrans("şţŞŢ", "șțȘȚ")
 
 
 class Leak(Mistake):
     """A held-out task document is repeated in a corpus."""
-
-
-def normalise(text: str, language: str = "") -> str:
-    """Unicode NFC; controls taken out; runs of spaces made one; lines stripped, at most one blank line between them."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = text.translate(CONTROLS) if CONTROL.search(text) else text  # few have one, and looking is faster
-    text = BREAKS.sub("\n", SPACES.sub(" ", unicodedata.normalize("NFC", text)))
-    return re.sub(r"\n{3,}", "\n\n", text.translate(CEDILLAS) if language == "ro" else text).strip()
 
 
 @lru_cache(maxsize=2**18)
@@ -158,19 +142,26 @@ class Corpus:
         self.repeated: Rows = []
         self.aside: list[Document] = []
 
-    def _judge(self, part: str, id: str, key: int, words: np.ndarray, full: bool) -> tuple[str, str]:
-        """Why a document is not kept, and what it repeats; empty strings for one that is kept."""
+    def _judge(self, part: str, document: Document, key: int, words: np.ndarray, full: bool) -> tuple[str, str]:
+        """Why a document is not kept, and what it repeats; empty strings for one that is kept.
+
+        Text that the project writes itself is in the language it is said to be in, and that check is the slowest.
+        """
         if not len(words):
             return "no words", ""
         if key in self.keys:
             return "exact duplicate", self.keys[key]
-        self.keys[key] = id
+        self.keys[key] = document.id
         known = (self.against, self.removed.get(part)) if self.limits.remove_leaks else ()
         for repeats in filter(None, known):
             reason, other = repeats.find(key, words)
             if other:
                 return reason, other
-        return ("over the limit", "") if full else self._near(id, words)
+        if full:
+            return "over the limit", ""
+        if part != "synthetic" and languages.other(document.text, document.language, len(words)):
+            return "other language", ""
+        return self._near(document.id, words)
 
     def _near(self, id: str, words: np.ndarray) -> tuple[str, str]:
         """("near duplicate", id) of an earlier text with enough runs of words in common; else it is remembered."""
@@ -196,7 +187,7 @@ class Corpus:
                     continue
                 document = Document(f"{part}/{raw.id}", raw.language, normalise(raw.text, raw.language))
                 size, (key, words) = len(document.text), _hashes(document.text)
-                reason, other = self._judge(part, document.id, key, words, full)
+                reason, other = self._judge(part, document, key, words, full)
                 if other:
                     self.repeated.append({"part": part, "document": document.id, "reason": reason, "repeats": other})
                 lost = lost + 1 if reason else 0
@@ -240,7 +231,7 @@ def build(
     sizes: Rows = []
     for old in folder.glob("*.jsonl"):  # of a profile that listed other domains or languages
         old.unlink()
-    for domain, language in [(domain, language) for domain, languages in texts.items() for language in languages]:
+    for domain, language in [(domain, language) for domain, by in texts.items() for language in by]:
         corpus, place = Corpus(against, removed, limits), {"domain": domain, "language": language}
         for end, documents in zip(ENDINGS, (corpus.documents(texts[domain][language]), corpus.aside), strict=True):
             write_jsonl(folder / f"{domain}-{language}{end}", documents)
@@ -304,7 +295,7 @@ def make(
     `listed`: domain -> language -> parts of data/sources.yaml, or "synthetic". Mistake unless the counts of the parts,
     and of what is removed from a part that is alone in its corpus, are the listed ones.
     """
-    places = [(domain, language) for domain, languages in listed.items() for language in languages]
+    places = [(domain, language) for domain, by in listed.items() for language in by]
     texts: dict[str, dict[str, dict[str, Iterable[Document]]]] = {domain: {} for domain in listed}
     real, remove, removed = [], {}, {}
     for domain, language in places:
@@ -334,7 +325,7 @@ def make(
 
 def terms(listed: Mapping[str, Mapping[str, Sequence[str]]]) -> pd.DataFrame:
     """Concepts in several languages (concept, language, term, label): the lexicons' for synthetic text, else HPO's."""
-    made_up = any("synthetic" in parts for languages in listed.values() for parts in languages.values())
+    made_up = any("synthetic" in parts for by in listed.values() for parts in by.values())
     rows = synthetic.parallel_terms() if made_up else readers.parallel_terms()
     return pd.DataFrame(rows, columns=["concept", "language", "term", "label"])
 
@@ -343,7 +334,7 @@ def note_origin(
     folder: Path, listed: Mapping[str, Mapping[str, Sequence[str]]], wanted: Sequence[dict[str, Any]]
 ) -> None:
     """Write corpora/origin.json (is any text synthetic?) and corpora/sources.json (what was read, and its checksum)."""
-    parts = {part for languages in listed.values() for names in languages.values() for part in names}
+    parts = {part for by in listed.values() for names in by.values() for part in names}
     parts |= {spec["source"] for spec in wanted}
     write_json(folder / "corpora" / "origin.json", {"synthetic": "synthetic" in parts})
     write_json(folder / "corpora" / "sources.json", sources.provenance(sorted(parts - {"synthetic"})))

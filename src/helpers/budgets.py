@@ -1,0 +1,123 @@
+"""Label budgets: a task's score by the number of labelled items, and how many of them an adaptation is worth."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import bootstrap, tables
+from helpers.claims import documents_of, patients, tallies
+from helpers.scores import read_predictions
+from texts import tasks
+
+COLUMNS = ["task", "arm", "share", "items", "metric", "score", "low", "high", "seeds"]
+WORTH = ["task", "arm", "control", "items", "saved", "low", "high", "bounded"]
+
+
+def curve(
+    folder: Path, task: str, arms: Sequence[str], shares: Sequence[float], *, draws: int, confidence: float, seed: int
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Scores of arms by share of the training items, a row a point (`COLUMNS`); and arm -> draws (points, 1 + draws).
+
+    Strict F1, or AUPRC for screening, on the task's own test set. The interval is that of a score, over seeds and
+    documents; seed n draws the same sample for every arm. A baseline among `arms` has one sample and no seeds to draw.
+    """
+    points = [*sorted(shares), 1.0]
+    rows = {(arm, share): _rows(folder, task, arm, share) for arm in arms for share in points}
+    metric, values = _values(rows, task, draws=draws, seed=seed)
+    total = len(tasks.split(folder, task, "train"))
+    table, drawn = [], {}
+    for arm in arms:
+        found = [_over_seeds(values[arm, share], task, seed) for share in points]
+        drawn[arm] = np.stack(found)
+        for share, scores in zip(points, found, strict=True):
+            low, high, _ = bootstrap.interval(scores[1:], confidence)
+            row = {"task": task, "arm": arm, "share": share, "items": max(1, round(share * total)), "metric": metric}
+            seeds = rows[arm, share]["seed"].nunique()
+            table.append(row | {"score": scores[0], "low": low, "high": high, "seeds": seeds})
+    return pd.DataFrame(table, columns=COLUMNS), drawn
+
+
+def _rows(folder: Path, task: str, arm: str, share: float) -> pd.DataFrame:
+    """The predictions of an arm that learnt from a share, on the task's own test set."""
+    files = [path for path in tables.fits(folder, task, share) if path.parent.name == arm]
+    rows = pd.concat([read_predictions(path, columns=["seed"]) for path in files], ignore_index=True)
+    return rows[rows["test"] == task] if "test" in rows else rows
+
+
+def _values(
+    rows: Mapping[tuple[str, float], pd.DataFrame], task: str, *, draws: int, seed: int
+) -> tuple[str, dict[tuple[str, float], np.ndarray]]:
+    """The metric, and its values (1 + draws, seeds) of every arm and share on the same drawn documents."""
+    how = {"draws": draws, "seed": seed, "key": task}
+    seeds = [sorted(set(side["seed"])) for side in rows.values()]
+    if all("kind" in side for side in rows.values()):
+        documents = documents_of(dict(rows), task)
+        weights, item = bootstrap.draw_weights(units=len(documents), **how), {"test": task, "mentions": "all"}
+        counted = [tallies(*side, documents, item, {}, {}) for side in zip(rows.values(), seeds, strict=True)]
+        values = [bootstrap.ner_scores(tallies=side, weights=weights, metric="f1") for side in counted]
+        return "f1", dict(zip(rows, values, strict=True))
+    gold, scores = patients(list(rows.values()), seeds)
+    weights = bootstrap.draw_weights(units=len(gold), **how)
+    values = [bootstrap.average_precisions(gold=gold, scores=side, weights=weights) for side in scores]
+    return "auprc", dict(zip(rows, values, strict=True))
+
+
+def _over_seeds(values: np.ndarray, task: str, seed: int) -> np.ndarray:
+    """Draws of the mean over seeds, which are drawn too where there are several."""
+    draws, seeds = values.shape
+    if seeds == 1:
+        return values[:, 0]
+    weights = bootstrap.draw_weights(units=seeds, draws=draws - 1, seed=seed, key=f"seeds of {task}")
+    return bootstrap.over_seeds(values=values, weights=weights)
+
+
+def saved(arm: np.ndarray, control: np.ndarray, items: Sequence[int]) -> tuple[float, bool]:
+    """Labelled items that an arm saves, and whether that is a bound: all it can be with the points there are.
+
+    `arm` and `control` are scores at `items` (ascending). Saved is the largest number less the one at which the arm
+    reaches the control's score with all items; negative, and the other way round, where the control is ahead. Curves
+    are made to rise and read off between points on the logarithm of items.
+    """
+    ahead = arm[-1] >= control[-1]
+    better, target = (arm, control[-1]) if ahead else (control, arm[-1])
+    rising = np.maximum.accumulate(better)
+    needed = np.exp(np.interp(target, rising, np.log(items)))
+    return float((items[-1] - needed) * (1 if ahead else -1)), bool(rising[0] >= target)
+
+
+def worth(points: pd.DataFrame, drawn: Mapping[str, np.ndarray], control: str, confidence: float) -> pd.DataFrame:
+    """What each arm's adaptation is worth in labelled items against `control`, a row an arm (`WORTH`).
+
+    `points` and `drawn` from `curve`. `bounded`: the fewest items tried were enough, so that more may be saved.
+    """
+    rows = []
+    for arm in (arm for arm in drawn if arm != control):
+        items = points.loc[points["arm"] == arm, "items"].tolist()
+        found = [saved(*pair, items) for pair in zip(drawn[arm].T, drawn[control].T, strict=True)]
+        low, high, _ = bootstrap.interval(np.array([number for number, _ in found[1:]]), confidence)
+        row = {"task": points["task"].iloc[0], "arm": arm, "control": control, "items": items[-1]}
+        rows.append(row | {"saved": found[0][0], "low": low, "high": high, "bounded": found[0][1]})
+    return pd.DataFrame(rows, columns=WORTH)
+
+
+def measure(
+    folder: Path, wanted: Sequence[Mapping], *, control: str, draws: int, confidence: float, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The curves of every task with label budgets and what adaptation is worth there: `COLUMNS` and `WORTH`.
+
+    `wanted`: task, shares, arms. Without `control` among the arms there is nothing to compare, and no worth.
+    """
+    curves, found = [], []
+    for item in wanted:
+        how = {"draws": draws, "confidence": confidence, "seed": seed}
+        points, drawn = curve(folder, item["task"], item["arms"], item["shares"], **how)
+        curves.append(points)
+        if control in drawn:
+            found.append(worth(points, drawn, control, confidence))
+    return _joined(curves, COLUMNS), _joined(found, WORTH)
+
+
+def _joined(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

@@ -1,0 +1,89 @@
+"""Label budgets: nested samples, saved labels by hand, and curves on made predictions."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_claims import write_ner
+
+from helpers import budgets, finetuning, tables
+from texts.documents import Document, write_jsonl
+
+
+@given(st.integers(1, 60), st.floats(0.01, 1), st.floats(0.01, 1), st.integers(0, 9))
+def test_a_smaller_share_is_part_of_a_larger_one(count, one, other, seed):
+    items = [object() for _ in range(count)]
+    small, large = (finetuning.few(items, share, seed) for share in sorted((one, other)))
+    assert set(map(id, small)) <= set(map(id, large))
+    assert len(small) == max(1, round(min(one, other) * count))
+    assert [items.index(item) for item in large] == sorted(items.index(item) for item in large)
+    assert finetuning.few(items, 1.0, seed) == items
+
+
+def test_other_seeds_take_other_samples_and_few_items_are_read_more_often():
+    assert finetuning.few(range(100), 0.1, 1) != finetuning.few(range(100), 0.1, 2)
+    assert [finetuning.passes(3, share) for share in (1.0, 0.5, 0.3, 0.1)] == [3, 6, 10, 12]
+
+
+def test_saved_labels_by_hand():
+    items = [10, 100, 1000]
+    low, high = np.array([0.1, 0.2, 0.4]), np.array([0.3, 0.4, 0.5])
+    assert budgets.saved(high, low, items) == (pytest.approx(900), False)  # 0.4 is reached with 100
+    assert budgets.saved(low, high, items) == (pytest.approx(-900), False)  # and the other way round
+    halfway = 1000 - np.exp((np.log(100) + np.log(1000)) / 2)
+    assert budgets.saved(np.array([0.1, 0.3, 0.5]), low, items) == (pytest.approx(halfway), False)
+    assert budgets.saved(np.array([0.6, 0.6, 0.7]), low, items) == (pytest.approx(990), True)
+    assert budgets.saved(low, low, items) == (pytest.approx(0), False)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=5))
+def test_saved_labels_are_within_what_was_tried_and_change_sign_with_the_sides(scores):
+    one, other = np.array(scores).T
+    items = [10 * 3**n for n in range(len(scores))]
+    number, _ = budgets.saved(one, other, items)
+    assert abs(number) <= items[-1] - items[0] + 1e-6
+    if one[-1] != other[-1]:
+        assert budgets.saved(other, one, items)[0] == pytest.approx(-number)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run whose `good` arm learns with half the documents what `poor` learns with all of them."""
+    folder = tmp_path_factory.mktemp("run")
+    spec = {"name": "ro", "kind": "ner", "language": "ro", "common": {}, "labels": ["X"]}
+    write_jsonl(folder / "corpora/tasks/ro/train.jsonl", [Document(str(i), "ro", "x") for i in range(200)])
+    (folder / "corpora/tasks.json").write_text(json.dumps([spec]))
+    for share, right in ((1.0, (0.8, 0.6)), (0.5, (0.6, 0.4)), (0.25, (0.4, 0.2))):
+        place = tables.predictions(folder, "ro", share)
+        for arm, found in zip(("good", "poor"), right, strict=True):
+            write_ner(folder / f"made-{share}", arm, found)
+        shutil.copytree(folder / f"made-{share}" / "ro", place, dirs_exist_ok=True)
+        table = pd.DataFrame([(arm, seed) for arm in ("good", "poor") for seed in (1, 2, 3)], columns=["arm", "seed"])
+        table.to_csv(place / "fits.csv", index=False)
+    return folder
+
+
+def test_curves_and_worth_of_made_predictions(folder):
+    wanted = [{"task": "ro", "shares": [0.5, 0.25], "arms": ["good", "poor"]}]
+    points, worth = budgets.measure(folder, wanted, control="poor", draws=300, confidence=0.95, seed=3)
+    assert points["items"].tolist() == [50, 100, 200] * 2
+    f1 = {right: 2 * right / (1 + right) for right in (0.2, 0.4, 0.6, 0.8)}
+    expected = [f1[r] for r in (0.4, 0.6, 0.8, 0.2, 0.4, 0.6)]
+    assert points["score"].to_numpy() == pytest.approx(expected, abs=0.03)
+    assert ((points["low"] < points["score"]) & (points["score"] < points["high"])).all()
+    row = worth.iloc[0]
+    assert (row["arm"], row["control"], row["items"], row["bounded"]) == ("good", "poor", 200, False)
+    assert row["saved"] == pytest.approx(100, abs=15)
+    assert row["low"] < row["saved"] < row["high"]
+
+
+def test_without_the_control_or_without_budgets_there_is_no_worth(folder):
+    wanted = [{"task": "ro", "shares": [0.5], "arms": ["good"]}]
+    points, worth = budgets.measure(folder, wanted, control="poor", draws=100, confidence=0.95, seed=3)
+    assert (len(points), len(worth)) == (2, 0)
+    nothing = budgets.measure(folder, [], control="poor", draws=100, confidence=0.95, seed=3)
+    assert [list(table) for table in nothing] == [budgets.COLUMNS, budgets.WORTH]
