@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import paired
-from helpers import bootstrap, claims
-from helpers.scores import precision_recall_f1
+from evidence import bootstrap, claims
+from evidence.scores import precision_recall_f1
 
 MENTIONS, DOCUMENTS, WRONG = 10, 150, 1.5  # a document's mentions; documents of a test set; wrong entities a document
 LEVEL, PLANTED = 0.8, 0.25  # log-odds of a mention to be found, and what the better arm adds

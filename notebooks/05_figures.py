@@ -25,7 +25,8 @@
 import shutil
 
 import pandas as pd
-from helpers import budgets, claims, figures, project, scores, sentences, style, tables
+from evidence import budgets, claims, scores
+from helpers import figures, project, sentences, style, tables
 from IPython.display import Markdown, display
 from runner import stages
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
+from evidence.scores import NER
 from helpers import analysis
 from helpers.project import Mistake
-from helpers.scores import NER
 
 
 def test_distances_are_symmetric_and_known():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import average_precision_score, f1_score
 
-from helpers import bootstrap
+from evidence import bootstrap
 
 
 def test_values_by_copy_are_the_means_of_its_seeds():

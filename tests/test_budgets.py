@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_claims import write_ner
 
-from helpers import budgets, finetuning, tables
+from evidence import budgets
+from helpers import finetuning, tables
 from texts.documents import Document, write_jsonl
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
-from helpers import bootstrap, claims
+from evidence import bootstrap, claims
+from evidence.scores import NER
 from helpers.project import Mistake
-from helpers.scores import NER
 
 STATED = {"C1": "Adaptation helps.", "C4": "Unseen entities are found."}
 OPTIONS = {"draws": 400, "confidence": 0.95, "seed": 11, "synthetic": True, "stated": STATED}

@@ -11,7 +11,8 @@ from seqeval.metrics.sequence_labeling import get_entities
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from engine import windows
-from helpers import finetuning, models, ner, scores, screening
+from evidence import scores
+from helpers import finetuning, models, ner, screening
 from texts.documents import Document, Note, Patient, Span
 
 

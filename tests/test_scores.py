@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nervaluate import Evaluator
 from sklearn import metrics as sk
 
-from helpers import scores
+from evidence import scores
 from helpers.project import Mistake
 
 SPANS = st.lists(

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import pearsonr, spearmanr
 
+from evidence.scores import FIT, folded, match
 from helpers.project import Mistake
-from helpers.scores import FIT, folded, match
 
 WORD = re.compile(r"[^\W\d_]+")
 TOKEN = re.compile(r"\w+|[^\w\s]")

@@ -14,10 +14,11 @@ from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer
 
 from engine import checkpoints, processes, processor, training, windows
-from helpers import baselines, ner, scores, screening, tables
+from evidence import scores
+from evidence.scores import best_threshold, calibrated, calibration
+from helpers import baselines, ner, screening, tables
 from helpers.names import copy
 from helpers.project import code_digest, digest, file_digest, write_atomically
-from helpers.scores import best_threshold, calibrated, calibration
 from texts import synthetic
 from texts.documents import Document, Patient, Span
 from texts.tasks import split, task

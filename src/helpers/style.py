@@ -11,7 +11,7 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.claims import SYNTHETIC
+from evidence.claims import SYNTHETIC
 from helpers.names import NAMES
 from helpers.project import Mistake, write_atomically
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers import scores
+from evidence import scores
 from texts import tasks
 
 # No model is read here, and no library for one: notebooks that only draw start twice as fast.

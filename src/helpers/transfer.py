@@ -10,7 +10,8 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import training, windows
-from helpers import analysis, models, pretraining, scores
+from evidence import scores
+from helpers import analysis, models, pretraining
 from helpers.tables import common, fits, is_ner, specs, train_mentions
 from texts import tasks
 

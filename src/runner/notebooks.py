@@ -13,7 +13,7 @@ from helpers.project import ROOT, Mistake, bare_code, write_atomically
 
 FOLDER = ROOT / "notebooks"
 # Results depend on these packages; the runner only drives and shows what notebooks do.
-PACKAGES = ("engine", "helpers", "texts")
+PACKAGES = ("engine", "evidence", "helpers", "texts")
 
 
 def code_cells(notebook: Path) -> list[tuple[str, list[str]]]:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import bootstrap, tables
-from helpers.claims import documents_of, patients, tallies
-from helpers.scores import read_predictions
+from evidence import bootstrap
+from evidence.claims import documents_of, patients, tallies
+from evidence.scores import read_predictions
+from helpers import tables
 from texts import tasks
 
 COLUMNS = ["task", "arm", "share", "items", "metric", "score", "low", "high", "seeds"]

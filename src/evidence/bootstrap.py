@@ -13,7 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
-from helpers.scores import precision_recall_f1
+from evidence.scores import precision_recall_f1
 
 
 def draw_weights(*, units: int, draws: int, seed: int, key: str) -> np.ndarray:

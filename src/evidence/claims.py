@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helpers import baselines
-from helpers.bootstrap import (
+from evidence.bootstrap import (
     average_precisions,
     by_copy,
     detectable,
@@ -26,8 +25,9 @@ from helpers.bootstrap import (
     ner_scores,
     over_seeds,
 )
+from evidence.scores import SCREENING, counts, folded, mcnemar, read_predictions, to_common
+from helpers import baselines
 from helpers.project import Mistake
-from helpers.scores import SCREENING, counts, folded, mcnemar, read_predictions, to_common
 
 SYNTHETIC = "synthetic text: shows the method, is no evidence"
 COLUMNS = ["claim", "task", "test", "arm", "against", "metric", "mentions", "seeds", "copies", "units", "arm_value"]

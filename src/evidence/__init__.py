@@ -1,0 +1,1 @@
+"""From predictions to verdicts: scores, their uncertainty, and the claims."""
