@@ -22,8 +22,8 @@ from sklearn.metrics import average_precision_score
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
 from benchmarks import paired
-from engine import training, windows
-from helpers import finetuning, models, ner, screening
+from engine import windows
+from helpers import environment, finetuning, models, ner, screening
 from texts import synthetic, tasks
 
 GROUPED = {"train_sampling_strategy": "group_by_length"}
@@ -158,7 +158,9 @@ def trainer(folder: Path, task: str, **flags: Any) -> tuple[float, float]:
 SIDES = {
     "ours": ours,
     "Trainer, defaults": trainer,
-    "Trainer, best flags": partial(trainer, bf16=training.narrow(), use_cpu=not torch.cuda.is_available(), **GROUPED),
+    "Trainer, best flags": partial(
+        trainer, bf16=environment.narrow(), use_cpu=not torch.cuda.is_available(), **GROUPED
+    ),
 }
 
 

@@ -34,7 +34,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerFa
 
 from benchmarks import paired
 from engine import processor, tokens, training
-from helpers import models, pretraining
+from helpers import environment, models, pretraining
 from texts import synthetic
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -152,7 +152,7 @@ class Bench:
     def trainer(self, best: bool) -> paired.Side:
         """transformers' Trainer on the same rows, with its defaults or its best flags."""
         cpu = not torch.cuda.is_available()
-        flags = {"bf16": training.narrow(), "torch_compile": can_compile(), "use_cpu": cpu} if best else {}
+        flags = {"bf16": environment.narrow(), "torch_compile": can_compile(), "use_cpu": cpu} if best else {}
 
         def side(number: int) -> float:
             stamps = self._trained(self.model(), self._timed(), number, **flags)
@@ -278,10 +278,10 @@ def sides(bench: Bench) -> dict[str, paired.Side]:
 def ablations() -> list[str]:
     """The sides beside ours and the reference's that mean something on this device."""
     names = ["logits at every position", "optimiser not fused", "texts of a row see each other"]
-    names += ["float32"] if training.narrow() else []
+    names += ["float32"] if environment.narrow() else []
     if not torch.cuda.is_available():
         names += ["freed memory given back", "fused attention"]
-        names += ["float32 between layers"] if training.narrow() else []
+        names += ["float32 between layers"] if environment.narrow() else []
     return names
 
 

@@ -29,7 +29,7 @@ def test_every_type_is_sampled_as_often_as_the_others():
 def test_vectors_are_the_models_own_hidden_states(saved):  # noqa: F811
     model, tokenizer = models.load(saved)
     places = probes.sample(documents(3), 8, 1)
-    vectors = probes.word_vectors(model, tokenizer, documents(3), places, 64)
+    vectors = probes.word_vectors(model, tokenizer.pad_token_id, *probes.covered(documents(3), places, tokenizer, 64))
     words = TEXT.split()
     encoded = tokenizer(words, is_split_into_words=True, return_tensors="pt")
     with torch.no_grad():

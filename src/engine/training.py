@@ -1,6 +1,5 @@
 """The one training loop, for masked words and fine-tuning alike: resumable at any step, bit for bit on a CPU."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from engine import checkpoints, processor
+from helpers import environment
 from helpers.progress import Progress
 
 SPEED = ("checkpoint_seconds", "processes", "save_memory", "compiled")  # values that change no result
@@ -48,15 +48,9 @@ class Plan:
     tokens_a_step: float
 
 
-def narrow() -> bool:
-    """Whether the GPU, or else the processor, computes in bfloat16."""
-    gpu, able = torch.cuda.is_available(), torch.cpu.get_capabilities()
-    return torch.cuda.is_bf16_supported() if gpu else able.get("avx512_bf16", False)
-
-
 def accelerator() -> Accelerator:
-    """The device at hand, in bfloat16 where `narrow`; ACCELERATE_MIXED_PRECISION (`no`: float32) overrules that."""
-    return Accelerator(mixed_precision=os.environ.get("ACCELERATE_MIXED_PRECISION") or ("bf16" if narrow() else "no"))
+    """The device at hand, in the precision that suits it."""
+    return Accelerator(mixed_precision=environment.precision())
 
 
 def moved(tensors: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
