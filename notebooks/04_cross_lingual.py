@@ -22,7 +22,6 @@
 # reads saved models and predictions only; it trains nothing.
 
 # %%
-import pandas as pd
 from helpers import analysis, figures, probes, project, sentences, tables, transfer
 from IPython.display import Markdown, display
 from runner import stages
@@ -58,13 +57,13 @@ metrics.query("label == 'all' and split == 'test'").groupby(["task", "test", "me
 # ## Transfer between tasks
 #
 # Strict F1 (for screening, F1 of the flagged patients). Where `task` and `test` differ, the model has not seen a single
-# labelled example of the test's language.
+# labelled example of the test's language. Such tests are scored on the labels that both tasks have; first, which these are.
 
 # %%
-away = metrics.query("metric == 'f1' and label == 'all' and split == 'test'")
-project.write_table(results / "transfer.csv", away.groupby(["task", "test", "arm"], sort=False)["value"].mean().reset_index())
-display(away.groupby(["arm", "task", "test"], sort=False)["value"].mean().unstack("arm").round(3))
-Markdown(sentences.transfer(pd.read_csv(results / "transfer.csv")))
+away = transfer.between(folder, metrics)
+project.write_table(results / "transfer.csv", away)
+display(tables.mapping(folder), away.pivot_table(index=["task", "test", "distance"], columns="arm", values="value", sort=False).round(3))
+Markdown(sentences.transfer(away))
 
 # %% [markdown]
 # ## How words are cut

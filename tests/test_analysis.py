@@ -1,5 +1,6 @@
 """The analyses behind C4 on cases worked by hand, and by their invariances."""
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
 from evidence.scores import NER
-from helpers import analysis
+from helpers import analysis, tables, transfer
 from helpers.project import Mistake
 
 
@@ -21,7 +22,7 @@ def test_distances_are_symmetric_and_known():
         0.098,
         0,
     )
-    with pytest.raises(Mistake, match="'sv': no syntactic distance"):
+    with pytest.raises(Mistake, match=r"'sv': data/distances.yaml has no 'nl-sv', only es-nl"):
         analysis.distance("nl", "sv")
 
 
@@ -151,3 +152,23 @@ def test_gains_by_hand():
     assert found[["loss_gain", "score_gain"]].values.tolist() == [pytest.approx([0.5, 0.1])]
     with pytest.raises(Mistake, match="control arm 'base'"):
         analysis.gains(losses, metrics, control="base")
+
+
+def test_labels_in_common_and_tests_between_languages(tmp_path):
+    specs = [
+        {"name": "a", "kind": "ner", "language": "ro", "common": {"DRUG": "CHEM", "GENE": "CHEM", "SIGN": "DISO"}},
+        {"name": "b", "kind": "ner", "language": "es", "common": {"CHEM": "CHEM"}},
+        {"name": "c", "kind": "screening", "language": "nl", "common": {}},
+    ]
+    (tmp_path / "corpora").mkdir()
+    (tmp_path / "corpora/tasks.json").write_text(json.dumps(specs))
+    table = tables.mapping(tmp_path)
+    assert table.to_dict("index") == {"CHEM": {"a": "DRUG, GENE", "b": "CHEM"}, "DISO": {"a": "SIGN", "b": ""}}
+    rows = [
+        ("a", test, arm, 1, "f1", value) for test, arm, value in (("a", "x", 0.5), ("b", "x", 0.2), ("b", "x", 0.4))
+    ]
+    metrics = pd.DataFrame(rows, columns=["task", "test", "arm", "seed", "metric", "value"])
+    found = transfer.between(tmp_path, metrics.assign(split="test", label="all"))
+    assert found.round(3).to_numpy().tolist() == [["a", "a", 0, "x", 0.5], ["a", "b", 0.098, "x", 0.3]]
+    (tmp_path / "corpora/tasks.json").write_text(json.dumps(specs[2:]))
+    assert tables.mapping(tmp_path).empty

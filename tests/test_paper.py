@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from helpers import sentences
-from runner import paper
+from runner import cards, paper
 
 
 def test_no_number_of_the_text_is_typed_by_hand():
@@ -43,14 +43,15 @@ def test_gains_need_three_points():
 
 def test_transfer_is_a_share_of_the_best_model_there():
     rows = [
-        ("a", "a", "x", 0.8),
-        ("b", "b", "x", 0.5),
-        ("b", "b", "y", 0.4),
-        ("a", "b", "x", 0.25),
-        ("b", "a", "x", 0.2),
+        ("a", "a", 0, "x", 0.8),
+        ("b", "b", 0, "x", 0.5),
+        ("b", "b", 0, "y", 0.4),
+        ("a", "b", 0.2, "x", 0.25),
+        ("b", "a", 0.1, "x", 0.2),
     ]
-    said = sentences.transfer(pd.DataFrame(rows, columns=["task", "test", "arm", "value"]))
-    assert "reaches 38% of the F1" in said and "2 pairs (25% to 50%)" in said
+    said = sentences.transfer(pd.DataFrame(rows, columns=["task", "test", "distance", "arm", "value"]))
+    assert "reaches 38% of the F1" in said
+    assert "2 pairs: b to a 25% (syntactic distance 0.100); a to b 50% (syntactic distance 0.200)." in said
 
 
 @pytest.mark.parametrize("missing", [0, 1])
@@ -85,3 +86,11 @@ def test_probes_name_the_best_arm_and_layer():
     assert "best off arm Clinical (0.60 macro F1" in said
     assert "off its layer 1 of 1; off General (control): 0.40" in said
     assert sentences.probes(pd.DataFrame(columns=columns), control="general") == ""
+
+
+def test_text_read_is_that_of_the_compared_arms():
+    sizes = {"a": (2e6, 1e6), "b": (3e6, 3e6), "base": (0, 0)}
+    arms = [{"name": n, "arm": n.capitalize(), "read": r, "different": d} for n, (r, d) in sizes.items()]
+    said = cards.read_by(arms, [{"arm": "a", "against": "base"}, {"arm": "a", "against": "dictionary"}])
+    assert said == "Millions of word pieces read in adaptation: A 2.00 (1.00 different)."
+    assert cards.read_by(arms, [{"arm": "base", "against": "dictionary"}]) == ""

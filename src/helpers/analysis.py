@@ -3,29 +3,35 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
+import yaml
 from scipy.stats import pearsonr, spearmanr
 
 from evidence.scores import FIT, folded, match
-from helpers.project import Mistake
+from helpers.project import DATA, Mistake
 
 WORD = re.compile(r"[^\W\d_]+")
 TOKEN = re.compile(r"\w+|[^\w\s]")
-# Syntactic distance of two languages: cosine distance of lang2vec's `syntax_knn` vectors (Littell et al. 2017).
-DISTANCES = {("nl", "ro"): 0.220, ("es", "nl"): 0.195, ("es", "ro"): 0.098}
 GROUPS = ("in training set", "in medical text", "in neither")
 
 
+@cache
+def distances() -> dict[str, float]:
+    """Syntactic distances by pair of languages, as data/distances.yaml defines and lists them."""
+    return yaml.safe_load((DATA / "distances.yaml").read_text(encoding="utf-8"))["syntactic"]
+
+
 def distance(one: str, other: str) -> float:
-    """Syntactic distance of two languages (see `DISTANCES`), 0 for the same; Mistake for a language without one."""
+    """Syntactic distance of two languages (see `distances`), 0 for the same; Mistake for a pair without one."""
     if one == other:
         return 0.0
-    pair = tuple(sorted((one, other)))
-    if pair not in DISTANCES:
-        raise Mistake(f"languages {one!r} and {other!r}: no syntactic distance is known; known: {sorted(DISTANCES)}")
-    return DISTANCES[pair]
+    pair, known = "-".join(sorted((one, other))), distances()
+    if pair not in known:
+        raise Mistake(f"languages {one!r} and {other!r}: data/distances.yaml has no {pair!r}, only {', '.join(known)}")
+    return known[pair]
 
 
 def word_counts(texts: Iterable[str]) -> Counter[str]:

@@ -99,13 +99,18 @@ def mentions(table: pd.DataFrame, *, control: str) -> str:
 
 
 def transfer(table: pd.DataFrame) -> str:
-    """On tests in another language; columns task, test, arm, value (mean F1)."""
+    """On tests in another language; columns task, test, distance, arm, value (mean F1)."""
     best = table.groupby(["task", "test"], sort=False)["value"].max()
-    away = best[[task != test for task, test in best.index]]
-    kept = [value / best[test, test] for (_, test), value in away.items() if (test, test) in best.index]
-    if not kept:
+    apart = table.groupby(["task", "test"], sort=False)["distance"].first()
+    away = [(task, test) for task, test in best.index if task != test and (test, test) in best.index]
+    if not away:
         return ""
+    kept = [best[pair] / best[pair[1], pair[1]] for pair in away]
+    by_pair = [
+        f"{shown(pair[0])} to {shown(pair[1])} {share:.0%} (syntactic distance {apart[pair]:.3f})"
+        for pair, share in sorted(zip(away, kept, strict=True), key=lambda found: apart[found[0]])
+    ]
     return (
         f"A model tested in a language that it was not fine-tuned in reaches {np.mean(kept):.0%} of the F1 of the best "
-        f"model fine-tuned there, mean of {len(kept)} pairs ({min(kept):.0%} to {max(kept):.0%})."
+        f"model fine-tuned there, mean of {len(kept)} pairs: {'; '.join(by_pair)}."
     )

@@ -21,6 +21,15 @@ def common(folder: Path) -> dict[str, dict[str, str]]:
     return {name: dict(spec["common"]) for name, spec in specs(folder).items()}
 
 
+def mapping(folder: Path) -> pd.DataFrame:
+    """The labels that tasks share: a row a shared label, a column a task, own labels as cells."""
+    rows = [(name, own, shared) for name, labels in common(folder).items() for own, shared in labels.items()]
+    table = pd.DataFrame(rows, columns=["task", "own", "shared label"])
+    if table.empty:
+        return table
+    return table.groupby(["shared label", "task"], sort=False)["own"].agg(", ".join).unstack("task").fillna("")
+
+
 def is_ner(folder: Path, task: str) -> bool:
     """Whether a task is entity recognition (or else screening)."""
     return specs(folder)[task]["kind"] == "ner"

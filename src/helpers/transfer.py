@@ -24,6 +24,16 @@ def metrics(folder: Path, task: str) -> pd.DataFrame:
     return pd.concat([scores.score_file(path, shared, words) for path in fits(folder, task)], ignore_index=True)
 
 
+def between(folder: Path, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Mean F1 of every arm on every test: columns task, test, distance (of their languages, syntactic), arm, value."""
+    rows = metrics.query("metric == 'f1' and label == 'all' and split == 'test'")
+    means = rows.groupby(["task", "test", "arm"], sort=False)["value"].mean().reset_index()
+    language = {name: spec["language"] for name, spec in specs(folder).items()}
+    apart = [analysis.distance(language[row.task], language[row.test]) for row in means.itertuples()]
+    means.insert(2, "distance", apart)
+    return means
+
+
 def task_texts(folder: Path, task: str) -> list[str]:
     """The test texts of a task, a document or a note each."""
     items = tasks.split(folder, task, "test")

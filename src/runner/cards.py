@@ -62,9 +62,21 @@ def models(folder: Path, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ]
         rows.append(
             {"arm": shown(arm["name"]), "parent": shown(arm["parent"]), "texts": texts, "read": read}
-            | {"in_all": totals[arm["name"]], "copies": arm["copies"]}
+            | {"in_all": totals[arm["name"]], "copies": arm["copies"], "name": arm["name"]}
+            | {"different": int(table[["tokens read", "tokens packed"]].min(axis=1).sum())}
         )
     return rows
+
+
+def read_by(arms: list[dict[str, Any]], comparisons: list[dict[str, str]]) -> str:
+    """How much text the arms of some comparisons read, in words; empty where none of them is in `arms` (`models`)."""
+    compared = {row[side] for row in comparisons for side in ("arm", "against")}
+    said = [
+        f"{arm['arm']} {arm['read'] / 1e6:.2f} ({arm['different'] / 1e6:.2f} different)"
+        for arm in arms
+        if arm["name"] in compared and arm["read"]
+    ]
+    return f"Millions of word pieces read in adaptation: {', '.join(said)}." if said else ""
 
 
 def leaks(folder: Path) -> dict[str, Any]:

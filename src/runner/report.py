@@ -129,17 +129,19 @@ def render(run: Path, origin: dict[str, Any]) -> str:
     metrics, plan = run / "results" / "metrics.csv", stages.read_plan(run / "plan.json")
     arms, built = plan["profile"].get("arms", []), (run / "corpora" / "words.csv").is_file()
     trained = built and all((run / "models" / arm["name"] / "mixture.csv").is_file() for arm in arms)
+    read = cards.models(run / "models", arms) if trained else []
+    claims = [c | {"read": cards.read_by(read, c["comparisons"])} for c in read_claims(run / "results")]
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         plan=plan,
         origin=origin,
         paper="paper/paper.pdf" if (run / "paper" / "paper.pdf").is_file() else "",
         published=published.compare(run, origin) if (run / "results" / "comparisons.csv").is_file() else None,
-        claims=read_claims(run / "results"),
+        claims=claims,
         figures=read_figures(run / "figures"),
         results=key_results(metrics) if metrics.is_file() else {"arms": [], "rows": []},
         corpora=cards.corpora(run / "corpora") if built else [],
         leaks=cards.leaks(run / "corpora") if built else {"count": 0, "rows": []},
-        arms=cards.models(run / "models", arms) if trained else [],
+        arms=read,
         pages={path.stem for path in (run / "notebooks").glob("*.html")},
         downloads=[str(file.relative_to(run)) for glob in DOWNLOADS for file in sorted(run.glob(glob))],
     )
