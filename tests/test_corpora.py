@@ -321,9 +321,10 @@ def test_real_corpora(tmp_path, monkeypatch):
     names = {"monero": "ro", "pharmaconer": "es", "cantemist": "es"}
     wanted = [{"name": n, "kind": "ner", "language": lang, "source": n, "documents": {}} for n, lang in names.items()]
     tasks.build(tmp_path, wanted, 1)
-    listed = {}
+    listed: dict[str, dict[str, list[str]]] = {}
     for name, part in sources.catalogue()["parts"].items():
-        listed.setdefault(part["domain"], {}).setdefault(part["language"], []).append(name)
+        if part["domain"] != "general":  # the larger half, which shares nothing with the tasks; every run checks it
+            listed.setdefault(part["domain"], {}).setdefault(part["language"], []).append(name)
     rows, repeated = corpora.make(tmp_path, listed, 1, Limits(10**9, 100_000, 0.8))
     found = {r["reason"]: r["documents"] for r in rows if r["part"] == "es_cantemist_background"}
     read = sum(found.values())
