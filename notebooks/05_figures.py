@@ -110,12 +110,12 @@ shown.round(3).style.format(precision=3, na_rep="").hide()
 
 # %%
 shutil.rmtree(folder / "figures", ignore_errors=True)  # of a run with other tasks
-looks = {"width_mm": width_mm, "synthetic": synthetic}
+looks, n = {"width_mm": width_mm, "synthetic": synthetic}, tables.tested(folder)
 keep = {"folder": folder / "figures", "formats": formats, "dpi": dpi}
 forest = figures.forest(comparisons, **looks) if len(comparisons) else None
 style.keep(forest, name="differences", caption=(
     f"Difference of the first arm to the second on the same seeds and documents, with bootstrap intervals ({confidence:.0%}, "
-    "not corrected for the number of comparisons); colours are the verdicts after correction."), **keep)
+    f"not corrected for the number of comparisons); colours are the verdicts after correction. {n}"), **keep)
 
 # %% [markdown]
 # ## Scores by arm
@@ -124,7 +124,7 @@ style.keep(forest, name="differences", caption=(
 
 # %%
 style.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
-    "Test scores: a point is a fine-tuning seed, a bar their mean; the dashed line is the baseline without a model."), **keep)
+    f"Test scores: a point is a fine-tuning seed, a bar their mean; the dashed line is the baseline without a model. {n}"), **keep)
 
 # %% [markdown]
 # ## Fewer labels
@@ -135,7 +135,7 @@ style.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
 # %%
 points, worth = budgets.measure(folder, few, control=control, draws=draws, confidence=confidence, seed=seed)
 style.keep(figures.budget_curves(points, **looks) if few else None, name="labels", caption=(
-    f"Test score by the number of labelled items (log scale); bands are bootstrap intervals ({confidence:.0%}) of a score."), **keep)
+    f"Test score by labelled items (log scale), mean over seeds; bands are its bootstrap intervals ({confidence:.0%}). {n}"), **keep)
 display(worth.round(0))
 Markdown(sentences.worth(worth))
 
@@ -158,7 +158,7 @@ style.keep(figures.loss_curves(tables.curves(folder, arms), **looks), name="held
 away = (metrics["task"] != metrics["test"]).any()
 style.keep(figures.transfer_matrix(metrics, **looks) if away else None, name="transfer", caption=(
     "Strict F1 of models fine-tuned on a row's task and tested on a column's, of the arm that is best on that very test: an "
-    "upper end. Off the diagonal no labelled example of the test's language was seen."), **keep)
+    f"upper end. Off the diagonal no labelled example of the test's language was seen. {n}"), **keep)
 
 # %% [markdown]
 # ## Seen and unseen mentions

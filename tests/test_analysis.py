@@ -172,3 +172,11 @@ def test_labels_in_common_and_tests_between_languages(tmp_path):
     assert found.round(3).to_numpy().tolist() == [["a", "a", 0, "x", 0.5], ["a", "b", 0.098, "x", 0.3]]
     (tmp_path / "corpora/tasks.json").write_text(json.dumps(specs[2:]))
     assert tables.mapping(tmp_path).empty
+
+
+def test_sizes_of_test_sets_in_words(tmp_path):
+    (tmp_path / "corpora").mkdir()
+    (tmp_path / "corpora/tasks.csv").write_text(
+        "task,part,items,gold\nmonero,train,9,9\nmonero,test,1491,9\nx_y,test,2,1\n"
+    )
+    assert tables.tested(tmp_path) == "Test items: MoNERo 1,491, x y 2."

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from evidence import scores
+from helpers.names import shown
 from texts import tasks
 
 # No model is read here, and no library for one: notebooks that only draw start twice as fast.
@@ -28,6 +29,12 @@ def mapping(folder: Path) -> pd.DataFrame:
     if table.empty:
         return table
     return table.groupby(["shared label", "task"], sort=False)["own"].agg(", ".join).unstack("task").fillna("")
+
+
+def tested(folder: Path) -> str:
+    """How many documents, sentences or patients each test set has, in words, for captions."""
+    sizes = pd.read_csv(folder / "corpora/tasks.csv").query("part == 'test'")
+    return f"Test items: {', '.join(f'{shown(row.task)} {row.items:,}' for row in sizes.itertuples())}."
 
 
 def is_ner(folder: Path, task: str) -> bool:
