@@ -62,7 +62,7 @@ family = [
     {"claim": "C4", "task": "ner_es", "arm": "clinical", "against": "general", "metric": "recall", "mentions": "unseen"},
 ]  # of {claim, task, test, arm, against, metric, mentions, reason}: the comparisons, and why one cannot be made
 copies = {"clinical": 2}  # arm: pre-training copies that its seeds use in turn, where there are several
-few = [{"task": "ner_ro", "shares": [0.5], "arms": ["general", "clinical"]}]  # tasks also learnt from shares of their labels
+label_budgets = [{"task": "ner_ro", "shares": [0.5], "arms": ["general", "clinical"]}]  # tasks also learnt from shares of their labels
 control = "general"  # arm that saved labels are counted against
 draws = 1000  # bootstrap draws
 confidence = 0.95  # of the intervals, between 0 and 1
@@ -91,7 +91,7 @@ mentions = {task: tables.train_mentions(folder, task) for task in trained if tab
 comparisons, verdicts = claims.assess(
     folder / "predictions", family, draws=draws, confidence=confidence, seed=seed, synthetic=synthetic, train=mentions,
     common=tables.common(folder), stated=stated, copies=copies)
-comparisons.drop(columns=["units"]).round(3).style.format(precision=3, na_rep="").hide()
+comparisons[["claim", "task", "test", "arm", "against", "metric", "difference", "low", "high", "p_holm", "verdict"]].round(3).style.format(precision=3, na_rep="").hide()
 
 # %% [markdown]
 # ## The verdicts
@@ -133,8 +133,8 @@ style.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
 # share contains the smaller), and the number of items that an arm needs less for the control's score with all.
 
 # %%
-points, worth = budgets.measure(folder, few, control=control, draws=draws, confidence=confidence, seed=seed)
-style.keep(figures.budget_curves(points, **looks) if few else None, name="labels", caption=(
+points, worth = budgets.measure(folder, label_budgets, control=control, draws=draws, confidence=confidence, seed=seed)
+style.keep(figures.budget_curves(points, **looks) if label_budgets else None, name="labels", caption=(
     f"Test score by labelled items (log scale), mean over seeds; bands are its bootstrap intervals ({confidence:.0%}). {n}"), **keep)
 display(worth.round(0))
 Markdown(sentences.worth(worth))

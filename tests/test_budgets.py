@@ -18,15 +18,15 @@ from texts.documents import Document, write_jsonl
 @given(st.integers(1, 60), st.floats(0.01, 1), st.floats(0.01, 1), st.integers(0, 9))
 def test_a_smaller_share_is_part_of_a_larger_one(count, one, other, seed):
     items = [object() for _ in range(count)]
-    small, large = (finetuning.few(items, share, seed) for share in sorted((one, other)))
+    small, large = (finetuning.nested_sample(items, share, seed) for share in sorted((one, other)))
     assert set(map(id, small)) <= set(map(id, large))
     assert len(small) == max(1, round(min(one, other) * count))
     assert [items.index(item) for item in large] == sorted(items.index(item) for item in large)
-    assert finetuning.few(items, 1.0, seed) == items
+    assert finetuning.nested_sample(items, 1.0, seed) == items
 
 
 def test_other_seeds_take_other_samples_and_few_items_are_read_more_often():
-    assert finetuning.few(range(100), 0.1, 1) != finetuning.few(range(100), 0.1, 2)
+    assert finetuning.nested_sample(range(100), 0.1, 1) != finetuning.nested_sample(range(100), 0.1, 2)
     assert [finetuning.passes(3, share) for share in (1.0, 0.5, 0.3, 0.1)] == [3, 6, 10, 12]
 
 

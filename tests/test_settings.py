@@ -130,7 +130,7 @@ def test_copies_have_seeds_of_their_own_and_parents_in_turn():
     fit = next(stage for stage in profile.stages() if stage.id == "03_finetune-ner_es")
     assert fit.parameters["copies"] == {"general": 2, "clinical": 2}
     assert {"models/clinical/training.csv", "models/clinical.2/training.csv"} <= set(fit.inputs)
-    assert [names.copy("x", seed, 3) for seed in range(5)] == ["x.3", "x", "x.2", "x.3", "x"]
+    assert [names.model_name("x", seed, 3) for seed in range(5)] == ["x.3", "x", "x.2", "x.3", "x"]
 
 
 def test_an_arm_that_a_task_leaves_out_cannot_be_compared_on_it():

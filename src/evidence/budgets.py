@@ -34,7 +34,7 @@ def curve(
         drawn[arm] = np.stack(found)
         for share, scores in zip(points, found, strict=True):
             low, high, _ = bootstrap.interval(scores[1:], confidence)
-            row = {"task": task, "arm": arm, "share": share, "items": max(1, round(share * total)), "metric": metric}
+            row = {"task": task, "arm": arm, "share": share, "items": tables.items_of(share, total), "metric": metric}
             seeds = rows[arm, share]["seed"].nunique()
             table.append(row | {"score": scores[0], "low": low, "high": high, "seeds": seeds})
     return pd.DataFrame(table, columns=COLUMNS), drawn

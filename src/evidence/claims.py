@@ -27,6 +27,7 @@ from evidence.bootstrap import (
 )
 from evidence.scores import SCREENING, counts, folded, mcnemar, read_predictions, to_common
 from helpers import baselines
+from helpers.names import turn
 from helpers.project import Mistake
 
 SYNTHETIC = "synthetic text: shows the method, is no evidence"
@@ -87,7 +88,8 @@ def difference_draws(
         units = len(gold)
         weights = draw_weights(units=units, key=item["test"], **plan)
         values = [average_precisions(gold=gold, scores=side, weights=weights) for side in scores]
-    used = _copies_used(seeds[0], max(copies.get(item[side], 1) for side in ("arm", "against")))
+    most = max(copies.get(item[side], 1) for side in ("arm", "against"))
+    used = [turn(number, most) for number in seeds[0]]
     if (several := len(set(used))) > 1:
         values = [by_copy(values=side, copies=used) for side in values]
     drawn = draw_weights(units=values[0].shape[1], key=f"seeds of {item['task']}", **plan)
@@ -109,11 +111,6 @@ def _paired_seeds(arm: pd.DataFrame, against: pd.DataFrame) -> tuple[list[int], 
     if len(ours) < 2:
         raise Mistake(f"{len(ours)} seeds in common, at least 2 are needed")
     return ours, theirs
-
-
-def _copies_used(seeds: Sequence[int], copies: int) -> list[int]:
-    """The pre-training copy that each seed uses."""
-    return [(seed - 1) % copies for seed in seeds]
 
 
 def documents_of(fits: Fits, test: str) -> list[str]:

@@ -17,7 +17,7 @@ from engine import checkpoints, processes, processor, training, windows
 from evidence import scores
 from evidence.scores import best_threshold, calibrated, calibration
 from helpers import baselines, ner, screening, tables
-from helpers.names import copy
+from helpers.names import model_name
 from helpers.project import code_digest, digest, file_digest, write_atomically
 from texts import synthetic
 from texts.documents import Document, Patient, Span
@@ -40,16 +40,16 @@ def all_fits(
     rule = baseline.__name__.strip("_")
     rows = [_once(folder, name, rule, rule, 0, baseline, **values)]
     for arm in arms:
-        rows += [_once(folder, name, arm, copy(arm, n, copies.get(arm, 1)), n, fit, **values) for n in seeds]
+        rows += [_once(folder, name, arm, model_name(arm, n, copies.get(arm, 1)), n, fit, **values) for n in seeds]
     table = pd.DataFrame(rows)
     write_atomically(tables.predictions(folder, name, values["share"]) / "fits.csv", table.to_csv(index=False))
     return table
 
 
-def few(items: Sequence[Any], share: float, seed: int) -> list[Any]:
+def nested_sample(items: Sequence[Any], share: float, seed: int) -> list[Any]:
     """The first items of an order that `seed` gives, in their own order: a smaller share is part of a larger one."""
-    chosen = np.random.default_rng([seed, len(items)]).permutation(len(items))[: max(1, round(share * len(items)))]
-    return [items[i] for i in sorted(chosen)]
+    order = np.random.default_rng([seed, len(items)]).permutation(len(items))
+    return [items[i] for i in sorted(order[: tables.items_of(share, len(items))])]
 
 
 def passes(epochs: int, share: float) -> int:
@@ -132,7 +132,7 @@ def _fit_ner(
     **values: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Fine-tune a tagger, keep the epoch that is best on dev, and tag every test set."""
-    train, dev = few(split(folder, name, "train"), share, seed), split(folder, name, "dev")
+    train, dev = nested_sample(split(folder, name, "train"), share, seed), split(folder, name, "dev")
     where = str(folder / "models" / model)
     tagger = ner.Tagger(
         where, AutoTokenizer.from_pretrained(where), task(folder, name)["labels"], length, overlap, seed
@@ -178,7 +178,7 @@ def _dictionary(
     folder: Path, name: str, model: str, seed: int, key: str, *, tests: list[str], share: float, **values: Any
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The look-up of training entities, on the same test sets."""
-    dictionary = baselines.build_dictionary(few(split(folder, name, "train"), share, seed))
+    dictionary = baselines.build_dictionary(nested_sample(split(folder, name, "train"), share, seed))
     frames = []
     for test in tests:
         documents = split(folder, test, "test")
@@ -201,7 +201,7 @@ def _fit_screening(
     **values: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Fine-tune a screener; aggregation, calibration and threshold are chosen on dev, then applied to test."""
-    train = screening.sample(few(split(folder, name, "train"), share, seed), negatives_per_positive, seed)
+    train = screening.sample(nested_sample(split(folder, name, "train"), share, seed), negatives_per_positive, seed)
     dev, test = split(folder, name, "dev"), split(folder, name, "test")
     where = str(folder / "models" / model)
     screener = screening.Screener(where, AutoTokenizer.from_pretrained(where), length, overlap, seed)

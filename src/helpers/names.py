@@ -15,10 +15,15 @@ NAMES = {
 # fmt: on
 
 
-def copy(arm: str, number: int, copies: int) -> str:
-    """The pre-trained copy of an arm that seed `number` uses: <arm>, <arm>.2 … <arm>.<copies>, in turn from seed 1."""
-    turn = (number - 1) % copies
-    return f"{arm}.{turn + 1}" if turn else arm
+def turn(seed: int, copies: int) -> int:
+    """Which of an arm's pre-trained copies, counted from 0, a seed uses: one after the other, from seed 1."""
+    return (seed - 1) % copies
+
+
+def model_name(arm: str, seed: int, copies: int) -> str:
+    """The folder of the copy that a seed uses: <arm>, <arm>.2 … <arm>.<copies>."""
+    number = turn(seed, copies)
+    return f"{arm}.{number + 1}" if number else arm
 
 
 def shown(name: str) -> str:

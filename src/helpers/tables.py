@@ -47,6 +47,11 @@ def predictions(folder: Path, task: str, share: float = 1.0) -> Path:
     return folder / "predictions" / task / ("" if share == 1 else f"shares/{share:g}")
 
 
+def items_of(share: float, total: int) -> int:
+    """How many of `total` training items a share is, at least one."""
+    return max(1, round(share * total))
+
+
 def fits(folder: Path, task: str, share: float = 1.0) -> Iterator[Path]:
     """The prediction files of a task that belong to its finished table of fits."""
     place = predictions(folder, task, share)

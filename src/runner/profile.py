@@ -6,7 +6,7 @@ from typing import Any, Self
 import yaml
 from pydantic import Field, model_validator
 
-from helpers.names import copy
+from helpers.names import model_name
 from helpers.project import DATA, Mistake, digest, file_digest
 from runner.sections import (
     Analysis,
@@ -238,8 +238,8 @@ class Profile(Section):
 
     def _pretrain(self, arm: Arm, number: int) -> Stage:
         """Copy `number` of an arm, from the same copy of its parent: another order of text, other masks."""
-        name, seed = copy(arm.name, number, arm.copies), self.seed + number - 1
-        parent = copy(arm.parent, number, self._copies()[arm.parent]) if arm.parent else ""
+        name, seed = model_name(arm.name, number, arm.copies), self.seed + number - 1
+        parent = model_name(arm.parent, number, self._copies()[arm.parent]) if arm.parent else ""
         values = {"run": self.run, "arm": name, "parent": parent, "text": arm.text, "tokens": arm.tokens}
         values |= {"base": {} if arm.parent else self.base.model_dump(), "seed": seed, **dict(self.pretrain)}
         values |= {k: v for k in ("learning_rate", "masking_rate") if (v := getattr(arm, k)) is not None}
@@ -262,7 +262,7 @@ class Profile(Section):
         values = {"run": self.run, "task": task.name, "tests": tests, "arms": arms, **dict(section)}
         values |= {"copies": {arm: copies[arm] for arm in arms if copies[arm] > 1}}
         values |= {"shares": task.shares, "share_arms": task.share_arms}
-        models = dict.fromkeys(copy(arm, seed, copies[arm]) for arm in arms for seed in section.seeds)
+        models = dict.fromkeys(model_name(arm, seed, copies[arm]) for arm in arms for seed in section.seeds)
         inputs = [CORPORA, *(f"models/{model}/training.csv" for model in models)]
         outputs = [f"predictions/{task.name}/metrics.csv"]
         threads = self.compute.threads
@@ -281,7 +281,7 @@ class Profile(Section):
         values |= {"arms": [arm.name for arm in self.arms], "frequent_words": self.analysis.frequent_words}
         values |= {"copies": {arm: copies for arm, copies in self._copies().items() if copies > 1}}
         few = [task for task in self.tasks if task.trained and task.shares]
-        values |= {"few": [{"task": t.name, "shares": t.shares, "arms": t.share_arms} for t in few]}
+        values |= {"label_budgets": [{"task": t.name, "shares": t.shares, "arms": t.share_arms} for t in few]}
         values |= {"control": self.analysis.control}
         values |= {"draws": self.claims.draws, "confidence": self.claims.confidence, **dict(self.figures)}
         return Stage("05_figures", "05_figures", values, ["results/metrics.csv"], ["results/claims.json"])
