@@ -5,11 +5,12 @@
 Same model, weights, rows, batch and rate on all sides; the text is the project's synthetic one. `ratio_default` sets
 our loop as the profiles use it beside Trainer's defaults. `ratio_best` sets both with their best flags side by side:
 bfloat16 where the device computes in it, and where there is a compiler torch_compile for Trainer and `compiled` for
-ours; `ratio_best_as_used` is ours without.
+ours (not with --quick: compiling takes a minute a side); `ratio_best_as_used` is ours without.
 `ablation` gives our pace with one technique switched off at a time, as a share of it. `heldout` is the loss on other
 rows after the same tokens, mean of three seeds (small model, not with --quick). MFU counts, a token, 6 operations a
 weight of the encoder's matrices, 12 x length x width a layer for attention, and 6 a weight of the vocabulary head at
-masked positions only, as a share of the pace of a large bfloat16 matrix product on the same device.
+masked positions only, as a share of the pace of a large matrix product on the same device, in bfloat16 where it
+computes in it; what the last layer leaves out is counted.
 """
 
 import itertools
@@ -76,6 +77,8 @@ RATE = 0.15
 LEARNING_RATE = 1e-3
 WARM_UP = 3  # steps that are not timed
 HELD_OUT = 256  # rows
+What = tuple[str, int, float, bool]  # shape, steps, masking rate, with rows for the held-out loss
+DEFAULTS, BEST = "Trainer, defaults", "Trainer, best flags"
 
 
 @dataclass
@@ -149,10 +152,10 @@ class Bench:
 
         return side
 
-    def trainer(self, best: bool) -> paired.Side:
+    def trainer(self, best: bool, compiled: bool = False) -> paired.Side:
         """transformers' Trainer on the same rows, with its defaults or its best flags."""
         cpu = not torch.cuda.is_available()
-        flags = {"bf16": environment.narrow(), "torch_compile": can_compile(), "use_cpu": cpu} if best else {}
+        flags = {"bf16": environment.narrow(), "torch_compile": compiled, "use_cpu": cpu} if best else {}
 
         def side(number: int) -> float:
             stamps = self._trained(self.model(), self._timed(), number, **flags)
@@ -224,6 +227,7 @@ class Bench:
 def _instead(**off: Any) -> Iterator[None]:
     """Parts of the loop, by name, with something else in their place."""
     owners = {"masked_loss": pretraining, "segments": tokens, "optimiser": training, "autocast": Accelerator}
+    owners["_only_at"] = models
     patches = [patch.object(owners.get(name, processor), name, other) for name, other in off.items()]
     for one in patches:
         one.start()
@@ -263,9 +267,11 @@ def sides(bench: Bench) -> dict[str, paired.Side]:
     return {
         "ours": bench.ours(),
         "ours, compiled": bench.ours(compiled=True),
-        "Trainer, defaults": bench.trainer(False),
-        "Trainer, best flags": bench.trainer(True),
+        DEFAULTS: bench.trainer(False),
+        BEST: bench.trainer(True),
+        f"{BEST}, compiled": bench.trainer(True, compiled=True),
         "logits at every position": bench.ours(masked_loss=dense_loss),
+        "last layer at every position": bench.ours(_only_at=lambda model, places: nullcontext()),
         "float32": bench.ours(autocast=lambda device: nullcontext()),
         "optimiser not fused": bench.ours(optimiser=plain_adamw),
         "texts of a row see each other": bench.ours(segments=one_text),
@@ -277,7 +283,8 @@ def sides(bench: Bench) -> dict[str, paired.Side]:
 
 def ablations() -> list[str]:
     """The sides beside ours and the reference's that mean something on this device."""
-    names = ["logits at every position", "optimiser not fused", "texts of a row see each other"]
+    names = ["logits at every position", "last layer at every position", "optimiser not fused"]
+    names += ["texts of a row see each other"]
     names += ["float32"] if environment.narrow() else []
     if not torch.cuda.is_available():
         names += ["freed memory given back", "fused attention"]
@@ -286,21 +293,21 @@ def ablations() -> list[str]:
 
 
 @cache
-def _bench(shape: str, steps: int, rate: float) -> Bench:
-    return Bench(SHAPES[shape], steps, rate)
+def _bench(shape: str, steps: int, rate: float, whole: bool) -> Bench:
+    return Bench(SHAPES[shape] if whole else SHAPES[shape] | {"learn": 0}, steps, rate)
 
 
-def pace(what: tuple[str, int, float], name: str, number: int) -> float:
+def pace(what: What, name: str, number: int) -> float:
     """Tokens a second of one side in one round."""
     return sides(_bench(*what))[name](number)
 
 
-def learnt(what: tuple[str, int, float], ours: bool, seed: int) -> float:
+def learnt(what: What, ours: bool, seed: int) -> float:
     """Held-out loss of one side."""
     return _bench(*what).heldout(ours, seed)
 
 
-def heldout(what: tuple[str, int, float], engine: paired.Apart, reference: paired.Apart) -> dict[str, Any]:
+def heldout(what: What, engine: paired.Apart, reference: paired.Apart) -> dict[str, Any]:
     """Held-out loss of both after the same tokens, mean of three seeds."""
     found: dict[str, list[float]] = {"ours": [], "Trainer": []}
     for seed, (name, pool) in itertools.product((1, 2, 3), (("ours", engine), ("Trainer", reference))):
@@ -324,36 +331,38 @@ def main() -> None:
     """Measure, print and write."""
     asked = paired.options(__doc__.splitlines()[0], shapes=tuple(SHAPES))
     shape, rounds = SHAPES[asked.shape], asked.rounds or (3 if asked.quick else 7)
-    what = (asked.shape, max(2, shape["steps"] // (2 if asked.quick else 1)), asked.rate)
+    compiled = can_compile() and not asked.quick
+    what = (asked.shape, max(2, shape["steps"] // (4 if asked.quick else 1)), asked.rate, not asked.quick)
+    best, reference_best = ("ours, compiled", f"{BEST}, compiled") if compiled else ("ours", BEST)
     with paired.Apart() as engine, paired.Apart() as reference, paired.Apart() as giving:
-        pools = {"Trainer, defaults": reference, "Trainer, best flags": reference, "freed memory given back": giving}
+        pools = {name: reference for name in (DEFAULTS, BEST, reference_best)} | {"freed memory given back": giving}
 
         def side(name: str) -> paired.Side:
             return lambda number: pools.get(name, engine).ask(pace, what, name, number)
 
         engine.ask(pace, what, "ours", 0)
         memory = engine.ask(paired.peak_rss_mb)
-        best = "ours, compiled" if can_compile() else "ours"
-        names = [*dict.fromkeys(["ours", best]), "Trainer, defaults", "Trainer, best flags"]
+        names = dict.fromkeys(["ours", best, DEFAULTS, reference_best])
         found = paired.in_turn({name: side(name) for name in names}, rounds)
-        turns = 2 if asked.quick else rounds
+        turns = 1 if asked.quick else rounds
         ablation = paired.in_turn({name: side(name) for name in ["ours", *ablations()]}, turns)
         loss = heldout(what, engine, reference) if shape["learn"] and not asked.quick else {}
-    peak, median = paired.matmul_peak(), statistics.median(found["ours"])
+    (peak, precision), median = paired.matmul_peak(), statistics.median(found["ours"])
     ratios = {
-        "ratio_default": paired.ratio(found["ours"], found["Trainer, defaults"]),
-        "ratio_best": paired.ratio(found[best], found["Trainer, best flags"]),
-        "ratio_best_as_used": paired.ratio(found["ours"], found["Trainer, best flags"]),
+        "ratio_default": paired.ratio(found["ours"], found[DEFAULTS]),
+        "ratio_best": paired.ratio(found[best], found[reference_best]),
+        "ratio_best_as_used": paired.ratio(found["ours"], found[reference_best]),
     }
     result = {
         "shape": asked.shape,
         "masking_rate": asked.rate,
         **{name: ratio["median"] for name, ratio in ratios.items()},
-        "best_flags_compiled": can_compile(),
+        "best_flags_compiled": compiled,
         "tokens_per_s": {name: statistics.median(values) for name, values in found.items()},
         "spread": {name: [ratio["min"], ratio["max"]] for name, ratio in ratios.items()},
         "mfu": median * _bench(*what).operations() / peak,
         "peak_flops": peak,
+        "peak_precision": precision,
         "peak_rss_mb": memory,
         "ablation": {n: paired.ratio(v, ablation["ours"])["median"] for n, v in ablation.items() if n != "ours"},
         "heldout": loss,

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from helpers import environment
+
 # Tokens a second of some steps, the warm-up not counted.
 Side = Callable[[int], float]
 
@@ -73,17 +75,20 @@ def device() -> str:
     return f"{model}, {torch.get_num_threads()} threads"
 
 
-def matmul_peak() -> float:
-    """Floating-point operations a second of a large bfloat16 matrix product here: the peak that MFU is a share of."""
-    where = "cuda" if torch.cuda.is_available() else "cpu"
+def matmul_peak() -> tuple[float, str]:
+    """The peak that MFU is a share of: operations a second of a large matrix product here, and the precision of both.
+
+    That is bfloat16 where the device computes in it; elsewhere it is imitated, hundreds of times slower than float32.
+    """
+    where, kind = "cuda" if torch.cuda.is_available() else "cpu", "bfloat16" if environment.narrow() else "float32"
     size = 8192 if where == "cuda" else 2048
-    one, other = (torch.randn(size, size, device=where, dtype=torch.bfloat16) for _ in range(2))
+    one, other = (torch.randn(size, size, device=where, dtype=getattr(torch, kind)) for _ in range(2))
     best = 0.0
     for _ in range(8):
         began = time.perf_counter()
         (one @ other).sum().item()
         best = max(best, 2 * size**3 / (time.perf_counter() - began))
-    return best
+    return best, kind
 
 
 def finish(result: dict[str, Any], file: Path | None) -> None:

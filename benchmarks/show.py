@@ -36,7 +36,7 @@ def mlm(found: dict[str, Any]) -> list[str]:
         ["against its best flags, best flags on ours", ratio(found, "ratio_best")],
         ["against its best flags, ours as profiles use it", ratio(found, "ratio_best_as_used")],
         ["tokens a second", pace],
-        ["MFU", f"{found['mfu']:.1%} of {found['peak_flops'] / 1e12:.2f} TFLOP/s (a large bfloat16 product)"],
+        ["MFU", f"{found['mfu']:.1%} of {found['peak_flops'] / 1e12:.2f} TFLOP/s ({found['peak_precision']} product)"],
         *([f"pace with: {name}", f"{share:.2f}"] for name, share in found["ablation"].items()),
     ]
     if found["heldout"]:

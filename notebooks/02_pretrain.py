@@ -100,6 +100,7 @@ pd.DataFrame(shown).iloc[:14].T
 # One loop, the same for all arms and for fine-tuning; `python -m benchmarks.mlm` measures what each technique is worth.
 #
 # - **Vocabulary logits at masked positions only**, one in seven: the head is the dearest layer of a small model.
+# - **The last layer likewise**: what follows its attention is worked out where a piece is to be predicted.
 # - **Full rows**, each text seeing itself alone: no work is spent on padding, and no text learns from its neighbour.
 # - **bfloat16** where the device computes in it, between layers too: half the bytes to move; weights and optimiser stay in
 #   float32.

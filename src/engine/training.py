@@ -14,7 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from engine import checkpoints, processor
-from helpers import environment
+from helpers import environment, models
 from helpers.progress import Progress
 
 SPEED = ("checkpoint_seconds", "processes", "save_memory", "compiled")  # values that change no result
@@ -71,6 +71,7 @@ def place(model: PreTrainedModel, device: Accelerator, *, save_memory: bool = Fa
         processor.suit(model)
     if save_memory:
         model.activation_checkpointing_enable({"use_reentrant": False})
+        models.last_layer(model).gradient_checkpointing = False  # its values are needed at once, and at few places
     if compiled:
         model.base_model.compile()
 

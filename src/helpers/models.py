@@ -3,8 +3,10 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging
 
 from helpers.project import ROOT, Mistake
@@ -36,6 +39,8 @@ SPECIAL = {
 
 # More text than this no longer changes a vocabulary much, and it has to be held in memory.
 TOKENIZER_CHARACTERS = 20_000_000
+
+LAST = "_last_layer"
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -153,9 +158,69 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
     os.replace(beside, folder)
 
 
-def encode(model: PreTrainedModel, ids: torch.Tensor, attention: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Hidden states (rows, length, width) of the encoder without its prediction head."""
-    return model.base_model(input_ids=ids, attention_mask=attention, position_ids=positions)[0]
+def encode(
+    model: PreTrainedModel,
+    ids: torch.Tensor,
+    attention: torch.Tensor,
+    positions: torch.Tensor,
+    places: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Hidden states (rows, length, width) of the encoder without its prediction head; those of `places` (n, width).
+
+    `places` are positions in the flattened rows, each at most once; the last layer is then worked out there only.
+    """
+    with _only_at(model, places):
+        hidden = model.base_model(input_ids=ids, attention_mask=attention, position_ids=positions)[0]
+    return hidden if places is None else hidden.flatten(0, 1).index_select(0, places)
+
+
+@contextmanager
+def _only_at(model: PreTrainedModel, places: torch.Tensor | None) -> Iterator[None]:
+    """Have the last layer see `places` only; with None all of them."""
+    if places is not None and not hasattr(model, LAST):
+        setattr(model, LAST, LastLayer(last_layer(model)))
+    at = getattr(model, LAST, None) or SimpleNamespace()
+    at.places = places
+    try:
+        yield
+    finally:
+        at.places = None
+
+
+def last_layer(model: PreTrainedModel) -> nn.Module:
+    """The last layer of the encoder."""
+    return [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)][-1]
+
+
+class LastLayer:
+    """Has what follows attention in a layer worked out at some places only, for the last one, where no other is read.
+
+    Attention needs every position of the layer before, its output projection and the feed-forward part do not. They
+    stand between a first module, whose input is picked, and a last one, whose output is put back among zeros.
+    """
+
+    PARTS = (("attn.Wo", "attn.Wo"), ("mlp_norm", "mlp"))
+    PARTS_OF_BERT = (("attention.output.dense", "attention.output.dense"), ("intermediate", "output.dense"))
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.places: torch.Tensor | None = None
+        for first, last in self.PARTS if hasattr(layer, "mlp") else self.PARTS_OF_BERT:
+            layer.get_submodule(first).register_forward_pre_hook(self.pick)
+            layer.get_submodule(last).register_forward_hook(self.put)
+
+    def pick(self, module: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor | None:
+        """The values (n, width) at the places of (rows, length, width)."""
+        if self.places is None:
+            return None
+        self.shape = inputs[0].shape
+        return inputs[0].flatten(0, 1).index_select(0, self.places)
+
+    def put(self, module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor | None:
+        """Values (n, width) at their places in (rows, length, width)."""
+        if self.places is None:
+            return None
+        among = output.new_zeros(self.shape[:-1].numel(), output.shape[-1])
+        return among.index_copy(0, self.places, output).view(*self.shape[:-1], -1)
 
 
 def vocabulary_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:

@@ -99,8 +99,8 @@ def masked_loss(model: PreTrainedModel, masked: dict[str, torch.Tensor]) -> torc
     """
     masked = training.moved(masked, model.device)
     attention = masked["text"][:, None, :, None] == masked["text"][:, None, None, :]
-    hidden = models.encode(model, masked["ids"], attention, masked["positions"])
-    logits = models.vocabulary_logits(model, hidden.flatten(0, 1)[masked["places"]])
+    hidden = models.encode(model, masked["ids"], attention, masked["positions"], masked["places"])
+    logits = models.vocabulary_logits(model, hidden)
     return SummedCrossEntropy.apply(logits, masked["targets"])
 
 
@@ -123,7 +123,7 @@ class SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         """The kept gradient, as large as the loss's own asks for."""
-        return context.saved_tensors[0] * gradient, None
+        return context.saved_tensors[0].mul_(gradient), None
 
 
 @torch.no_grad()
