@@ -92,16 +92,14 @@ def truth(spread: float) -> tuple[float, float]:
 
 
 def planted(number: int, seeds: int, spread: float) -> tuple[float, float, float]:
-    """Difference and interval of one simulated comparison, by the same steps as `claims.difference_draws`."""
+    """Difference and interval of one simulated comparison, by the same steps as `claims.difference`."""
     chance = np.random.default_rng([number, seeds, round(1000 * spread)])
     documents = chance.normal(0, OF_DOCUMENT, DOCUMENTS)
     sides = [tallies(level, documents, seeds, spread, chance) for level in (LEVEL + PLANTED, LEVEL)]
     weights = bootstrap.draw_weights(units=DOCUMENTS, draws=DRAWS, seed=number, key="documents")
-    drawn = bootstrap.draw_weights(units=seeds, draws=DRAWS, seed=number, key="seeds")
-    values = [bootstrap.ner_scores(tallies=side, weights=weights, metric="f1") for side in sides]
-    ours, theirs = (bootstrap.over_seeds(values=side, weights=drawn) for side in values)
-    low, high, _ = bootstrap.interval((ours - theirs)[1:], CONFIDENCE)
-    return float(ours[0] - theirs[0]), low, high
+    ours, theirs = (bootstrap.ner_scores(tallies=side, weights=weights, metric="f1") for side in sides)
+    found = bootstrap.estimate([ours, -theirs])
+    return found.value, *found.interval(CONFIDENCE)[:2]
 
 
 def coverage(simulations: int, seeds: int, spread: float) -> dict[str, Any]:

@@ -106,7 +106,8 @@ shown.round(3).style.format(precision=3, na_rep="").hide()
 # %% [markdown]
 # ## Differences
 #
-# Each comparison with its interval; right of the line the first arm is better.
+# Each comparison with its interval; right of the line the first arm is better. Two things vary: documents, which are drawn
+# anew from the test set, and seeds. A few seeds say little about how much seeds vary, and intervals are wider for it.
 
 # %%
 shutil.rmtree(folder / "figures", ignore_errors=True)  # of a run with other tasks
@@ -114,8 +115,8 @@ looks, n = {"width_mm": width_mm, "synthetic": synthetic}, tables.tested(folder)
 keep = {"folder": folder / "figures", "formats": formats, "dpi": dpi}
 forest = figures.forest(comparisons, **looks) if len(comparisons) else None
 style.keep(forest, name="differences", caption=(
-    f"Difference of the first arm to the second on the same seeds and documents, with bootstrap intervals ({confidence:.0%}, "
-    f"not corrected for the number of comparisons); colours are the verdicts after correction. {n}"), **keep)
+    f"Difference of the first arm to the second on the same documents, with intervals over seeds and documents "
+    f"({confidence:.0%}, not corrected for the number of comparisons); colours are the verdicts after correction. {n}"), **keep)
 
 # %% [markdown]
 # ## Scores by arm
@@ -135,7 +136,7 @@ style.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
 # %%
 points, worth = budgets.measure(folder, label_budgets, control=control, draws=draws, confidence=confidence, seed=seed)
 style.keep(figures.budget_curves(points, **looks) if label_budgets else None, name="labels", caption=(
-    f"Test score by labelled items (log scale), mean over seeds; bands are its bootstrap intervals ({confidence:.0%}). {n}"), **keep)
+    f"Test score by labelled items (log scale), mean over seeds; bands are its intervals over seeds and documents ({confidence:.0%}). {n}"), **keep)
 display(worth.round(0))
 Markdown(sentences.worth(worth))
 

@@ -33,7 +33,7 @@ def curve(
         found = [_over_seeds(values[arm, share], task, seed) for share in points]
         drawn[arm] = np.stack(found)
         for share, scores in zip(points, found, strict=True):
-            low, high, _ = bootstrap.interval(scores[1:], confidence)
+            low, high, _ = bootstrap.estimate([values[arm, share]]).interval(confidence)
             row = {"task": task, "arm": arm, "share": share, "items": tables.items_of(share, total), "metric": metric}
             seeds = rows[arm, share]["seed"].nunique()
             table.append(row | {"score": scores[0], "low": low, "high": high, "seeds": seeds})
@@ -66,12 +66,15 @@ def _values(
 
 
 def _over_seeds(values: np.ndarray, task: str, seed: int) -> np.ndarray:
-    """Draws of the mean over seeds, which are drawn too where there are several."""
-    draws, seeds = values.shape
+    """Draws of the mean over seeds, which are drawn too where there are several; `values` (draws, seeds).
+
+    A draw's deviation is stretched by sqrt(n / (n - 1)): n drawn of n vary too little by that much (Rao and Wu 1988).
+    """
+    (draws, seeds), every = values.shape, values.mean(axis=1)
     if seeds == 1:
-        return values[:, 0]
+        return every
     weights = bootstrap.draw_weights(units=seeds, draws=draws - 1, seed=seed, key=f"seeds of {task}")
-    return bootstrap.over_seeds(values=values, weights=weights)
+    return every + np.sqrt(seeds / (seeds - 1)) * ((values * weights).sum(axis=1) / seeds - every)
 
 
 def saved(arm: np.ndarray, control: np.ndarray, items: Sequence[int]) -> tuple[float, bool]:
@@ -97,7 +100,8 @@ def worth(points: pd.DataFrame, drawn: Mapping[str, np.ndarray], control: str, c
     for arm in (arm for arm in drawn if arm != control):
         items = points.loc[points["arm"] == arm, "items"].tolist()
         found = [saved(*pair, items) for pair in zip(drawn[arm].T, drawn[control].T, strict=True)]
-        low, high, _ = bootstrap.interval(np.array([number for number, _ in found[1:]]), confidence)
+        ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+        low, high = np.nanquantile([number for number, _ in found[1:]], ends)
         row = {"task": points["task"].iloc[0], "arm": arm, "control": control, "items": items[-1]}
         rows.append(row | {"saved": found[0][0], "low": low, "high": high, "bounded": found[0][1]})
     return pd.DataFrame(rows, columns=WORTH)

@@ -1,9 +1,9 @@
 """Verdicts on the claims: paired differences between arms, their uncertainty, and what follows from them.
 
-Comparisons on one test set share their bootstrap draws, so that differences can be pooled draw by draw. Where an arm
-was pre-trained several times, its copies are drawn and not the seeds that use them; what another pre-training of an arm
-with one copy would change is in no interval. A document that has no gold and where no arm of the family predicts
-anything adds to no count and is left out.
+Comparisons on one test set share their draws of documents, and those of one fit its seeds, so that differences can be
+pooled. Where an arm was pre-trained several times, its copies count and not the seeds that use them; what another
+pre-training of an arm with one copy would change is in no interval. A document that has no gold and where no arm of the
+family predicts anything adds to no count and is left out.
 
 Claims, rule and families are declared beforehand, in profiles/claims.yaml.
 """
@@ -15,16 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evidence.bootstrap import (
-    average_precisions,
-    by_copy,
-    detectable,
-    draw_weights,
-    holm,
-    interval,
-    ner_scores,
-    over_seeds,
-)
+from evidence.bootstrap import average_precisions, by_copy, draw_weights, estimate, holm, ner_scores
 from evidence.scores import SCREENING, counts, folded, mcnemar, read_predictions, to_common
 from helpers import baselines
 from helpers.names import turn
@@ -34,14 +25,16 @@ SYNTHETIC = "synthetic text: shows the method, is no evidence"
 COLUMNS = ["claim", "task", "test", "arm", "against", "metric", "mentions", "seeds", "copies", "units", "arm_value"]
 COLUMNS += ["against_value", "difference", "low", "high", "detectable", "p", "p_holm", "verdict", "reason"]
 
+SIDES = ("arm", "against")
 Item = Mapping[str, Any]
 Fits = dict[tuple[str, str], pd.DataFrame]
+Parts = dict[tuple[Any, ...], np.ndarray]  # (task, arm, *seeds) -> weighed values (1 + draws, seeds)
 
 
 def load_fits(folder: Path, family: Sequence[Item]) -> Fits:
     """(task, arm) -> predictions of the seeds that the task's fits.csv lists; of all files where there is none."""
     fits = {}
-    for task, arm in {(item["task"], item[side]): None for item in family for side in ("arm", "against")}:
+    for task, arm in {(item["task"], item[side]): None for item in family for side in SIDES}:
         files = sorted((folder / task / arm).glob("seed-*.parquet"))
         if (listed := folder / task / "fits.csv").is_file():
             # Fits of an earlier choice of seeds stay on disk, but they are not of this run.
@@ -53,7 +46,7 @@ def load_fits(folder: Path, family: Sequence[Item]) -> Fits:
     return fits
 
 
-def difference_draws(
+def difference(
     fits: Fits,
     item: Item,
     *,
@@ -62,17 +55,17 @@ def difference_draws(
     common: Mapping[str, Item],
     train: Mapping[str, set[str]],
     copies: Mapping[str, int],
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Draws (1 + draws,) of one comparison's difference, arm minus against, row 0 the observed one; and its base.
+) -> tuple[Parts, dict[str, Any]]:
+    """One comparison's difference, arm minus against, as the two parts that `bootstrap.estimate` takes; and its base.
 
     `item`: task, test, arm, against, metric, mentions. `common` as in `scores.to_common`. `train`: task -> folded texts
     of its training mentions, for mentions "seen" or "unseen". `copies`: arm -> pre-training copies that its seeds use
     in turn, where there are several. Raises Mistake when the comparison cannot be tested.
     """
-    for arm in (item["arm"], item["against"]):
+    for arm in (item[side] for side in SIDES):
         if (item["task"], arm) not in fits:
             raise Mistake(f"no predictions of arm {arm!r} on task {item['task']!r}")
-    sides = [fits[item["task"], item[side]] for side in ("arm", "against")]
+    sides = [fits[item["task"], item[side]] for side in SIDES]
     seeds, metric, ner = _paired_seeds(*sides), item["metric"], "kind" in sides[0]
     if metric not in (allowed := ("f1", "recall") if ner else ("auprc",)):
         raise Mistake(f"metric {metric!r} does not fit task {item['task']!r}; allowed: {', '.join(allowed)}")
@@ -88,24 +81,34 @@ def difference_draws(
         units = len(gold)
         weights = draw_weights(units=units, key=item["test"], **plan)
         values = [average_precisions(gold=gold, scores=side, weights=weights) for side in scores]
-    most = max(copies.get(item[side], 1) for side in ("arm", "against"))
-    used = [turn(number, most) for number in seeds[0]]
-    if (several := len(set(used))) > 1:
-        values = [by_copy(values=side, copies=used) for side in values]
-    drawn = draw_weights(units=values[0].shape[1], key=f"seeds of {item['task']}", **plan)
-    ours, theirs = (over_seeds(values=side, weights=drawn) for side in values)
-    if np.isnan(ours[0] - theirs[0]):
+    used = [[turn(n, copies.get(item[side], 1)) for n in ns] for side, ns in zip(SIDES, seeds, strict=True)]
+    several = [len(set(turns)) for turns in used]
+    values = [
+        by_copy(values=side, copies=turns) if number > 1 else side
+        for side, turns, number in zip(values, used, several, strict=True)
+    ]
+    ours, theirs = (float(side[0].mean()) for side in values)
+    if np.isnan(ours - theirs):
         raise Mistake(f"{metric} is undefined: nothing to score in test {item['test']!r}")
-    found = {"seeds": len(seeds[0]), "copies": several, "units": units}
-    found |= {"arm_value": ours[0], "against_value": theirs[0]}
-    return ours - theirs, found
+    named = [(item["task"], item[side], *numbers) for side, numbers in zip(SIDES, seeds, strict=True)]
+    found = {"seeds": len(seeds[0]), "copies": max(several), "units": units}
+    found |= {"arm_value": ours, "against_value": theirs}
+    return added([{named[0]: values[0]}, {named[1]: -values[1]}]), found
+
+
+def added(parts: Sequence[Parts]) -> Parts:
+    """The sum of parts: what they have of the same fit is added up, seed by seed."""
+    total: Parts = {}
+    for key, part in ((key, part) for one in parts for key, part in one.items()):
+        total[key] = total.get(key, 0) + part
+    return total
 
 
 def _paired_seeds(arm: pd.DataFrame, against: pd.DataFrame) -> tuple[list[int], list[int]]:
-    """The seeds of both sides that are compared; a baseline's only seed stands against every seed of the arm."""
+    """The seeds of both sides that are compared; a baseline has one only, for it learns nothing at random."""
     ours, theirs = (sorted(side["seed"].unique()) for side in (arm, against))
     if set(against["arm"].unique()) <= set(baselines.NAMES):
-        theirs = theirs[:1] * len(ours)
+        theirs = theirs[:1]
     else:
         ours = theirs = sorted(set(ours) & set(theirs))
     if len(ours) < 2:
@@ -170,7 +173,7 @@ def flagged_alike(folder: Path, family: Sequence[Item]) -> pd.DataFrame:
     """
     rows, fits = [], load_fits(folder, family)
     for item in family:
-        sides = [fits.get((item["task"], item[side])) for side in ("arm", "against")]
+        sides = [fits.get((item["task"], item[side])) for side in SIDES]
         if any(side is None or "flagged" not in side for side in sides):
             continue
         seeds = _paired_seeds(*sides)
@@ -201,29 +204,29 @@ def compare(
     """Every comparison of the declared family, one row each (`COLUMNS`), and the content of claims.json.
 
     `stated`: claim -> its text, for claims.json. `units` are documents or patients; p_holm is over the whole family.
-    See `difference_draws` for `family`, `common`, `train` and `copies`; an empty `test` is the task's own, `mentions`
+    See `difference` for `family`, `common`, `train` and `copies`; an empty `test` is the task's own, `mentions`
     are all; an item may say why it cannot be tested (`reason`).
     """
-    rows, drawn = [], []
+    rows, differences = [], []
     for item in family:
         row = {**item, "test": item.get("test") or item["task"], "mentions": item.get("mentions", "all")}
         try:
             if item.get("reason"):
                 raise Mistake(item["reason"])
             with_maps = {"common": common or {}, "train": train or {}, "copies": copies or {}}
-            difference, found = difference_draws(fits, row, draws=draws, seed=seed, **with_maps)
-            row |= found | dict(zip(("low", "high", "p"), interval(difference[1:], confidence), strict=True))
-            row |= {"detectable": detectable(difference[1:], confidence), "reason": ""}
+            parts, found = difference(fits, row, draws=draws, seed=seed, **with_maps)
+            measured = estimate(list(parts.values()))
+            row |= found | dict(zip(("low", "high", "p"), measured.interval(confidence), strict=True))
+            row |= {"difference": measured.value, "detectable": measured.detectable(confidence), "reason": ""}
         except Mistake as mistake:
-            difference = np.full(1 + draws, np.nan)
-            row["reason"] = str(mistake)
-        rows.append(row | {"difference": difference[0]})
-        drawn.append(difference)
+            parts, row["reason"] = {}, str(mistake)
+        rows.append(row)
+        differences.append(parts)
     table = pd.DataFrame(rows, columns=COLUMNS)
     table["p_holm"] = holm(table["p"])
     table["verdict"] = [_verdict(row, 1 - confidence) for row in table.to_dict("records")]
     content = {"synthetic": synthetic, "note": SYNTHETIC if synthetic else "", "confidence": confidence, "draws": draws}
-    return table, content | {"claims": [_claim(*claim, table, drawn, confidence) for claim in stated.items()]}
+    return table, content | {"claims": [_claim(*claim, table, differences, confidence) for claim in stated.items()]}
 
 
 def _verdict(row: Item, level: float) -> str:
@@ -236,7 +239,7 @@ def _verdict(row: Item, level: float) -> str:
 
 
 def _claim(
-    claim: str, text: str, table: pd.DataFrame, drawn: Sequence[np.ndarray], confidence: float
+    claim: str, text: str, table: pd.DataFrame, differences: Sequence[Parts], confidence: float
 ) -> dict[str, Any]:
     """The verdict on one claim after the declared rule, with the numbers it rests on."""
     part = table[table["claim"] == claim]
@@ -246,9 +249,10 @@ def _claim(
     if part.empty or reasons:
         reason = reasons[0] if reasons else "the profile declares no comparison for it"
         return result | {"verdict": "not testable here", "reason": reason}
-    pooled = np.mean([drawn[i] for i in part.index], axis=0)
-    low, high, p = interval(pooled[1:], confidence)
+    every = added([differences[i] for i in part.index])
+    mean = estimate([values / len(part) for values in every.values()])
+    low, high, p = mean.interval(confidence)
     supported = low > 0 and "contradicted" not in verdicts
     verdict = "supported" if supported else "contradicted" if high < 0 else "inconclusive"
-    numbers = {"difference": float(pooled[0]), "low": low, "high": high, "p": p}
+    numbers = {"difference": mean.value, "low": low, "high": high, "p": p}
     return result | {"verdict": verdict, "reason": ""} | numbers
