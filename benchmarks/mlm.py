@@ -52,7 +52,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "length": 64,
         "rows": 32,
         "steps": 40,
-        "learn": 400,
+        "learn": 250,
     },
     "mbert": {
         "architecture": "bert",

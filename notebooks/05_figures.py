@@ -75,13 +75,14 @@ frequent_words = 500  # most frequent words of each corpus whose overlap was mea
 # %% [markdown]
 # ## The comparisons
 #
-# A comparison is an arm against another on one test set, with the same seeds and the same documents on both sides. Seeds and
-# documents are drawn with replacement; the interval is that of the difference, not corrected. `p_holm` is corrected for the
+# A comparison is an arm against another on one test set, with the same documents on both sides. How far another study like
+# this one could come out from it has two sources: other documents (the test set's are drawn with replacement) and other
+# seeds (they differ among themselves). The interval is that of the difference, not corrected. `p_holm` is corrected for the
 # whole family, and the verdict goes by it.
 #
-# Where an arm was pre-trained more than once (`copies`), it is copies that are drawn, each the mean of the seeds that use it.
-# Of an arm with one copy, what another pre-training would change is in no interval. And where two or three seeds differ
-# more than documents do, the intervals are somewhat too narrow.
+# Where an arm was pre-trained more than once (`copies`), its copies count, each the mean of the seeds that use it. Of an arm
+# with one copy, what another pre-training would change is in no interval. Two or three seeds say little about how much
+# seeds differ, and Student's law makes intervals wider for it; `python -m benchmarks.intervals` has how often they hold.
 
 # %%
 folder = stages.need(run, "04_cross_lingual")
