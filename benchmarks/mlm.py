@@ -152,10 +152,8 @@ class Bench:
 
         return side
 
-    def trainer(self, best: bool, compiled: bool = False) -> paired.Side:
-        """transformers' Trainer on the same rows, with its defaults or its best flags."""
-        cpu = not torch.cuda.is_available()
-        flags = {"bf16": environment.narrow(), "torch_compile": compiled, "use_cpu": cpu} if best else {}
+    def trainer(self, **flags: Any) -> paired.Side:
+        """transformers' Trainer on the same rows, with its defaults or other flags."""
 
         def side(number: int) -> float:
             stamps = self._trained(self.model(), self._timed(), number, **flags)
@@ -226,8 +224,13 @@ class Bench:
 @contextmanager
 def _instead(**off: Any) -> Iterator[None]:
     """Parts of the loop, by name, with something else in their place."""
-    owners = {"masked_loss": pretraining, "segments": tokens, "optimiser": training, "autocast": Accelerator}
-    owners["_only_at"] = models
+    owners = {
+        "masked_loss": pretraining,
+        "segments": tokens,
+        "optimiser": training,
+        "autocast": Accelerator,
+        "_only_at": models,
+    }
     patches = [patch.object(owners.get(name, processor), name, other) for name, other in off.items()]
     for one in patches:
         one.start()
@@ -264,12 +267,13 @@ def one_text(ids: np.ndarray, cls: int) -> tuple[np.ndarray, np.ndarray]:
 
 def sides(bench: Bench) -> dict[str, paired.Side]:
     """Ours, the reference's two, and ours with one technique switched off at a time."""
+    best = {"bf16": environment.narrow(), "use_cpu": not torch.cuda.is_available()}
     return {
         "ours": bench.ours(),
         "ours, compiled": bench.ours(compiled=True),
-        DEFAULTS: bench.trainer(False),
-        BEST: bench.trainer(True),
-        f"{BEST}, compiled": bench.trainer(True, compiled=True),
+        DEFAULTS: bench.trainer(),
+        BEST: bench.trainer(**best),
+        f"{BEST}, compiled": bench.trainer(**best, torch_compile=True),
         "logits at every position": bench.ours(masked_loss=dense_loss),
         "last layer at every position": bench.ours(_only_at=lambda model, places: nullcontext()),
         "float32": bench.ours(autocast=lambda device: nullcontext()),

@@ -95,7 +95,7 @@ def test_intervals_cover_a_planted_difference_as_often_as_they_say(seeds, spread
             parts.append(sign * drawn @ values.T)
         low, high, _ = bootstrap.estimate(parts).interval(0.95)
         hits += low <= 0.05 <= high
-    assert 0.93 <= hits / 1000 <= 0.985, hits
+    assert 0.93 <= hits / 1000 <= 0.98, hits
 
 
 def test_seeds_alone_give_student_s_test_of_two_samples():
@@ -134,7 +134,9 @@ def test_no_error_is_certainty_and_a_part_without_seeds_is_a_rule():
 def test_draws_with_nothing_to_score_are_left_out():
     draws = np.random.default_rng(4).normal(size=(50, 2))
     holed = np.insert(draws, 7, np.nan, axis=0)
-    assert bootstrap.estimate([holed, -1 * holed[::1] / 2]) == bootstrap.estimate([draws, -draws / 2])
+    assert bootstrap.estimate([holed, -holed / 2]) == bootstrap.estimate([draws, -draws / 2])
+    holed[0] = np.nan
+    assert np.isnan(bootstrap.estimate([holed]).interval(0.95)).all()
 
 
 def test_the_detectable_difference_is_found_in_four_of_five_cases():

@@ -95,8 +95,12 @@ def estimate(parts: Sequence[np.ndarray]) -> Estimate:
     that over seeds plus that over documents less that of both together, which is in each of the two (Cameron, Gelbach
     and Miller 2011). Fits are independent of one another but for their documents, and taken to vary alike over seeds;
     degrees of freedom after Satterthwaite (1946), documents being many. A part of one seed is a rule and adds none.
+    Draws with nothing to score are left out; nan when the sample has nothing.
     """
-    parts = [part[~np.isnan(np.stack([p.mean(axis=1) for p in parts])).any(axis=0)] for part in parts]
+    scored = ~np.isnan(np.stack([part.mean(axis=1) for part in parts])).any(axis=0)
+    if not scored[0]:
+        return Estimate(np.nan, np.nan, np.nan)
+    parts = [part[scored] for part in parts]
     documents = sum(part[1:].mean(axis=1) for part in parts).var(ddof=1)
     several = [part for part in parts if part.shape[1] > 1]
     seeds = sum(part[0].var(ddof=1) / part.shape[1] for part in several)

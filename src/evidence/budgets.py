@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from evidence import bootstrap
-from evidence.claims import documents_of, patients, tallies
+from evidence.claims import by_draw, documents_of
 from evidence.scores import read_predictions
 from helpers import tables
 from texts import tasks
@@ -51,18 +51,13 @@ def _values(
     rows: Mapping[tuple[str, float], pd.DataFrame], task: str, *, draws: int, seed: int
 ) -> tuple[str, dict[tuple[str, float], np.ndarray]]:
     """The metric, and its values (1 + draws, seeds) of every arm and share on the same drawn documents."""
-    how = {"draws": draws, "seed": seed, "key": task}
+    ner = all("kind" in side for side in rows.values())
+    item = {"test": task, "mentions": "all", "metric": "f1" if ner else "auprc"}
     seeds = [sorted(set(side["seed"])) for side in rows.values()]
-    if all("kind" in side for side in rows.values()):
-        documents = documents_of(dict(rows), task)
-        weights, item = bootstrap.draw_weights(units=len(documents), **how), {"test": task, "mentions": "all"}
-        counted = [tallies(*side, documents, item, {}, {}) for side in zip(rows.values(), seeds, strict=True)]
-        values = [bootstrap.ner_scores(tallies=side, weights=weights, metric="f1") for side in counted]
-        return "f1", dict(zip(rows, values, strict=True))
-    gold, scores = patients(list(rows.values()), seeds)
-    weights = bootstrap.draw_weights(units=len(gold), **how)
-    values = [bootstrap.average_precisions(gold=gold, scores=side, weights=weights) for side in scores]
-    return "auprc", dict(zip(rows, values, strict=True))
+    documents = documents_of(dict(rows), task) if ner else []
+    plan = {"draws": draws, "seed": seed, "common": {}, "train": {}}
+    values, _ = by_draw(list(rows.values()), seeds, item, documents, **plan)
+    return item["metric"], dict(zip(rows, values, strict=True))
 
 
 def _over_seeds(values: np.ndarray, task: str, seed: int) -> np.ndarray:

@@ -69,18 +69,9 @@ def difference(
     seeds, metric, ner = _paired_seeds(*sides), item["metric"], "kind" in sides[0]
     if metric not in (allowed := ("f1", "recall") if ner else ("auprc",)):
         raise Mistake(f"metric {metric!r} does not fit task {item['task']!r}; allowed: {', '.join(allowed)}")
-    plan = {"draws": draws, "seed": seed}
-    if ner:
-        documents = documents_of(fits, item["test"])
-        units = len(documents)
-        counted = [tallies(*side, documents, item, common, train) for side in zip(sides, seeds, strict=True)]
-        weights = draw_weights(units=units, key=item["test"], **plan)
-        values = [ner_scores(tallies=side, weights=weights, metric=metric) for side in counted]
-    else:
-        gold, scores = patients(sides, seeds)
-        units = len(gold)
-        weights = draw_weights(units=units, key=item["test"], **plan)
-        values = [average_precisions(gold=gold, scores=side, weights=weights) for side in scores]
+    documents = documents_of(fits, item["test"]) if ner else []
+    plan = {"draws": draws, "seed": seed, "common": common, "train": train}
+    values, units = by_draw(sides, seeds, item, documents, **plan)
     used = [[turn(n, copies.get(item[side], 1)) for n in ns] for side, ns in zip(SIDES, seeds, strict=True)]
     several = [len(set(turns)) for turns in used]
     values = [
@@ -102,6 +93,31 @@ def added(parts: Sequence[Parts]) -> Parts:
     for key, part in ((key, part) for one in parts for key, part in one.items()):
         total[key] = total.get(key, 0) + part
     return total
+
+
+def by_draw(
+    sides: Sequence[pd.DataFrame],
+    seeds: Sequence[list[int]],
+    item: Item,
+    documents: list[str],
+    *,
+    draws: int,
+    seed: int,
+    common: Mapping[str, Item],
+    train: Mapping[str, set[str]],
+) -> tuple[list[np.ndarray], int]:
+    """Scores (1 + draws, seeds) of every side on the same draws of its test, and how many units are drawn.
+
+    Units are `documents`; for screening there are none, and units are patients.
+    """
+    plan = {"draws": draws, "seed": seed, "key": item["test"]}
+    if documents:
+        counted = [tallies(*side, documents, item, common, train) for side in zip(sides, seeds, strict=True)]
+        weights = draw_weights(units=len(documents), **plan)
+        return [ner_scores(tallies=c, weights=weights, metric=item["metric"]) for c in counted], len(documents)
+    gold, scores = patients(sides, seeds)
+    weights = draw_weights(units=len(gold), **plan)
+    return [average_precisions(gold=gold, scores=side, weights=weights) for side in scores], len(gold)
 
 
 def _paired_seeds(arm: pd.DataFrame, against: pd.DataFrame) -> tuple[list[int], list[int]]:
@@ -146,7 +162,7 @@ def tallies(
     return np.stack([part.to_numpy() for part in every])
 
 
-def patients(sides: list[pd.DataFrame], seeds: Sequence[list[int]]) -> tuple[np.ndarray, list[np.ndarray]]:
+def patients(sides: Sequence[pd.DataFrame], seeds: Sequence[list[int]]) -> tuple[np.ndarray, list[np.ndarray]]:
     """Gold labels (patients,) of the test patients, and the scores (seeds, patients) of both sides."""
     labels, scores = [], []
     for rows, numbers in zip(sides, seeds, strict=True):

@@ -4,9 +4,8 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -40,7 +39,7 @@ SPECIAL = {
 # More text than this no longer changes a vocabulary much, and it has to be held in memory.
 TOKENIZER_CHARACTERS = 20_000_000
 
-LAST = "_last_layer"
+LAST = "_last_layer"  # where a model keeps its `LastLayer`
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -169,22 +168,22 @@ def encode(
 
     `places` are positions in the flattened rows, each at most once; the last layer is then worked out there only.
     """
-    with _only_at(model, places):
+    with nullcontext() if places is None else _only_at(model, places):
         hidden = model.base_model(input_ids=ids, attention_mask=attention, position_ids=positions)[0]
     return hidden if places is None else hidden.flatten(0, 1).index_select(0, places)
 
 
 @contextmanager
-def _only_at(model: PreTrainedModel, places: torch.Tensor | None) -> Iterator[None]:
-    """Have the last layer see `places` only; with None all of them."""
-    if places is not None and not hasattr(model, LAST):
+def _only_at(model: PreTrainedModel, places: torch.Tensor) -> Iterator[None]:
+    """Have the last layer see `places` only."""
+    if not hasattr(model, LAST):
         setattr(model, LAST, LastLayer(last_layer(model)))
-    at = getattr(model, LAST, None) or SimpleNamespace()
-    at.places = places
+    last = getattr(model, LAST)
+    last.places = places
     try:
         yield
     finally:
-        at.places = None
+        last.places = None
 
 
 def last_layer(model: PreTrainedModel) -> nn.Module:
