@@ -7,10 +7,11 @@ our loop as the profiles use it beside Trainer's defaults. `ratio_best` sets bot
 bfloat16 where the device computes in it, and where there is a compiler torch_compile for Trainer and `compiled` for
 ours (not with --quick: compiling takes a minute a side); `ratio_best_as_used` is ours without.
 `ablation` gives our pace with one technique switched off at a time, as a share of it. `heldout` is the loss on other
-rows after the same tokens, mean of three seeds (small model, not with --quick). MFU counts, a token, 6 operations a
-weight of the encoder's matrices, 12 x length x width a layer for attention, and 6 a weight of the vocabulary head at
-masked positions only, as a share of the pace of a large matrix product on the same device, in bfloat16 where it
-computes in it; what the last layer leaves out is counted.
+rows after the same rows in the same order, mean of three seeds (small model, not with --quick); Trainer lets the texts
+of a row see each other, so ours is asked to as well, and once more with texts apart, as it is used. MFU counts, a
+token, 6 operations a weight of the encoder's matrices, 12 x length x width a layer for attention, and 6 a weight of the
+vocabulary head at masked positions only, as a share of the pace of a large matrix product on the same device, in
+bfloat16 where it computes in it; what the last layer leaves out is counted.
 """
 
 import itertools
@@ -79,6 +80,7 @@ WARM_UP = 3  # steps that are not timed
 HELD_OUT = 256  # rows
 What = tuple[str, int, float, bool]  # shape, steps, masking rate, with rows for the held-out loss
 DEFAULTS, BEST = "Trainer, defaults", "Trainer, best flags"
+APART = "ours, texts of a row apart"  # as the profiles use it
 
 
 @dataclass
@@ -202,15 +204,17 @@ class Bench:
     def _pace(self, seconds: float) -> float:
         return self.steps * self.shape["rows"] * self.shape["length"] / seconds
 
-    def heldout(self, ours: bool, seed: int) -> float:
-        """Loss on rows that were not seen, after training on the others with our optimiser's settings."""
+    def heldout(self, name: str, seed: int) -> float:
+        """Loss on rows that were not seen, after one pass over the others; optimiser and order of rows are ours."""
         rows, model = self.rows[HELD_OUT : HELD_OUT + self.shape["learn"] * self.shape["rows"]], self.model(seed)
-        if ours:
-            self.train(model, rows, seed)
-        else:
-            self._trained(model, rows, seed, adam_beta2=0.98, weight_decay=0.01)
-            AcceleratorState._reset_state(reset_partial_state=True)  # its precision is Trainer's, not ours
-        return pretraining.heldout_loss(model.eval(), self.tokenizer, self.rows[:HELD_OUT])
+        with nullcontext() if name == APART else _instead(segments=one_text):
+            if name == "Trainer":
+                same = {"adam_beta2": 0.98, "weight_decay": 0.01, "train_sampling_strategy": "sequential"}
+                self._trained(model, rows, seed, **same)
+                AcceleratorState._reset_state(reset_partial_state=True)  # its precision is Trainer's, not ours
+            else:
+                self.train(model, rows, seed)
+            return pretraining.heldout_loss(model.eval(), self.tokenizer, self.rows[:HELD_OUT])
 
     def operations(self) -> float:
         """Floating-point operations a token that training needs, after the formula above."""
@@ -306,16 +310,17 @@ def pace(what: What, name: str, number: int) -> float:
     return sides(_bench(*what))[name](number)
 
 
-def learnt(what: What, ours: bool, seed: int) -> float:
+def learnt(what: What, name: str, seed: int) -> float:
     """Held-out loss of one side."""
-    return _bench(*what).heldout(ours, seed)
+    return _bench(*what).heldout(name, seed)
 
 
 def heldout(what: What, engine: paired.Apart, reference: paired.Apart) -> dict[str, Any]:
-    """Held-out loss of both after the same tokens, mean of three seeds."""
-    found: dict[str, list[float]] = {"ours": [], "Trainer": []}
-    for seed, (name, pool) in itertools.product((1, 2, 3), (("ours", engine), ("Trainer", reference))):
-        found[name].append(pool.ask(learnt, what, name == "ours", seed))
+    """Held-out loss after the same tokens, mean of three seeds; a row counts as one text, as it does for Trainer."""
+    found: dict[str, list[float]] = {"ours": [], "Trainer": [], APART: []}
+    for seed, name in itertools.product((1, 2, 3), found):
+        pool = reference if name == "Trainer" else engine
+        found[name].append(pool.ask(learnt, what, name, seed))
         print(f"held-out loss, seed {seed}, {name}: {found[name][-1]:.4f}", flush=True)
     means = {name: statistics.fmean(values) for name, values in found.items()}
     return {**means, "difference": means["ours"] / means["Trainer"] - 1, "seeds": found}

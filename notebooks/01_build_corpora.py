@@ -50,7 +50,7 @@ heldout_characters = 6000  # characters set aside for the held-out loss
 near_duplicate = 0.8  # Jaccard similarity from which a document is a near duplicate
 remove_leaks = True  # what repeats task documents is removed; if not, the gate stops the run there
 seed = 13  # of the synthetic text
-lexicons = ""  # digest of the lexicons and grammars that synthetic text is made from
+data = ""  # digest of what is read from data/: lexicons and grammars, or the entries of sources.yaml
 
 # %% [markdown]
 # ## The task sets

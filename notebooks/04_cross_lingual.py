@@ -40,6 +40,7 @@ rows = 16  # rows of each task's text for the masked-token loss
 length = 64  # word pieces a row
 terms = 60  # parallel terms for CKA and retrieval
 probe_words = 200  # words that a probe learns from, and as many that it is tested on
+data = ""  # digest of data/distances.yaml
 
 # %% [markdown]
 # ## All scores

@@ -97,11 +97,13 @@ comparisons[["claim", "task", "test", "arm", "against", "metric", "difference", 
 # %% [markdown]
 # ## The verdicts
 #
-# *Supported*: the mean difference of a claim's comparisons has an interval above zero, and none of them is below zero after
-# correction. *Contradicted*: that interval lies below zero. *Not testable here*: the run lacks what the claim needs.
+# A claim is judged by the mean difference of its comparisons. Several claims are several chances to be wrong, so their `p_holm`
+# is corrected too, over the claims. *Supported*: it is below the level, the mean is above zero, and no comparison is below zero
+# after correction. *Contradicted*: it is below the level, and the mean is below zero. *Not testable here*: the run lacks what
+# the claim needs. Intervals are not corrected; where one leaves out zero and the verdict is *inconclusive*, this is why.
 
 # %%
-shown = pd.DataFrame(verdicts["claims"]).reindex(columns=["claim", "text", "verdict", "difference", "low", "high", "reason"])
+shown = pd.DataFrame(verdicts["claims"]).reindex(columns=["claim", "text", "verdict", "difference", "low", "high", "p_holm", "reason"])
 shown.round(3).style.format(precision=3, na_rep="").hide()
 
 # %% [markdown]

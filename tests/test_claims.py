@@ -95,6 +95,18 @@ def test_holm_spans_the_whole_family(folder):
     assert table.loc[0, "p_holm"] == pytest.approx(2 * table.loc[0, "p"])
 
 
+def test_holm_spans_the_claims_too(folder):
+    """What would decide a claim that stands alone leaves two of them open."""
+    family = [item("good", "same"), item("good", "same", claim="C4")]
+    p = verdict(folder, *family)[1]["C1"]["p"]
+    loose = {"confidence": 1 - 1.5 * p}
+    _, alone = verdict(folder, family[0], stated={"C1": ""}, **loose)
+    assert alone["C1"]["verdict"] == ("supported" if alone["C1"]["difference"] > 0 else "contradicted")
+    _, both = verdict(folder, *family, **loose)
+    assert {claim["verdict"] for claim in both.values()} == {"inconclusive"}
+    assert both["C4"]["p_holm"] == pytest.approx(min(1, 2 * p))
+
+
 def test_pooling_keeps_the_correlation_of_comparisons_on_one_test(folder):
     # good − poor and poor − good cancel draw by draw: the pooled difference has no width at all.
     _, found = verdict(folder, item("good", "poor"), item("poor", "good"))

@@ -1,13 +1,16 @@
 """Profiles: every fault is one line before any work, values merge as said, and the notebooks' defaults are smoke's."""
 
+import copy
 import re
+import shutil
 
 import pytest
 import yaml
 
 from helpers import names
-from runner import notebooks, settings
+from runner import notebooks, profile, settings
 from runner.settings import Mistake
+from texts import sources
 
 PROFILES = settings.names()
 
@@ -31,8 +34,37 @@ def test_notebook_defaults_are_the_smoke_values():
             continue
         seen.add(stage.notebook)
         declared = notebooks.declared(notebooks.FOLDER / f"{stage.notebook}.ipynb")
-        injected = stage.parameters | stage.speed | {"lexicons": declared.get("lexicons", "")}
+        injected = stage.parameters | stage.speed | {"data": declared.get("data", "")}
         assert {k: injected[k] for k in declared} == declared, stage.notebook
+
+
+def followed(name):
+    """The digests of what the stages of a profile read from data/."""
+    return {s.id: s.parameters["data"] for s in settings.load(name).stages() if "data" in s.parameters}
+
+
+def test_a_changed_data_file_makes_stale_what_reads_it(monkeypatch, tmp_path):
+    data = shutil.copytree(profile.DATA, tmp_path / "data")
+    monkeypatch.setattr(profile, "DATA", data)
+    before = followed("smoke")
+    distances = (data / "distances.yaml").read_text(encoding="utf-8")
+    (data / "distances.yaml").write_text("# a remark\n" + distances)
+    assert followed("smoke") == before
+    (data / "distances.yaml").write_text(distances.replace("es-nl: 0.", "es-nl: 0.9"))
+    changed = followed("smoke")
+    assert [stage for stage in before if changed[stage] != before[stage]] == ["04_cross_lingual"]
+    with open(data / "lexicons" / "general.tsv", "a", encoding="utf-8") as file:
+        file.write("\n")
+    assert followed("smoke")["01_build_corpora"] != before["01_build_corpora"]
+
+
+@pytest.mark.parametrize(("source", "read"), [("ro_monero", True), ("es_cantemist", True), ("none_of_it", False)])
+def test_a_changed_source_makes_stale_the_corpora_that_read_it(monkeypatch, source, read):
+    before, catalogue = followed("replica"), copy.deepcopy(sources.catalogue())
+    catalogue["sources"].setdefault(source, {})["commit"] = "0" * 40
+    monkeypatch.setattr(sources, "catalogue", lambda: catalogue)
+    changed = followed("replica")
+    assert (changed["01_build_corpora"] != before["01_build_corpora"]) is read
 
 
 FAULTS = [
@@ -54,7 +86,7 @@ FAULTS = [
     (["tasks.ner_ro.shares=[1.0]"], r"tasks\.0\.shares\.0: .*less than 1"),
     (["arms.clinical.copies=0"], r"arms\.3\.copies: .*greater than or equal to 1"),
     (["tasks.screening_nl.language=es"], r"synthetic screening is Dutch"),
-    (["claims.draws=500"], r"claims: 500 draws cannot decide a family of 15; give at least 600"),
+    (["claims.draws=50"], r"claims\.draws: .*greater than or equal to 100"),
     (
         ["claims.family=[{claim: C4, task: ner_ro, arm: clinical, against: general, metric: f1, mentions: unseen}]"],
         r"mentions 'unseen' go with metric recall, found 'f1'",

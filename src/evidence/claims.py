@@ -242,7 +242,9 @@ def compare(
     table["p_holm"] = holm(table["p"])
     table["verdict"] = [_verdict(row, 1 - confidence) for row in table.to_dict("records")]
     content = {"synthetic": synthetic, "note": SYNTHETIC if synthetic else "", "confidence": confidence, "draws": draws}
-    return table, content | {"claims": [_claim(*claim, table, differences, confidence) for claim in stated.items()]}
+    measured = [_claim(*claim, table, differences, confidence) for claim in stated.items()]
+    adjusted = holm([claim.get("p", np.nan) for claim in measured])
+    return table, content | {"claims": [_decided(*one, 1 - confidence) for one in zip(measured, adjusted, strict=True)]}
 
 
 def _verdict(row: Item, level: float) -> str:
@@ -257,18 +259,26 @@ def _verdict(row: Item, level: float) -> str:
 def _claim(
     claim: str, text: str, table: pd.DataFrame, differences: Sequence[Parts], confidence: float
 ) -> dict[str, Any]:
-    """The verdict on one claim after the declared rule, with the numbers it rests on."""
+    """The numbers that the verdict on one claim rests on; a `reason` in their place where it cannot be tested."""
     part = table[table["claim"] == claim]
-    verdicts = part["verdict"].value_counts().to_dict()
-    result = {"claim": claim, "text": text, "comparisons": len(part), "verdicts": verdicts}
+    counted = {"comparisons": len(part), "verdicts": part["verdict"].value_counts().to_dict()}
+    result = {"claim": claim, "text": text, **counted}
     reasons = [f"{row.task}, {row.arm}: {row.reason}" for row in part.itertuples() if row.reason]
     if part.empty or reasons:
-        reason = reasons[0] if reasons else "the profile declares no comparison for it"
-        return result | {"verdict": "not testable here", "reason": reason}
+        return result | {"reason": reasons[0] if reasons else "the profile declares no comparison for it"}
     every = added([differences[i] for i in part.index])
     mean = estimate([values / len(part) for values in every.values()])
     low, high, p = mean.interval(confidence)
-    supported = low > 0 and "contradicted" not in verdicts
-    verdict = "supported" if supported else "contradicted" if high < 0 else "inconclusive"
-    numbers = {"difference": mean.value, "low": low, "high": high, "p": p}
-    return result | {"verdict": verdict, "reason": ""} | numbers
+    return result | {"reason": "", "difference": mean.value, "low": low, "high": high, "p": p}
+
+
+def _decided(claim: dict[str, Any], p_holm: float, level: float) -> dict[str, Any]:
+    """A claim with its verdict after the declared rule; `p_holm` is corrected over the claims."""
+    if claim["reason"]:
+        return claim | {"verdict": "not testable here"}
+    found = "inconclusive"
+    if p_holm < level:
+        found = "supported" if claim["difference"] > 0 else "contradicted"
+    if found == "supported" and "contradicted" in claim["verdicts"]:
+        found = "inconclusive"
+    return claim | {"p_holm": float(p_holm), "verdict": found}

@@ -26,12 +26,12 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
     """Everything that can be known to fail is refused here, before any work; `work` = it is more than a look."""
     if mirror is not None and not Path(mirror).is_dir():
         raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the source archives")
+    problems = profile.problems()
     for line in notebooks.sync_pairs():
         print(line)
     for stage in profile.stages():
         path = notebooks.FOLDER / f"{stage.notebook}.ipynb"
         notebooks.check_parameters(stage.id, path, stage.parameters | stage.speed)
-    problems = profile.problems()
     if not work:
         return
     if problems:

@@ -54,7 +54,7 @@ def numbers(run: Path) -> dict[str, Any]:
         "family": str(len(comparisons)),
         "figures": _figures(run),
         "tables": {
-            "claims": _table(listed, ["claim", "the paper says*", "verdict", "difference#", "interval#"]),
+            "claims": _table(listed, ["claim", "the paper says*", "verdict", "difference#", "interval#", "p#"]),
             "corpora": _corpora(statistics),
             "sources": _table([{"source*": name} for name in origin["data"]], ["source*"]),
             "tasks": _tasks(pd.read_csv(run / "corpora" / "tasks.csv")),
@@ -102,6 +102,7 @@ def _claim(claim: dict[str, Any], stated: dict[str, Any]) -> dict[str, Any]:
     return {
         **{"claim": name, "text": claim["text"], "the paper says*": stated[name]["paper"], "verdict": claim["verdict"]},
         **{"difference": difference, "interval": interval, "difference#": difference, "interval#": interval},
+        "p#": _number(claim["p_holm"], ".3f") if known else "",
         "sentence": sentence,
     }
 
@@ -211,7 +212,7 @@ def _simulations() -> dict[str, Any]:
     chance = [
         {"seeds#": str(row["seeds"]), "spread of seeds (log-odds)#": f"{row['spread']:.2f}"}
         | {"repetitions#": f"{row['repetitions']:,}", "any comparison decided#": f"{row['any_comparison']:.1%}"}
-        | {"claim decided#": f"{row['claim']:.1%}"}
+        | {"any claim decided#": f"{row['claim']:.1%}"}
         for row in found["aa"]
     ]
     covered = [

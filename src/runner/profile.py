@@ -23,6 +23,7 @@ from runner.sections import (
     Section,
     Task,
 )
+from texts import sources
 
 CORPORA = "corpora/statistics.csv"
 
@@ -40,10 +41,16 @@ class Stage:
     threads: int = 1
 
 
-def lexicon_digest() -> str:
-    """What synthetic text is made from: a changed word makes the corpora stale."""
-    files = sorted([*DATA.glob("lexicons/*.tsv"), *DATA.glob("grammars/*.yaml")])
-    return digest([file_digest(file) for file in files])
+def data_digest(parts: list[str], synthetic: bool) -> str:
+    """What texts are made from in data/: a changed word, commit or count makes them stale."""
+    files = [*DATA.glob("lexicons/*.tsv"), *DATA.glob("grammars/*.yaml")] if synthetic else []
+    listed: list[Any] = []
+    if parts:
+        known = sources.catalogue()
+        read = sources.needed(part for part in parts if part not in known.get("planned", {}))
+        listed = [known["tasks"].get(part) for part in parts] + [known["sources"][id] for id in read]
+        files += DATA.glob("*.txt")
+    return digest([listed, *(file_digest(file) for file in sorted(files))])
 
 
 def _left(texts: dict[str, Any], empty: set[tuple[str, str]]) -> dict[str, Any]:
@@ -204,10 +211,8 @@ class Profile(Section):
 
     def problems(self) -> list[str]:
         """One line for each thing that this version cannot load yet; Mistake for a name that nobody knows."""
-        listed = yaml.safe_load((DATA / "sources.yaml").read_text(encoding="utf-8")) if self.parts() else {}
-        parts = (part for source in listed.get("sources", {}).values() for part in source.get("parts", {}))
-        known = {*listed.get("tasks", {}), *parts}
-        planned = listed.get("planned", {})
+        listed = sources.catalogue() if self.parts() else {"parts": {}, "tasks": {}}
+        known, planned = {*listed["parts"], *listed["tasks"]}, listed.get("planned", {})
         for part in self.parts():
             if part not in known and part not in planned:
                 raise Mistake(f"profile {self.name}: source {part!r} is unknown; allowed: {sorted(known)} or synthetic")
@@ -233,7 +238,7 @@ class Profile(Section):
     def _corpora(self) -> Stage:
         tasks = [task.model_dump(exclude={"arms", "shares", "share_arms"}) for task in self.tasks]
         values = {"run": self.run, "corpora_wanted": self.corpora, "tasks_wanted": tasks, "seed": self.seed}
-        values |= {"lexicons": lexicon_digest() if self.synthetic else "", **dict(self.corpus)}
+        values |= {"data": data_digest(self.parts(), self.synthetic), **dict(self.corpus)}
         return Stage("01_build_corpora", "01_build_corpora", values, [], [CORPORA])
 
     def _pretrain(self, arm: Arm, number: int) -> Stage:
@@ -270,7 +275,8 @@ class Profile(Section):
 
     def _analysis(self, trained: list[Task]) -> Stage:
         values = {"run": self.run, "arms": [arm.name for arm in self.arms], "trained": [task.name for task in trained]}
-        values |= {"length": self.pretrain.length, **dict(self.analysis)}
+        distances = yaml.safe_load((DATA / "distances.yaml").read_text(encoding="utf-8"))
+        values |= {"length": self.pretrain.length, "data": digest(distances), **dict(self.analysis)}
         inputs = [f"predictions/{task.name}/metrics.csv" for task in trained]
         return Stage("04_cross_lingual", "04_cross_lingual", values, inputs, ["results/metrics.csv"], {}, 0)
 
