@@ -53,7 +53,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "length": 64,
         "rows": 32,
         "steps": 40,
-        "learn": 250,
+        "learn": 600,
     },
     "mbert": {
         "architecture": "bert",

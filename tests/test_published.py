@@ -15,7 +15,7 @@ ORIGIN = {"made": "2026-01-01T10:00:00", "commit": "abc", "device": "two cores",
 SCORES = {"base": [0.50, 0.54], "general": [0.60, 0.61], "dictionary": [0.30]}
 
 
-def tables(run, scores=SCORES, difference=0.10, documents=7):
+def tables(run, scores=SCORES, difference=0.10, documents=7, verdict="supported"):
     """The tables of a finished run from which numbers are taken."""
     for folder in ("corpora", "results"):
         (run / folder).mkdir(parents=True, exist_ok=True)
@@ -50,6 +50,8 @@ def tables(run, scores=SCORES, difference=0.10, documents=7):
         for group, gold in (("in training set", 5), ("in medical text", 4), ("in neither", 6))
     ]
     pd.DataFrame(rows, columns=columns).to_csv(run / "results" / "mentions.csv", index=False)
+    said = [{"claim": "C1", "verdict": verdict}, {"claim": "C2", "verdict": "not testable here"}]
+    (run / "results" / "claims.json").write_text(json.dumps({"claims": said}))
     (run / "provenance.json").write_text(json.dumps(ORIGIN))
 
 
@@ -126,3 +128,11 @@ def test_a_later_run(run, change, differing):
     assert [row["same"] for row in found["rows"]] == sorted(row["same"] for row in found["rows"])
     assert found["count"] == 6 - len(differing)
     assert not found["same_profile"]
+
+
+def test_a_verdict_that_changed_is_named(run):
+    published.write(run)
+    tables(run, verdict="inconclusive")
+    first, second = published.compare(run, ORIGIN)["verdicts"]
+    assert first == {"claim": "C1", "published": "supported", "found": "inconclusive", "same": False}
+    assert second["same"]

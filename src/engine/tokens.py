@@ -16,7 +16,7 @@ UNSCORED = -100
 CHUNK = 1024  # rows of a record batch
 WORDS = re.compile(r"[^ \n.,;:()]+|[.,;:()]")
 WORDS_HELD = 2**19  # whose pieces are remembered, about 100 MB
-READS_KEPT = 2048  # pages that were read count as this process's memory until they are given back
+READS_KEPT, BATCHES_KEPT = 2048, 128  # pages that were read count as this process's memory until they are given back
 
 
 class Rows:
@@ -26,9 +26,12 @@ class Rows:
         self.path = path
         with path.open("rb") as file:
             self._file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        column = pa.ipc.open_stream(pa.py_buffer(self._file)).read_all().column("input_ids")
-        self._chunks = [chunk.flatten().to_numpy().reshape(len(chunk), -1) for chunk in column.chunks]
-        self.length, self._reads = self._chunks[0].shape[1], 0
+        self._chunks, self._reads = list[np.ndarray](), 0
+        for batch in pa.ipc.open_stream(pa.py_buffer(self._file)):
+            self._chunks.append(batch.column(0).flatten().to_numpy().reshape(len(batch), -1))
+            if len(self._chunks) % BATCHES_KEPT == 0:
+                self._file.madvise(mmap.MADV_DONTNEED)
+        self.length = self._chunks[0].shape[1]
 
     def __reduce__(self) -> tuple:
         return Rows, (self.path,)

@@ -102,19 +102,27 @@ def write(run: Path) -> None:
     """Publish a run's numbers, with the profile and the commit that they were made with."""
     origin = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
     kept = {key: origin[key] for key in ("made", "commit", "device", "profile_sha256")}
-    write_json(place(run.name), kept | {"numbers": numbers(run)})
+    write_json(place(run.name), kept | {"verdicts": _verdicts(run), "numbers": numbers(run)})
+
+
+def _verdicts(run: Path) -> dict[str, str]:
+    """Claim -> verdict."""
+    content = json.loads((run / "results" / "claims.json").read_text(encoding="utf-8"))
+    return {claim["claim"]: claim["verdict"] for claim in content["claims"]}
 
 
 def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
     """Each published number of the run's profile beside the run's own; None where none were published.
 
-    Keys: made, commit, device (of the published run), same_profile, rows (name, published, tolerance, value, same) and
-    count of those that are the same. A number that the run does not have is None, and not the same.
+    Keys: made, commit, device (of the published run), same_profile, rows (name, published, tolerance, value, same),
+    count of those that are the same, and verdicts (claim, published, found, same). A number or verdict that the run
+    does not have is None, and not the same.
     """
     if not (file := place(run.name)).is_file():
         return None
     published = json.loads(file.read_text(encoding="utf-8"))
     ours = {row["name"]: row["value"] for row in numbers(run)}
+    verdicts, found = published.pop("verdicts", {}), _verdicts(run)
     rows = [row | {"published": row["value"], "value": ours.get(row["name"])} for row in published.pop("numbers")]
     for row in rows:
         row["same"] = row["value"] is not None and abs(row["value"] - row["published"]) <= row["tolerance"] + ROUNDING
@@ -122,4 +130,8 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
         "same_profile": published["profile_sha256"] == origin["profile_sha256"],
         "rows": sorted(rows, key=lambda row: row["same"]),
         "count": sum(row["same"] for row in rows),
+        "verdicts": [
+            {"claim": claim, "published": said, "found": found.get(claim), "same": found.get(claim) == said}
+            for claim, said in verdicts.items()
+        ],
     }
