@@ -72,15 +72,14 @@ def repetition(number: int, seeds: int, spread: float) -> tuple[bool, bool]:
     stated = dict.fromkeys(("C1", "C2", "C4"), "")
     how = {"draws": DRAWS, "confidence": CONFIDENCE, "seed": number, "synthetic": True, "stated": stated}
     table, content = claims.compare(fits, family(tests), **how)
-    given = set(table["verdict"]), {claim["verdict"] for claim in content["claims"]}
-    comparison, claim = (bool(found & {"supported", "contradicted"}) for found in given)
-    return comparison, claim
+    decided = {"supported", "contradicted"}
+    return bool(decided & set(table["verdict"])), any(claim["verdict"] in decided for claim in content["claims"])
 
 
 def aa(repetitions: int, seeds: int, spread: float) -> dict[str, Any]:
     """Shares of studies without any difference that give a verdict all the same."""
     found = np.array([repetition(number, seeds, spread) for number in range(repetitions)])
-    shares = dict(zip(("any_comparison", "claim"), found.mean(axis=0).tolist(), strict=True))
+    shares = dict(zip(("any_comparison", "any_claim"), found.mean(axis=0).tolist(), strict=True))
     return {"seeds": seeds, "spread": spread, "repetitions": repetitions, **shares}
 
 

@@ -7,8 +7,9 @@ our loop as the profiles use it beside Trainer's defaults. `ratio_best` sets bot
 bfloat16 where the device computes in it, and where there is a compiler torch_compile for Trainer and `compiled` for
 ours (not with --quick: compiling takes a minute a side); `ratio_best_as_used` is ours without.
 `ablation` gives our pace with one technique switched off at a time, as a share of it. `heldout` is the loss on other
-rows after the same rows in the same order, mean of three seeds (small model, not with --quick); Trainer lets the texts
-of a row see each other, so ours is asked to as well, and once more with texts apart, as it is used. MFU counts, a
+rows after the same rows in the same order, with as many pieces to predict on average (ours are the same in every row),
+mean of three seeds (small model, not with --quick); Trainer lets the texts of a row see each other, so ours is asked to
+as well, and once more with texts apart, as it is used. MFU counts, a
 token, 6 operations a weight of the encoder's matrices, 12 x length x width a layer for attention, and 6 a weight of the
 vocabulary head at masked positions only, as a share of the pace of a large matrix product on the same device, in
 bfloat16 where it computes in it; what the last layer leaves out is counted.
@@ -158,12 +159,17 @@ class Bench:
         """transformers' Trainer on the same rows, with its defaults or other flags."""
 
         def side(number: int) -> float:
-            stamps = self._trained(self.model(), self._timed(), number, **flags)
+            stamps = self._trained(self.model(), self._timed(), number, self.rate, **flags)
             return self._pace(stamps[-1] - stamps[WARM_UP - 1])
 
         return side
 
-    def _trained(self, model: Any, rows: np.ndarray, seed: int, **flags: Any) -> list[float]:
+    def _rate_of_ordinary(self, rows: np.ndarray) -> float:
+        """The rate at which Trainer, which counts ordinary pieces only, predicts as many as ours on average."""
+        ordinary = (~np.isin(rows, self.tokenizer.all_special_ids)).sum() / len(rows)
+        return round(self.rate * self.shape["length"]) / ordinary
+
+    def _trained(self, model: Any, rows: np.ndarray, seed: int, rate: float, **flags: Any) -> list[float]:
         """When each step of Trainer ended."""
         from datasets import Dataset
         from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
@@ -181,7 +187,7 @@ class Bench:
                 self.stamps.append(time.perf_counter())
 
         clock, steps = Clock(), len(rows) // self.shape["rows"]
-        collator = DataCollatorForLanguageModeling(self.tokenizer, mlm_probability=self.rate)
+        collator = DataCollatorForLanguageModeling(self.tokenizer, mlm_probability=rate)
         quiet = {"save_strategy": "no", "report_to": "none", "disable_tqdm": True, "logging_strategy": "no"}
         with tempfile.TemporaryDirectory() as folder:
             batch = self.shape["rows"]
@@ -210,7 +216,7 @@ class Bench:
         with nullcontext() if name == APART else _instead(segments=one_text):
             if name == "Trainer":
                 same = {"adam_beta2": 0.98, "weight_decay": 0.01, "train_sampling_strategy": "sequential"}
-                self._trained(model, rows, seed, **same)
+                self._trained(model, rows, seed, self._rate_of_ordinary(rows), **same)
                 AcceleratorState._reset_state(reset_partial_state=True)  # its precision is Trainer's, not ours
             else:
                 self.train(model, rows, seed)

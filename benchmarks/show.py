@@ -41,8 +41,8 @@ def mlm(found: dict[str, Any]) -> list[str]:
     ]
     if found["heldout"]:
         loss = found["heldout"]
-        told = f"{loss['ours']:.4f} ours, {loss['Trainer']:.4f} Trainer ({loss['difference']:+.2%}); "
-        told += f"ours with the texts of a row apart {loss['ours, texts of a row apart']:.4f}"
+        told = ", ".join(f"{name} {loss[name]:.4f}" for name in loss["seeds"])
+        told += f"; ours against Trainer {loss['difference']:+.2%}"
         rows.append(["held-out loss after the same tokens, three seeds", told])
     title = f"## Masked-language modelling, {found['shape']} model, {found['masking_rate']:.0%} masked"
     return [title, "", f"On {found['device']}, torch {found['torch']}.", "", *table(["", ""], rows)]
@@ -84,7 +84,8 @@ def memory(found: dict[str, Any]) -> list[str]:
 def intervals(found: dict[str, Any]) -> list[str]:
     """Verdicts by chance, and coverage."""
     chance = [
-        [str(r["seeds"]), f"{r['spread']:.2f}", f"{r['any_comparison']:.1%}", f"{r['claim']:.1%}"] for r in found["aa"]
+        [str(r["seeds"]), f"{r['spread']:.2f}", f"{r['any_comparison']:.1%}", f"{r['any_claim']:.1%}"]
+        for r in found["aa"]
     ]
     covered = [
         [str(r["seeds"]), f"{r['seed_sd']:.4f}", f"{r['seed_share']:.0%}", f"{r['covered']:.1%}", f"{r['width']:.3f}"]

@@ -86,7 +86,7 @@ FAULTS = [
     (["tasks.ner_ro.shares=[1.0]"], r"tasks\.0\.shares\.0: .*less than 1"),
     (["arms.clinical.copies=0"], r"arms\.3\.copies: .*greater than or equal to 1"),
     (["tasks.screening_nl.language=es"], r"synthetic screening is Dutch"),
-    (["claims.draws=50"], r"claims\.draws: .*greater than or equal to 100"),
+    (["claims.draws=499"], r"claims\.draws: .*greater than or equal to 500"),
     (
         ["claims.family=[{claim: C4, task: ner_ro, arm: clinical, against: general, metric: f1, mentions: unseen}]"],
         r"mentions 'unseen' go with metric recall, found 'f1'",

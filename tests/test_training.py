@@ -1,5 +1,7 @@
 """The loop: the same weights whether or not it was stopped, and the rate, masks, packing and windows it stands on."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -318,6 +320,25 @@ def test_rows_are_an_arrow_file_that_datasets_reads(run, monkeypatch):
     assert Dataset.from_file(str(rows.path))[17]["input_ids"] == rows[17].tolist()
     made = rows.path.stat().st_mtime_ns
     assert pretraining.packed(run, "general-nl", tokenizer, 32, 40).path.stat().st_mtime_ns == made
+
+
+def resident_file_mb():
+    """Memory of this process that is pages of files (Linux)."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines["RssFile"].split()[0]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux tells a process's file pages")
+def test_opening_packed_text_keeps_none_of_it_in_memory(monkeypatch, tmp_path):
+    """128 MB in 512 batches, of each of which a few pages are looked at: 32 MB, were they not given back."""
+    pieces = np.arange(2**25, dtype=np.uint32)
+    monkeypatch.setattr(tokens, "_pieces", lambda texts, tokenizer: iter([pieces]))
+    before = resident_file_mb()
+    rows = tokens.pack([], None, 64, 2**19, tmp_path / "rows.arrow")
+    assert resident_file_mb() - before < 12
+    assert len(rows) == 2**19
+    for row in (0, 1023, 1024, 2**19 - 1):
+        assert np.array_equal(rows[row], pieces[64 * row : 64 * (row + 1)])
 
 
 def test_order_gives_each_store_its_share_and_reads_small_ones_again():

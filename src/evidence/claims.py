@@ -248,10 +248,10 @@ def compare(
 
 
 def _verdict(row: Item, level: float) -> str:
-    """What one comparison shows by itself, after Holm."""
+    """What a comparison or a claim shows by itself, after Holm."""
     if row["reason"]:
         return "not testable here"
-    if row["p_holm"] >= level:
+    if not row["p_holm"] < level:  # nan decides nothing
         return "inconclusive"
     return "supported" if row["difference"] > 0 else "contradicted"
 
@@ -274,11 +274,7 @@ def _claim(
 
 def _decided(claim: dict[str, Any], p_holm: float, level: float) -> dict[str, Any]:
     """A claim with its verdict after the declared rule; `p_holm` is corrected over the claims."""
-    if claim["reason"]:
-        return claim | {"verdict": "not testable here"}
-    found = "inconclusive"
-    if p_holm < level:
-        found = "supported" if claim["difference"] > 0 else "contradicted"
-    if found == "supported" and "contradicted" in claim["verdicts"]:
-        found = "inconclusive"
-    return claim | {"p_holm": float(p_holm), "verdict": found}
+    claim = claim if claim["reason"] else claim | {"p_holm": float(p_holm)}
+    verdict = _verdict(claim, level)
+    barred = verdict == "supported" and "contradicted" in claim["verdicts"]
+    return claim | {"verdict": "inconclusive" if barred else verdict}

@@ -43,13 +43,11 @@ class Stage:
 
 def data_digest(parts: list[str], synthetic: bool) -> str:
     """What texts are made from in data/: a changed word, commit or count makes them stale."""
+    known = sources.catalogue()
+    read = sources.needed(part for part in parts if part not in known["planned"])
+    listed = [known["tasks"].get(part) for part in parts] + [known["sources"][id] for id in read]
     files = [*DATA.glob("lexicons/*.tsv"), *DATA.glob("grammars/*.yaml")] if synthetic else []
-    listed: list[Any] = []
-    if parts:
-        known = sources.catalogue()
-        read = sources.needed(part for part in parts if part not in known.get("planned", {}))
-        listed = [known["tasks"].get(part) for part in parts] + [known["sources"][id] for id in read]
-        files += DATA.glob("*.txt")
+    files += DATA.glob("*.txt") if parts else []
     return digest([listed, *(file_digest(file) for file in sorted(files))])
 
 
@@ -211,8 +209,8 @@ class Profile(Section):
 
     def problems(self) -> list[str]:
         """One line for each thing that this version cannot load yet; Mistake for a name that nobody knows."""
-        listed = sources.catalogue() if self.parts() else {"parts": {}, "tasks": {}}
-        known, planned = {*listed["parts"], *listed["tasks"]}, listed.get("planned", {})
+        listed = sources.catalogue()
+        known, planned = {*listed["parts"], *listed["tasks"]}, listed["planned"]
         for part in self.parts():
             if part not in known and part not in planned:
                 raise Mistake(f"profile {self.name}: source {part!r} is unknown; allowed: {sorted(known)} or synthetic")
