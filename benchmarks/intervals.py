@@ -93,13 +93,14 @@ def truth(spread: float) -> tuple[float, float]:
 
 
 def planted(number: int, seeds: int, spread: float) -> tuple[float, float, float]:
-    """Difference and interval of one simulated comparison, by the same steps as `claims.difference`."""
+    """Difference and interval of one comparison of three simulated arms, by the same steps as `claims.compare`."""
     chance = np.random.default_rng([number, seeds, round(1000 * spread)])
     documents = chance.normal(0, OF_DOCUMENT, DOCUMENTS)
-    sides = [tallies(level, documents, seeds, spread, chance) for level in (LEVEL + PLANTED, LEVEL)]
+    sides = [tallies(level, documents, seeds, spread, chance) for level in (LEVEL + PLANTED, LEVEL, LEVEL)]
     weights = bootstrap.draw_weights(units=DOCUMENTS, draws=DRAWS, seed=number, key="documents")
-    ours, theirs = (bootstrap.ner_scores(tallies=side, weights=weights, metric="f1") for side in sides)
-    found = bootstrap.estimate([ours, -theirs])
+    values = [bootstrap.ner_scores(tallies=side, weights=weights, metric="f1") for side in sides]
+    parts = [bootstrap.Part(side, {"f1": 1.0}) * sign for side, sign in zip(values, (1, -1), strict=False)]
+    found = bootstrap.estimate(parts, {"f1": bootstrap.pooled(values)})
     return found.value, *found.interval(CONFIDENCE)[:2]
 
 

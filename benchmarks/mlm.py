@@ -7,9 +7,9 @@ our loop as the profiles use it beside Trainer's defaults. `ratio_best` sets bot
 bfloat16 where the device computes in it, and where there is a compiler torch_compile for Trainer and `compiled` for
 ours (not with --quick: compiling takes a minute a side); `ratio_best_as_used` is ours without.
 `ablation` gives our pace with one technique switched off at a time, as a share of it. `heldout` is the loss on other
-rows after the same rows in the same order, with as many pieces to predict on average (ours are the same in every row),
-mean of three seeds (small model, not with --quick); Trainer lets the texts of a row see each other, so ours is asked to
-as well, and once more with texts apart, as it is used. MFU counts, a
+rows after the same rows in the same order with the same pieces masked, mean of three seeds (small model, not with
+--quick): other masks alone move it by several percent this early. Trainer lets the texts of a row see each other, so
+ours is asked to as well, and once more with texts apart, as it is used. MFU counts, a
 token, 6 operations a weight of the encoder's matrices, 12 x length x width a layer for attention, and 6 a weight of the
 vocabulary head at masked positions only, as a share of the pace of a large matrix product on the same device, in
 bfloat16 where it computes in it; what the last layer leaves out is counted.
@@ -20,7 +20,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
@@ -33,7 +33,12 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch.nn.functional import cross_entropy
-from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    DataCollatorForLanguageModeling,
+    PreTrainedTokenizerFast,
+)
 
 from benchmarks import paired
 from engine import processor, tokens, training
@@ -80,6 +85,7 @@ LEARNING_RATE = 1e-3
 WARM_UP = 3  # steps that are not timed
 HELD_OUT = 256  # rows
 What = tuple[str, int, float, bool]  # shape, steps, masking rate, with rows for the held-out loss
+Collator = Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
 DEFAULTS, BEST = "Trainer, defaults", "Trainer, best flags"
 APART = "ours, texts of a row apart"  # as the profiles use it
 
@@ -159,20 +165,26 @@ class Bench:
         """transformers' Trainer on the same rows, with its defaults or other flags."""
 
         def side(number: int) -> float:
-            stamps = self._trained(self.model(), self._timed(), number, self.rate, **flags)
+            collator = DataCollatorForLanguageModeling(self.tokenizer, mlm_probability=self.rate)
+            stamps = self._trained(self.model(), self._timed(), number, collator, **flags)
             return self._pace(stamps[-1] - stamps[WARM_UP - 1])
 
         return side
 
-    def _rate_of_ordinary(self, rows: np.ndarray) -> float:
-        """The rate at which Trainer, which counts ordinary pieces only, predicts as many as ours on average."""
-        ordinary = (~np.isin(rows, self.tokenizer.all_special_ids)).sum() / len(rows)
-        return round(self.rate * self.shape["length"]) / ordinary
+    def _masked_as_ours(self, seed: int) -> Collator:
+        """A collator for Trainer that masks every row as our loop does."""
+        masking = tokens.Masking(self.tokenizer, self.rate)
 
-    def _trained(self, model: Any, rows: np.ndarray, seed: int, rate: float, **flags: Any) -> list[float]:
+        def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+            ids, keys = np.array([row["input_ids"] for row in rows]), [[seed, row["place"]] for row in rows]
+            return dict(zip(("input_ids", "labels"), map(torch.from_numpy, masking(ids, keys)), strict=True))
+
+        return collate
+
+    def _trained(self, model: Any, rows: np.ndarray, seed: int, collator: Collator, **flags: Any) -> list[float]:
         """When each step of Trainer ended."""
         from datasets import Dataset
-        from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
+        from transformers import Trainer, TrainerCallback, TrainingArguments
 
         class Clock(TrainerCallback):
             """When each step ended."""
@@ -187,7 +199,6 @@ class Bench:
                 self.stamps.append(time.perf_counter())
 
         clock, steps = Clock(), len(rows) // self.shape["rows"]
-        collator = DataCollatorForLanguageModeling(self.tokenizer, mlm_probability=rate)
         quiet = {"save_strategy": "no", "report_to": "none", "disable_tqdm": True, "logging_strategy": "no"}
         with tempfile.TemporaryDirectory() as folder:
             batch = self.shape["rows"]
@@ -200,7 +211,7 @@ class Bench:
                 **quiet,
                 **flags,
             )
-            data = Dataset.from_dict({"input_ids": rows.tolist()})
+            data = Dataset.from_dict({"input_ids": rows.tolist(), "place": range(len(rows))})
             Trainer(model, arguments, collator, data, callbacks=[clock]).train()
         return clock.stamps
 
@@ -216,7 +227,7 @@ class Bench:
         with nullcontext() if name == APART else _instead(segments=one_text):
             if name == "Trainer":
                 same = {"adam_beta2": 0.98, "weight_decay": 0.01, "train_sampling_strategy": "sequential"}
-                self._trained(model, rows, seed, self._rate_of_ordinary(rows), **same)
+                self._trained(model, rows, seed, self._masked_as_ours(seed), remove_unused_columns=False, **same)
                 AcceleratorState._reset_state(reset_partial_state=True)  # its precision is Trainer's, not ours
             else:
                 self.train(model, rows, seed)
@@ -322,7 +333,7 @@ def learnt(what: What, name: str, seed: int) -> float:
 
 
 def heldout(what: What, engine: paired.Apart, reference: paired.Apart) -> dict[str, Any]:
-    """Held-out loss after the same tokens, mean of three seeds; a row counts as one text, as it does for Trainer."""
+    """Held-out loss after the same masked rows, mean of three seeds; a row is one text, as it is for Trainer."""
     found: dict[str, list[float]] = {"ours": [], "Trainer": [], APART: []}
     for seed, name in itertools.product((1, 2, 3), found):
         pool = reference if name == "Trainer" else engine

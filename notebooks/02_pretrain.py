@@ -105,7 +105,9 @@ pd.DataFrame(shown).iloc[:14].T
 # - **bfloat16** where the device computes in it, between layers too: half the bytes to move; weights and optimiser stay in
 #   float32.
 # - **Attention** in the form that is fastest on the device: fused on a GPU, plain matrix products on a processor.
+# - **Logits once**: the loss leaves its gradient in the place of the logits, the largest tensor of a step.
 # - **One fused step** of AdamW over all weights.
+# - **Freed memory is kept** for the next step, not given back to the system and asked for again.
 # - **Word pieces made once**, read from a memory-mapped file; their order follows from `seed` and is held nowhere.
 # - **Masks by `seed` and place**: a stopped run goes on, and `processes` share a batch, as if nothing had happened.
 # - **A GPU never waits**: a step's loss is read during the next one, and a batch comes from page-locked memory.

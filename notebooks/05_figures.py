@@ -26,7 +26,7 @@ import shutil
 
 import pandas as pd
 from evidence import budgets, claims, scores
-from helpers import figures, project, sentences, style, tables
+from helpers import figures, names, project, sentences, style, tables
 from IPython.display import Markdown, display
 from runner import stages
 
@@ -82,7 +82,8 @@ frequent_words = 500  # most frequent words of each corpus whose overlap was mea
 #
 # Where an arm was pre-trained more than once (`copies`), its copies count, each the mean of the seeds that use it. Of an arm
 # with one copy, what another pre-training would change is in no interval. Two or three seeds say little about how much
-# seeds differ, and Student's law makes intervals wider for it; `python -m benchmarks.intervals` has how often they hold.
+# seeds differ. It is worked out from all arms that are compared on a test set, and intervals are wider for what is still not
+# known; `python -m benchmarks.intervals` has how often they hold.
 
 # %%
 folder = stages.need(run, "04_cross_lingual")
@@ -92,7 +93,7 @@ mentions = {task: tables.train_mentions(folder, task) for task in trained if tab
 comparisons, verdicts = claims.assess(
     folder / "predictions", family, draws=draws, confidence=confidence, seed=seed, synthetic=synthetic, train=mentions,
     common=tables.common(folder), stated=stated, copies=copies)
-comparisons[["claim", "task", "test", "arm", "against", "metric", "difference", "low", "high", "p_holm", "verdict"]].round(3).style.format(precision=3, na_rep="").hide()
+comparisons[["claim", "task", "test", "arm", "against", "metric", "difference", "low", "high", "p_holm", "verdict"]].style.format(precision=3, na_rep="", formatter={"p_holm": names.shown_p}).hide()
 
 # %% [markdown]
 # ## The verdicts
@@ -104,7 +105,7 @@ comparisons[["claim", "task", "test", "arm", "against", "metric", "difference", 
 
 # %%
 shown = pd.DataFrame(verdicts["claims"]).reindex(columns=["claim", "text", "verdict", "difference", "low", "high", "p_holm", "reason"])
-shown.round(3).style.format(precision=3, na_rep="").hide()
+shown.style.format(precision=3, na_rep="", formatter={"p_holm": names.shown_p}).hide()
 
 # %% [markdown]
 # ## Differences
@@ -206,7 +207,7 @@ flagged.round(1).style.format(precision=1).hide()
 
 # %%
 decisions = claims.flagged_alike(folder / "predictions", family)
-decisions.style.format(precision=3).hide()
+decisions.style.format(precision=3, formatter={"p": names.shown_p}).hide()
 
 # %% [markdown]
 # ## Words in common

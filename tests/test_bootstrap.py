@@ -21,6 +21,12 @@ def tallies(seeds, documents, right, generator):
     return np.stack([tp, generator.poisson(1.0, size=tp.shape), 4 - tp], axis=-1)
 
 
+def estimated(parts):
+    """The estimate of parts (1 + draws, seeds) that all vary over seeds as they do together."""
+    spread = bootstrap.pooled(parts)
+    return bootstrap.estimate([bootstrap.Part(part, {"all": 1.0}) for part in parts], {"all": spread})
+
+
 def test_draws_are_the_sample_then_resamples_and_follow_seed_and_key():
     one, again = (bootstrap.draw_weights(units=7, draws=50, seed=3, key="a") for _ in range(2))
     np.testing.assert_array_equal(one, again)
@@ -64,7 +70,7 @@ def test_one_level_interval_agrees_with_scipy():
     sides = [np.stack([tp, np.ones_like(tp), 4 - tp], axis=-1)[None] for tp in (better, base)]
     weights = bootstrap.draw_weights(units=120, draws=6000, seed=5, key="a")
     ours, theirs = (bootstrap.ner_scores(tallies=side, weights=weights, metric="f1")[:, 0] for side in sides)
-    low, high, _ = bootstrap.estimate([ours[:, None], -theirs[:, None]]).interval(0.95)
+    low, high, _ = estimated([ours[:, None], -theirs[:, None]]).interval(0.95)
 
     def difference(a, b, axis=-1):
         return sum(sign * 2 * tp.sum(axis) / (tp.sum(axis) + 5 * tp.shape[axis]) for sign, tp in ((1, a), (-1, b)))
@@ -76,7 +82,7 @@ def test_one_level_interval_agrees_with_scipy():
     # Two draws of the same quantile differ by about 3 % of the width; the unpaired interval is far wider.
     assert (low, high) == pytest.approx((reference.low, reference.high), abs=0.08 * width)
     shuffled = bootstrap.ner_scores(tallies=sides[1][:, ::-1], weights=weights, metric="f1")[:, 0]
-    unpaired = bootstrap.estimate([ours[:, None], -shuffled[:, None]]).interval(0.95)
+    unpaired = estimated([ours[:, None], -shuffled[:, None]]).interval(0.95)
     assert unpaired[1] - unpaired[0] > 1.5 * width
 
 
@@ -93,7 +99,7 @@ def test_intervals_cover_a_planted_difference_as_often_as_they_say(seeds, spread
             values = mean + spread * generator.standard_normal((seeds, 1)) + of * of_document
             values = values + 0.2 * generator.standard_normal((seeds, documents))
             parts.append(sign * drawn @ values.T)
-        low, high, _ = bootstrap.estimate(parts).interval(0.95)
+        low, high, _ = estimated(parts).interval(0.95)
         hits += low <= 0.05 <= high
     assert 0.93 <= hits / 1000 <= 0.98, hits
 
@@ -102,7 +108,7 @@ def test_seeds_alone_give_student_s_test_of_two_samples():
     one, other = np.random.default_rng(1).normal(size=(2, 4))
     parts = [np.tile(one, (9, 1)), -np.tile(other, (9, 1))]
     theirs = stats.ttest_ind(one, other)
-    found = bootstrap.estimate(parts)
+    found = estimated(parts)
     assert found.freedom == pytest.approx(theirs.df)
     bounds = theirs.confidence_interval(0.9)
     assert found.interval(0.9) == pytest.approx((bounds.low, bounds.high, theirs.pvalue))
@@ -113,18 +119,19 @@ def test_what_seeds_and_documents_do_together_counts_once():
     generator, errors = np.random.default_rng(2), []
     drawn = bootstrap.draw_weights(units=400, draws=800, seed=1, key="d") / 400
     for _ in range(50):
-        errors.append(bootstrap.estimate([drawn @ generator.standard_normal((400, 8))]).error)
-    assert np.mean(np.square(errors)) == pytest.approx(1 / (400 * 8), rel=0.35)
-    assert np.mean(np.square(errors)) < 1.6 / (400 * 8)  # 3 times when drawn over both
+        found = estimated([drawn @ generator.standard_normal((400, 8))])
+        errors.append(found.documents + found.seeds)
+    assert np.mean(errors) == pytest.approx(1 / (400 * 8), rel=0.35)
+    assert np.mean(errors) < 1.6 / (400 * 8)  # 3 times when drawn over both
 
 
 def test_no_error_is_certainty_and_a_part_without_seeds_is_a_rule():
-    none = bootstrap.estimate([np.full((5, 2), 0.3), np.full((5, 2), -0.3)])
+    none = estimated([np.full((5, 2), 0.3), np.full((5, 2), -0.3)])
     assert none.interval(0.95) == (0, 0, 1)
-    assert bootstrap.estimate([np.full((5, 2), 0.3)]).interval(0.95) == pytest.approx((0.3, 0.3, 0))
+    assert estimated([np.full((5, 2), 0.3)]).interval(0.95) == pytest.approx((0.3, 0.3, 0))
     draws = np.random.default_rng(4).normal(1, 1, (4000, 1))
     draws[0] = 1
-    found = bootstrap.estimate([draws])
+    found = estimated([draws])
     assert found.freedom == np.inf
     low, high, p = found.interval(0.9)
     assert (low, high) == pytest.approx((1 - 1.645, 1 + 1.645), abs=0.1)
@@ -134,16 +141,56 @@ def test_no_error_is_certainty_and_a_part_without_seeds_is_a_rule():
 def test_draws_with_nothing_to_score_are_left_out():
     draws = np.random.default_rng(4).normal(size=(50, 2))
     holed = np.insert(draws, 7, np.nan, axis=0)
-    assert bootstrap.estimate([holed, -holed / 2]) == bootstrap.estimate([draws, -draws / 2])
+    assert estimated([holed, -holed / 2]) == estimated([draws, -draws / 2])
     holed[0] = np.nan
-    assert np.isnan(bootstrap.estimate([holed]).interval(0.95)).all()
+    assert np.isnan(estimated([holed]).interval(0.95)).all()
 
 
 def test_the_detectable_difference_is_found_in_four_of_five_cases():
     generator, error = np.random.default_rng(3), 0.02
-    least = bootstrap.Estimate(0.5, error, np.inf).detectable(0.95)
+    least = bootstrap.Estimate(0.5, error**2, 0, np.inf).detectable(0.95)
     found = generator.normal(least, error, 100_000)
     assert np.mean(found > 1.96 * error) == pytest.approx(0.8, abs=0.01)
+
+
+def test_the_law_of_an_estimate_is_a_normal_one_mixed_over_a_chi_squared_variance():
+    """Against draws of a normal and a Student's variable, whose sum it is."""
+    estimate = bootstrap.Estimate(0, documents=1.0, seeds=2.0, freedom=3)
+    generator = np.random.default_rng(1)
+    drawn = generator.normal(size=10**6) + np.sqrt(2) * generator.standard_t(3, 10**6)
+    for distance in (1.0, 3.0, 8.0):
+        share = np.mean(abs(drawn) > distance)
+        assert estimate.p(distance) == pytest.approx(share, abs=5 * np.sqrt(share / 10**6))
+    assert estimate.p(estimate.reach(0.9)) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 7])
+def test_far_tails_are_student_s_where_only_seeds_vary(freedom):
+    estimate = bootstrap.Estimate(0, documents=0, seeds=1, freedom=freedom)
+    for distance in (0.1, 5.0, 40.0):
+        assert estimate.p(distance) == pytest.approx(2 * stats.t.sf(distance, freedom), rel=1e-4)
+
+
+def test_seeds_that_agree_by_chance_are_not_taken_at_their_word():
+    """Two arms of two seeds, one with seeds that agree: what they vary by is that of all arms of the task."""
+    values = [np.tile(pair, (9, 1)) for pair in ([0.5, 0.5], [0.4, 0.6], [0.3, 0.5])]
+    spread = bootstrap.pooled(values)
+    assert (spread.seeds, spread.freedom) == (pytest.approx((0 + 0.02 + 0.02) / 3), 3)
+    assert bootstrap.pooled([values[0], np.full((9, 1), 0.7)]) == bootstrap.Spread(0, 0, 1)
+    found = bootstrap.estimate([bootstrap.Part(values[0], {"all": 1.0})], {"all": spread})
+    assert found.seeds == pytest.approx(spread.seeds / 2)
+
+
+def test_scores_of_one_fit_add_up_and_those_of_several_by_their_squares():
+    """Weights 1 and 2 on two scores of a fit, against the same of two fits; freedom 1 and 3 by Satterthwaite."""
+    spreads = {"a": bootstrap.Spread(4.0, 0.0, 1), "b": bootstrap.Spread(1.0, 0.0, 3)}
+    values = np.zeros((5, 2))
+    one, other = bootstrap.Part(values, {"a": 1.0}), bootstrap.Part(values, {"b": 1.0}) * -2
+    assert bootstrap.estimate([one + other], spreads).seeds == pytest.approx((2 + 2) ** 2 / 2)
+    apart = bootstrap.estimate([one, other], spreads)
+    assert apart.seeds == pytest.approx((4 + 4) / 2)
+    assert apart.freedom == pytest.approx(4**2 / (2**2 / 1 + 2**2 / 3))
+    assert (one + one * 0.5).weights == {"a": 1.5}
 
 
 def test_holm_by_hand():

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nervaluate import Evaluator
+from seqeval.metrics import f1_score as seqeval_f1_score
+from seqeval.scheme import IOB2
 from sklearn import metrics as sk
 
 from evidence import scores
@@ -148,6 +150,24 @@ def test_seqeval_equals_strict_spans_where_nothing_overlaps(gold, predicted):
         found = scores.seqeval_f1(gold=items(*gold), predicted=items(*predicted), words=words)
         expected = 2 * len(set(gold) & set(predicted)) / (len(gold) + len(predicted))
         assert found == pytest.approx(expected)
+
+
+ANY = st.sets(
+    st.tuples(st.sampled_from("ab"), st.sampled_from("XY"), st.integers(0, 50), st.integers(1, 30)), max_size=8
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ANY, ANY)
+def test_seqeval_is_the_same_on_all_words_as_on_those_inside_an_entity(gold, predicted):
+    gold, predicted = (
+        items(*[(d, label, start, start + length) for d, label, start, length in side]) for side in (gold, predicted)
+    )
+    words = {d: [(5 * i, 5 * i + 4) for i in range(18)] for d in "ab"}
+    whole = [scores._tagged(side, words) for side in (gold, predicted)]
+    if gold.size or predicted.size:
+        expected = seqeval_f1_score(*whole, mode="strict", scheme=IOB2, zero_division=0)
+        assert scores.seqeval_f1(gold=gold, predicted=predicted, words=words) == pytest.approx(expected)
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,12 +5,13 @@ drawn with replacement, the same for all fits and seeds (paired). Two to ten see
 works out what they add from their scores. `benchmarks.intervals` has the coverage on simulated studies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.optimize import brentq
+from scipy.stats import chi2, norm
 
 from evidence.scores import precision_recall_f1
 
@@ -64,50 +65,113 @@ def by_copy(*, values: np.ndarray, copies: Sequence[int]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Variance over seeds of one seed's score: on the sample, on draws beyond it; degrees of freedom of the first."""
+
+    seeds: float
+    both: float
+    freedom: int
+
+
+def pooled(fits: Sequence[np.ndarray]) -> Spread:
+    """The spread that fits (1 + draws, seeds) have in common; a fit of one seed is a rule and says nothing.
+
+    Two seeds of one fit may agree by chance; those of all arms of a task seldom do. Arms are taken to vary alike.
+    """
+    several = [fit for fit in fits if fit.shape[1] > 1 and not np.isnan(fit[0]).any()]
+    if not several:
+        return Spread(0.0, 0.0, 0)
+    weights = [fit.shape[1] - 1 for fit in several]
+    seeds = [fit[0].var(ddof=1) for fit in several]
+    both = [np.nanmean((fit[1:] - fit[0]).var(axis=1, ddof=1)) for fit in several]
+    return Spread(*(float(np.average(found, weights=weights)) for found in (seeds, both)), sum(weights))
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a fit adds to an estimate: its weighed values (1 + draws, seeds), and the weight that each spread has."""
+
+    values: np.ndarray
+    weights: Mapping[Hashable, float]
+
+    def __add__(self, other: "Part") -> "Part":
+        weights = {
+            name: self.weights.get(name, 0) + other.weights.get(name, 0) for name in {**self.weights, **other.weights}
+        }
+        return Part(self.values + other.values, weights)
+
+    def __mul__(self, factor: float) -> "Part":
+        return Part(self.values * factor, {name: weight * factor for name, weight in self.weights.items()})
+
+
+@dataclass(frozen=True)
 class Estimate:
-    """A difference with its standard error and the degrees of freedom of that."""
+    """A difference and its variance: over documents, and over seeds with the degrees of freedom of that."""
 
     value: float
-    error: float
+    documents: float
+    seeds: float
     freedom: float
 
+    def p(self, distance: float) -> float:
+        """Probability of an estimate at least `distance` from the truth, on either side.
+
+        A normal law whose variance is not known is averaged over what it may be: that over seeds as its estimate by a
+        chi-squared share (generalised inference, Weerahandi 1993). It is Student's law where only seeds vary, and the
+        normal one where only documents do. Satterthwaite's one law for all has too thin tails when seeds agree by
+        chance.
+        """
+        normal = np.linspace(-8, 8, 321)  # the chi-squared law by its quantiles at these normal scores
+        seeds = self.seeds * self.freedom / chi2.ppf(norm.cdf(normal), self.freedom) if self.seeds else np.zeros(321)
+        error = np.sqrt(np.maximum(self.documents + seeds, np.finfo(float).tiny))
+        beyond = 2 * norm.sf(distance / error)
+        return float(np.average(beyond, weights=norm.pdf(normal)))
+
+    def reach(self, confidence: float) -> float:
+        """Half the width of the interval: the distance beyond which 1 - `confidence` lies; 0 where nothing varies."""
+        error = np.sqrt(self.documents + self.seeds)
+        if not error > 0:
+            return float(error)
+        far = error
+        while self.p(far) > 1 - confidence:
+            far *= 2
+        return float(brentq(lambda distance: self.p(distance) - (1 - confidence), 0, far, xtol=1e-9 * error))
+
     def interval(self, confidence: float) -> tuple[float, float, float]:
-        """Student's interval (low, high), and the two-sided p value; an error of 0 is certainty."""
-        if not self.error:
-            return self.value, self.value, float(self.value == 0)
-        reach = self.error * student.ppf((1 + confidence) / 2, self.freedom)
-        p = 2 * student.sf(abs(self.value) / self.error, self.freedom)
-        return float(self.value - reach), float(self.value + reach), float(p)
+        """Interval (low, high), and the two-sided p value; without variance it is certainty."""
+        reach = self.reach(confidence)
+        return self.value - reach, self.value + reach, self.p(abs(self.value)) if reach == reach else np.nan
 
     def detectable(self, confidence: float) -> float:
         """Smallest true difference that a study of this size finds in four of five cases, without correction.
 
-        The two-sided quantile of the level and the one of a power of 80 %, in standard errors (Bloom 1995).
+        The two-sided quantile of the level and the one of a power of 80 %, added up (Bloom 1995).
         """
-        quantiles = student.ppf([(1 + confidence) / 2, 0.8], self.freedom)
-        return float(self.error * quantiles.sum()) if self.error else 0.0
+        return self.reach(confidence) + self.reach(0.6)
 
 
-def estimate(parts: Sequence[np.ndarray]) -> Estimate:
-    """The sum of the parts' means over seeds, where each part is a fit's values, weighed (1 + draws, seeds).
+def estimate(parts: Sequence[Part], spreads: Mapping[Hashable, Spread]) -> Estimate:
+    """The sum of the parts' means over seeds.
 
-    Row 0 is the sample, the others are draws of documents. The variance of a mean over crossed seeds and documents is
-    that over seeds plus that over documents less that of both together, which is in each of the two (Cameron, Gelbach
-    and Miller 2011). Fits are independent of one another but for their documents, and taken to vary alike over seeds;
-    degrees of freedom after Satterthwaite (1946), documents being many. A part of one seed is a rule and adds none.
+    Row 0 is the sample, the others are draws of documents. What seeds and documents do together is in the variance
+    over each of them and counts once, with the seeds (crossed factors: Cameron, Gelbach and Miller 2011). Fits
+    are independent of one another but for their documents; the scores of one fit are taken to rise and fall together
+    over its seeds. Degrees of freedom of several spreads after Satterthwaite (1946).
     Draws with nothing to score are left out; nan when the sample has nothing.
     """
-    scored = ~np.isnan(np.stack([part.mean(axis=1) for part in parts])).any(axis=0)
-    if not scored[0]:
-        return Estimate(np.nan, np.nan, np.nan)
-    parts = [part[scored] for part in parts]
-    documents = sum(part[1:].mean(axis=1) for part in parts).var(ddof=1)
-    several = [part for part in parts if part.shape[1] > 1]
-    seeds = sum(part[0].var(ddof=1) / part.shape[1] for part in several)
-    both = sum((part[1:] - part[0]).var(axis=1, ddof=1).mean() / part.shape[1] for part in several)
-    variance = max(seeds + documents - both, seeds, documents)
-    freedom = sum(part.shape[1] - 1 for part in several) * (variance / seeds) ** 2 if seeds else np.inf
-    return Estimate(float(sum(part[0].mean() for part in parts)), float(np.sqrt(variance)), float(freedom))
+    means = np.sum([part.values.mean(axis=1) for part in parts], axis=0)
+    if np.isnan(means[0]):
+        return Estimate(*[np.nan] * 4)
+    documents, by_spread = np.nanvar(means[1:], ddof=1), dict.fromkeys(spreads, 0.0)
+    for part in (part for part in parts if part.values.shape[1] > 1):
+        deviations = {name: abs(weight) * np.sqrt(spreads[name].seeds) for name, weight in part.weights.items()}
+        for name, weight in part.weights.items():
+            by_spread[name] += deviations[name] * sum(deviations.values()) / part.values.shape[1]
+            documents -= weight**2 * spreads[name].both / part.values.shape[1]
+    seeds = sum(by_spread.values())
+    unsure = sum(found**2 / spreads[name].freedom for name, found in by_spread.items() if found)
+    freedom = seeds**2 / unsure if unsure else np.inf
+    return Estimate(float(means[0]), float(max(documents, 0)), float(seeds), float(freedom))
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -33,7 +33,10 @@ def curve(
         found = [_over_seeds(values[arm, share], task, seed) for share in points]
         drawn[arm] = np.stack(found)
         for share, scores in zip(points, found, strict=True):
-            low, high, _ = bootstrap.estimate([values[arm, share]]).interval(confidence)
+            spread = {share: bootstrap.pooled([values[one, share] for one in arms])}
+            low, high, _ = bootstrap.estimate([bootstrap.Part(values[arm, share], {share: 1.0})], spread).interval(
+                confidence
+            )
             row = {"task": task, "arm": arm, "share": share, "items": tables.items_of(share, total), "metric": metric}
             seeds = rows[arm, share]["seed"].nunique()
             table.append(row | {"score": scores[0], "low": low, "high": high, "seeds": seeds})

@@ -8,14 +8,24 @@ family predicts anything adds to no count and is left out.
 Claims, rule and families are declared beforehand, in profiles/claims.yaml.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from evidence.bootstrap import average_precisions, by_copy, draw_weights, estimate, holm, ner_scores
+from evidence.bootstrap import (
+    Part,
+    Spread,
+    average_precisions,
+    by_copy,
+    draw_weights,
+    estimate,
+    holm,
+    ner_scores,
+    pooled,
+)
 from evidence.scores import SCREENING, counts, folded, mcnemar, read_predictions, to_common
 from helpers import baselines
 from helpers.names import turn
@@ -28,7 +38,7 @@ COLUMNS += ["against_value", "difference", "low", "high", "detectable", "p", "p_
 SIDES = ("arm", "against")
 Item = Mapping[str, Any]
 Fits = dict[tuple[str, str], pd.DataFrame]
-Parts = dict[tuple[Any, ...], np.ndarray]  # (task, arm, *seeds) -> weighed values (1 + draws, seeds)
+Parts = dict[tuple[Any, ...], Part]  # (task, arm, *seeds) -> what the fit adds
 
 
 def load_fits(folder: Path, family: Sequence[Item]) -> Fits:
@@ -56,7 +66,7 @@ def difference(
     train: Mapping[str, set[str]],
     copies: Mapping[str, int],
 ) -> tuple[Parts, dict[str, Any]]:
-    """One comparison's difference, arm minus against, as the two parts that `bootstrap.estimate` takes; and its base.
+    """One comparison's difference, arm minus against, as parts that `bootstrap.estimate` takes; and its base.
 
     `item`: task, test, arm, against, metric, mentions. `common` as in `scores.to_common`. `train`: task -> folded texts
     of its training mentions, for mentions "seen" or "unseen". `copies`: arm -> pre-training copies that its seeds use
@@ -84,14 +94,23 @@ def difference(
     named = [(item["task"], item[side], *numbers) for side, numbers in zip(SIDES, seeds, strict=True)]
     found = {"seeds": len(seeds[0]), "copies": max(several), "units": units}
     found |= {"arm_value": ours, "against_value": theirs}
-    return added([{named[0]: values[0]}, {named[1]: -values[1]}]), found
+    measured = tuple(item[name] for name in ("task", "test", "metric", "mentions"))
+    parts = [Part(side, {(*measured, number > 1): 1.0}) for side, number in zip(values, several, strict=True)]
+    return added([{named[0]: parts[0]}, {named[1]: parts[1] * -1}]), found
+
+
+def spreads(differences: Sequence[Parts]) -> dict[Hashable, Spread]:
+    """What scores on a test, by metric and kind of mention, vary by over seeds or copies: of all arms together."""
+    fits = {(name, fit): part for parts in differences for fit, part in parts.items() for name in part.weights}
+    names = {name for name, _ in fits}
+    return {name: pooled([part.values for (of, _), part in fits.items() if of == name]) for name in names}
 
 
 def added(parts: Sequence[Parts]) -> Parts:
     """The sum of parts: what they have of the same fit is added up, seed by seed."""
     total: Parts = {}
     for key, part in ((key, part) for one in parts for key, part in one.items()):
-        total[key] = total.get(key, 0) + part
+        total[key] = total[key] + part if key in total else part
     return total
 
 
@@ -231,18 +250,22 @@ def compare(
                 raise Mistake(item["reason"])
             with_maps = {"common": common or {}, "train": train or {}, "copies": copies or {}}
             parts, found = difference(fits, row, draws=draws, seed=seed, **with_maps)
-            measured = estimate(list(parts.values()))
-            row |= found | dict(zip(("low", "high", "p"), measured.interval(confidence), strict=True))
-            row |= {"difference": measured.value, "detectable": measured.detectable(confidence), "reason": ""}
+            row |= found | {"reason": ""}
         except Mistake as mistake:
             parts, row["reason"] = {}, str(mistake)
         rows.append(row)
         differences.append(parts)
+    shared = spreads(differences)
+    for row, parts in zip(rows, differences, strict=True):
+        if parts:
+            measured = estimate(list(parts.values()), shared)
+            row |= dict(zip(("low", "high", "p"), measured.interval(confidence), strict=True))
+            row |= {"difference": measured.value, "detectable": measured.detectable(confidence)}
     table = pd.DataFrame(rows, columns=COLUMNS)
     table["p_holm"] = holm(table["p"])
     table["verdict"] = [_verdict(row, 1 - confidence) for row in table.to_dict("records")]
     content = {"synthetic": synthetic, "note": SYNTHETIC if synthetic else "", "confidence": confidence, "draws": draws}
-    measured = [_claim(*claim, table, differences, confidence) for claim in stated.items()]
+    measured = [_claim(*claim, table, differences, shared, confidence) for claim in stated.items()]
     adjusted = holm([claim.get("p", np.nan) for claim in measured])
     return table, content | {"claims": [_decided(*one, 1 - confidence) for one in zip(measured, adjusted, strict=True)]}
 
@@ -257,7 +280,12 @@ def _verdict(row: Item, level: float) -> str:
 
 
 def _claim(
-    claim: str, text: str, table: pd.DataFrame, differences: Sequence[Parts], confidence: float
+    claim: str,
+    text: str,
+    table: pd.DataFrame,
+    differences: Sequence[Parts],
+    shared: Mapping[Hashable, Spread],
+    confidence: float,
 ) -> dict[str, Any]:
     """The numbers that the verdict on one claim rests on; a `reason` in their place where it cannot be tested."""
     part = table[table["claim"] == claim]
@@ -267,7 +295,7 @@ def _claim(
     if part.empty or reasons:
         return result | {"reason": reasons[0] if reasons else "the profile declares no comparison for it"}
     every = added([differences[i] for i in part.index])
-    mean = estimate([values / len(part) for values in every.values()])
+    mean = estimate([fit * (1 / len(part)) for fit in every.values()], shared)
     low, high, p = mean.interval(confidence)
     return result | {"reason": "", "difference": mean.value, "low": low, "high": high, "p": p}
 

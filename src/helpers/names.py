@@ -36,3 +36,9 @@ def shown_corpus(name: str) -> str:
     """The display name of a corpus called <domain>-<language>."""
     domain, _, language = name.rpartition("-")
     return f"{domain.replace('_', ' ').capitalize()}, {shown(language)}".lstrip(", ")
+
+
+def shown_p(value: float | str | None) -> str:
+    """A p value, or one read from a table, with three digits; a dash where there is none."""
+    value = float(value) if value not in (None, "") else float("nan")
+    return "–" if value != value else "< 0.001" if value < 0.0005 else f"{value:.3f}"

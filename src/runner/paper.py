@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from helpers import baselines, sentences
-from helpers.names import shown, shown_corpus
+from helpers.names import shown, shown_corpus, shown_p
 from helpers.project import ROOT, write_json
 from runner import stages
 
@@ -102,7 +102,7 @@ def _claim(claim: dict[str, Any], stated: dict[str, Any]) -> dict[str, Any]:
     return {
         **{"claim": name, "text": claim["text"], "the paper says*": stated[name]["paper"], "verdict": claim["verdict"]},
         **{"difference": difference, "interval": interval, "difference#": difference, "interval#": interval},
-        "p#": _number(claim["p_holm"], ".3f") if known else "",
+        "p#": shown_p(claim.get("p_holm")),
         "sentence": sentence,
     }
 
@@ -186,7 +186,7 @@ def _comparisons(table: pd.DataFrame) -> dict[str, Any]:
                 },
                 **{"score*": shown(row["metric"]) + only, "n#": _number(row["units"], ".0f")},
                 "difference#": _number(row["difference"]),
-                **{"interval#": _interval(row["low"], row["high"]), "p#": _number(row["p_holm"], ".3f")},
+                **{"interval#": _interval(row["low"], row["high"]), "p#": shown_p(row["p_holm"])},
                 "detectable#": _number(row["detectable"], ".3f"),
                 "verdict": row["verdict"],
             }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.baselines import NAMES as BASELINES
+from helpers.names import shown_p
 from helpers.project import ROOT, write_atomically
 from runner import provenance, stages
 
@@ -125,7 +126,7 @@ def render(run: Path, origin: dict[str, Any]) -> str:
     from runner import cards, published
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.Undefined)
-    environment.filters |= {"duration": duration, "number": number, "plain": plain}
+    environment.filters |= {"duration": duration, "number": number, "plain": plain, "p": shown_p}
     metrics, plan = run / "results" / "metrics.csv", stages.read_plan(run / "plan.json")
     arms, built = plan["profile"].get("arms", []), (run / "corpora" / "words.csv").is_file()
     trained = built and all((run / "models" / arm["name"] / "mixture.csv").is_file() for arm in arms)
