@@ -31,3 +31,7 @@ def test_normalise():
     assert cleaning.normalise(raw) == "Uno\ndos tres\n\ncuatro cinco é"
     assert cleaning.normalise("aşa şi ţară", "ro") == "așa și țară"
     assert cleaning.normalise("aşa", "es") == "aşa"
+
+
+def test_folded_levels_case_and_space():
+    assert cleaning.folded("  Diabet \n ZAHARAT ") == "diabet zaharat"

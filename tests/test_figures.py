@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evidence.claims import SYNTHETIC
 from helpers import figures, names, style
-from helpers.analysis import GROUPS
+from helpers.names import GROUPS, SYNTHETIC
 from helpers.project import Mistake
 
 ARMS = ["general", "clinical", "my_arm"]

@@ -341,7 +341,3 @@ def test_score_screening_file_scores_each_split(tmp_path):
     assert list(table) == scores.METRICS
     assert (found["dev", "auprc"], found["dev", "f1"], found["test", "f1"]) == (1, 1, 0)
     assert found["test", "auprc"] == pytest.approx(1 / 3)
-
-
-def test_folded_levels_case_and_space():
-    assert scores.folded("  Diabet \n ZAHARAT ") == "diabet zaharat"

@@ -26,12 +26,12 @@ from evidence.bootstrap import (
     ner_scores,
     pooled,
 )
-from evidence.scores import SCREENING, counts, folded, mcnemar, read_predictions, to_common
+from evidence.scores import SCREENING, counts, mcnemar, read_predictions, to_common
 from helpers import baselines
-from helpers.names import turn
+from helpers.names import SYNTHETIC, turn
 from helpers.project import Mistake
+from texts.cleaning import folded
 
-SYNTHETIC = "synthetic text: shows the method, is no evidence"
 COLUMNS = ["claim", "task", "test", "arm", "against", "metric", "mentions", "seeds", "copies", "units", "arm_value"]
 COLUMNS += ["against_value", "difference", "low", "high", "detectable", "p", "p_holm", "verdict", "reason"]
 

@@ -27,11 +27,6 @@ MENTION = "mention"
 PRECISIONS = (0.5, 0.8)  # the fixed precisions at which recall is reported
 
 
-def folded(text: str) -> str:
-    """A mention's text with case and runs of white space levelled, the form in which mentions are compared."""
-    return " ".join(text.casefold().split())
-
-
 def read_predictions(path: Path, *, columns: Sequence[str] = NER) -> pd.DataFrame:
     """A predictions file; Mistake when it is missing or lacks one of `columns`."""
     try:

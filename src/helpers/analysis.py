@@ -10,12 +10,13 @@ import pandas as pd
 import yaml
 from scipy.stats import pearsonr, spearmanr
 
-from evidence.scores import FIT, folded, match
+from evidence.scores import FIT, match
+from helpers.names import GROUPS
 from helpers.project import DATA, Mistake
+from texts.cleaning import folded
 
 WORD = re.compile(r"[^\W\d_]+")
 TOKEN = re.compile(r"\w+|[^\w\s]")
-GROUPS = ("in training set", "in medical text", "in neither")
 
 
 @cache

@@ -6,11 +6,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from helpers.analysis import GROUPS
 from helpers.baselines import NAMES as BASELINES
-from helpers.names import shown, shown_corpus
+from helpers.names import GROUPS, shown, shown_corpus
 from helpers.style import MARKERS, STYLE, VERDICTS, colours, legend, needed, panels
 
 
@@ -158,6 +156,9 @@ def precision_recall(rows: pd.DataFrame, *, width_mm: float = 160, synthetic: bo
 
     `rows`: screening predictions of arms and seeds. Precision at a recall is that of the first threshold to reach it.
     """
+    # Every stage that draws loads this module, and one figure needs scikit-learn.
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
     rows = needed(rows, ["arm", "seed", "split", "label", "score"])
     rows = needed(rows[rows["split"] == "test"], [])
     recalls = np.linspace(0.005, 1, 200)

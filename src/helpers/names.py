@@ -13,6 +13,8 @@ NAMES = {
     "screening_nl": "Screening, Dutch", "monero": "MoNERo", "pharmaconer": "PharmaCoNER", "cantemist": "CANTEMIST",
 }
 # fmt: on
+GROUPS = ("in training set", "in medical text", "in neither")  # of a test set's mentions
+SYNTHETIC = "synthetic text: shows the method, is no evidence"
 
 
 def turn(seed: int, copies: int) -> int:

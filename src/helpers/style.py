@@ -11,8 +11,7 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evidence.claims import SYNTHETIC
-from helpers.names import NAMES
+from helpers.names import NAMES, SYNTHETIC
 from helpers.project import Mistake, write_atomically
 
 # fmt: off

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from evidence import scores
 from helpers.names import shown
 from texts import tasks
+from texts.cleaning import folded
 
 # No model is read here, and no library for one: notebooks that only draw start twice as fast.
 
@@ -68,7 +68,7 @@ def all_metrics(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
 def train_mentions(folder: Path, task: str) -> set[str]:
     """The folded texts of a task's training mentions."""
     documents = tasks.split(folder, task, "train")
-    return {scores.folded(d.text[s.start : s.end]) for d in documents for s in d.spans}
+    return {folded(d.text[s.start : s.end]) for d in documents for s in d.spans}
 
 
 def curves(folder: Path, arms: Sequence[str]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from evidence import scores
 from helpers import analysis, models, pretraining
 from helpers.tables import common, fits, is_ner, specs, train_mentions
 from texts import tasks
+from texts.cleaning import folded
 
 
 def metrics(folder: Path, task: str) -> pd.DataFrame:
@@ -117,7 +118,7 @@ def mention_recall(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
         own = (name for name in pretraining.corpora(folder) if name.endswith(f"-{language}"))
         medical = [name for name in own if not name.startswith("general")]
         texts = (text for name in medical for text in pretraining.corpus(folder, *name.rsplit("-", 1)))
-        mentions = {scores.folded(text) for text in rows.loc[rows["kind"] == "gold", "text"]}
+        mentions = {folded(text) for text in rows.loc[rows["kind"] == "gold", "text"]}
         seen = analysis.found_in_text(mentions, texts)
         tables.append(analysis.recall_by_group(rows, train=train_mentions(folder, task), adaptation=seen))
     return pd.concat(tables, ignore_index=True)

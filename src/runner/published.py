@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from scipy.stats import t as student
 
-from helpers.analysis import GROUPS
+from helpers.names import GROUPS
 from helpers.project import ROOT, write_json
 
 FILE = "numbers.json"

@@ -19,3 +19,8 @@ def normalise(text: str, language: str = "") -> str:
     text = text.translate(CONTROLS) if CONTROL.search(text) else text  # few have one, and looking is faster
     text = BREAKS.sub("\n", SPACES.sub(" ", unicodedata.normalize("NFC", text)))
     return re.sub(r"\n{3,}", "\n\n", text.translate(CEDILLAS) if language == "ro" else text).strip()
+
+
+def folded(text: str) -> str:
+    """A mention's text with case and runs of white space levelled, the form in which mentions are compared."""
+    return " ".join(text.casefold().split())
