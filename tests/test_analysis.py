@@ -179,4 +179,4 @@ def test_sizes_of_test_sets_in_words(tmp_path):
     (tmp_path / "corpora/tasks.csv").write_text(
         "task,part,items,gold\nmonero,train,9,9\nmonero,test,1491,9\nx_y,test,2,1\n"
     )
-    assert tables.tested(tmp_path) == "Test items: MoNERo 1,491, x y 2."
+    assert tables.tested(tmp_path) == "Test items: MoNERo 1,491; x y 2."

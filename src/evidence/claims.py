@@ -38,6 +38,7 @@ COLUMNS += ["against_value", "difference", "low", "high", "detectable", "p", "p_
 SIDES = ("arm", "against")
 Item = Mapping[str, Any]
 Fits = dict[tuple[str, str], pd.DataFrame]
+Scores = dict[str, tuple[list[int], np.ndarray]]  # arm -> its seeds, its scores by draw (1 + draws, seeds)
 Parts = dict[tuple[Any, ...], Part]  # (task, arm, *seeds) -> what the fit adds
 
 
@@ -56,54 +57,64 @@ def load_fits(folder: Path, family: Sequence[Item]) -> Fits:
     return fits
 
 
-def difference(
-    fits: Fits,
-    item: Item,
-    *,
-    draws: int,
-    seed: int,
-    common: Mapping[str, Item],
-    train: Mapping[str, set[str]],
-    copies: Mapping[str, int],
-) -> tuple[Parts, dict[str, Any]]:
-    """One comparison's difference, arm minus against, as parts that `bootstrap.estimate` takes; and its base.
+def scored(
+    fits: Fits, item: Item, *, draws: int, seed: int, common: Mapping[str, Item], train: Mapping[str, set[str]]
+) -> tuple[Scores, int]:
+    """All arms of a comparison's task on its test: their seeds and scores by draw; and how many units are drawn.
 
-    `item`: task, test, arm, against, metric, mentions. `common` as in `scores.to_common`. `train`: task -> folded texts
-    of its training mentions, for mentions "seen" or "unseen". `copies`: arm -> pre-training copies that its seeds use
-    in turn, where there are several. Raises Mistake when the comparison cannot be tested.
+    `item`: task, test, metric, mentions. `common` as in `scores.to_common`. `train`: task -> folded texts of its
+    training mentions, for mentions "seen" or "unseen". A baseline learns nothing at random: one of its seeds counts.
+    Raises Mistake when the task has no predictions or the metric does not fit them.
     """
-    for arm in (item[side] for side in SIDES):
-        if (item["task"], arm) not in fits:
-            raise Mistake(f"no predictions of arm {arm!r} on task {item['task']!r}")
-    sides = [fits[item["task"], item[side]] for side in SIDES]
-    seeds, metric, ner = _paired_seeds(*sides), item["metric"], "kind" in sides[0]
-    if metric not in (allowed := ("f1", "recall") if ner else ("auprc",)):
+    sides = {arm: rows for (task, arm), rows in fits.items() if task == item["task"]}
+    ner, metric = all("kind" in rows for rows in sides.values()), item["metric"]
+    if sides and metric not in (allowed := ("f1", "recall") if ner else ("auprc",)):
         raise Mistake(f"metric {metric!r} does not fit task {item['task']!r}; allowed: {', '.join(allowed)}")
+    seeds = {arm: sorted(rows["seed"].unique())[: 1 if arm in baselines.NAMES else None] for arm, rows in sides.items()}
     documents = documents_of(fits, item["test"]) if ner else []
     plan = {"draws": draws, "seed": seed, "common": common, "train": train}
-    values, units = by_draw(sides, seeds, item, documents, **plan)
-    used = [[turn(n, copies.get(item[side], 1)) for n in ns] for side, ns in zip(SIDES, seeds, strict=True)]
-    several = [len(set(turns)) for turns in used]
-    values = [
-        by_copy(values=side, copies=turns) if number > 1 else side
-        for side, turns, number in zip(values, used, several, strict=True)
-    ]
-    ours, theirs = (float(side[0].mean()) for side in values)
-    if np.isnan(ours - theirs):
-        raise Mistake(f"{metric} is undefined: nothing to score in test {item['test']!r}")
-    named = [(item["task"], item[side], *numbers) for side, numbers in zip(SIDES, seeds, strict=True)]
-    found = {"seeds": len(seeds[0]), "copies": max(several), "units": units}
-    found |= {"arm_value": ours, "against_value": theirs}
-    measured = tuple(item[name] for name in ("task", "test", "metric", "mentions"))
-    parts = [Part(side, {(*measured, number > 1): 1.0}) for side, number in zip(values, several, strict=True)]
-    return added([{named[0]: parts[0]}, {named[1]: parts[1] * -1}]), found
+    values, units = by_draw(list(sides.values()), list(seeds.values()), item, documents, **plan)
+    return {arm: (numbers, side) for (arm, numbers), side in zip(seeds.items(), values, strict=True)}, units
 
 
-def spreads(differences: Sequence[Parts]) -> dict[Hashable, Spread]:
-    """What scores on a test, by metric and kind of mention, vary by over seeds or copies: of all arms together."""
-    fits = {(name, fit): part for parts in differences for fit, part in parts.items() for name in part.weights}
-    names = {name for name, _ in fits}
-    return {name: pooled([part.values for (of, _), part in fits.items() if of == name]) for name in names}
+def difference(scores: Scores, item: Item, *, copies: Mapping[str, int]) -> tuple[Parts, dict[str, Any]]:
+    """One comparison's difference, arm minus against, as parts that `bootstrap.estimate` takes; and its base.
+
+    `item`: task, test, arm, against, metric, mentions. `scores` as `scored` has them. `copies`: arm -> pre-training
+    copies that its seeds use in turn, where there are several. Raises Mistake when the comparison cannot be tested.
+    """
+    for arm in (item[side] for side in SIDES):
+        if arm not in scores:
+            raise Mistake(f"no predictions of arm {arm!r} on task {item['task']!r}")
+    seeds = _paired_seeds(*((item[side], scores[item[side]][0]) for side in SIDES))
+    parts, found = [], {"seeds": len(seeds[0]), "copies": 1}
+    for side, sign, numbers in zip(SIDES, (1, -1), seeds, strict=True):
+        known, values = scores[item[side]]
+        values, used = of_copies(values[:, [known.index(n) for n in numbers]], numbers, copies.get(item[side], 1))
+        part = Part(values, {(*measured(item), used > 1): 1.0}) * sign
+        parts.append({(item["task"], item[side], *numbers): part})
+        found |= {f"{side}_value": float(values[0].mean()), "copies": max(used, found["copies"])}
+    if np.isnan(found["arm_value"] - found["against_value"]):
+        raise Mistake(f"{item['metric']} is undefined: nothing to score in test {item['test']!r}")
+    return added(parts), found
+
+
+def measured(item: Item) -> tuple[str, ...]:
+    """What a comparison measures its arms on."""
+    return tuple(item[name] for name in ("task", "test", "metric", "mentions"))
+
+
+def of_copies(values: np.ndarray, seeds: Sequence[int], copies: int) -> tuple[np.ndarray, int]:
+    """Values (1 + draws, seeds) by pre-training copy where the seeds use several, and how many they use."""
+    turns = [turn(seed, copies) for seed in seeds]
+    used = len(set(turns))
+    return (by_copy(values=values, copies=turns) if used > 1 else values), used
+
+
+def spread(scores: Scores, copies: Mapping[str, int], several: bool) -> Spread:
+    """What the scores of all arms on one test vary by over copies (`several`), or over the seeds of arms with one."""
+    found = [of_copies(values, seeds, copies.get(arm, 1)) for arm, (seeds, values) in scores.items()]
+    return pooled([values for values, used in found if (used > 1) == several])
 
 
 def added(parts: Sequence[Parts]) -> Parts:
@@ -139,12 +150,10 @@ def by_draw(
     return [average_precisions(gold=gold, scores=side, weights=weights) for side in scores], len(gold)
 
 
-def _paired_seeds(arm: pd.DataFrame, against: pd.DataFrame) -> tuple[list[int], list[int]]:
-    """The seeds of both sides that are compared; a baseline has one only, for it learns nothing at random."""
-    ours, theirs = (sorted(side["seed"].unique()) for side in (arm, against))
-    if set(against["arm"].unique()) <= set(baselines.NAMES):
-        theirs = theirs[:1]
-    else:
+def _paired_seeds(arm: tuple[str, list[int]], against: tuple[str, list[int]]) -> tuple[list[int], list[int]]:
+    """The seeds of both sides (name, seeds) that are compared; a baseline has one only."""
+    ours, theirs = arm[1], against[1]
+    if against[0] not in baselines.NAMES:
         ours = theirs = sorted(set(ours) & set(theirs))
     if len(ours) < 2:
         raise Mistake(f"{len(ours)} seeds in common, at least 2 are needed")
@@ -211,7 +220,8 @@ def flagged_alike(folder: Path, family: Sequence[Item]) -> pd.DataFrame:
         sides = [fits.get((item["task"], item[side])) for side in SIDES]
         if any(side is None or "flagged" not in side for side in sides):
             continue
-        seeds = _paired_seeds(*sides)
+        numbers = [sorted(side["seed"].unique()) for side in sides]
+        seeds = _paired_seeds((item["arm"], numbers[0]), (item["against"], numbers[1]))
         tested = [
             side[(side["split"] == "test") & side["seed"].isin(numbers)].groupby("patient")[["label", "flagged"]].mean()
             for side, numbers in zip(sides, seeds, strict=True)
@@ -242,32 +252,37 @@ def compare(
     See `difference` for `family`, `common`, `train` and `copies`; an empty `test` is the task's own, `mentions`
     are all; an item may say why it cannot be tested (`reason`).
     """
-    rows, differences = [], []
+    rows, differences, known = [], [], dict[tuple[str, ...], tuple[Scores, int]]()
+    copies = copies or {}
     for item in family:
         row = {**item, "test": item.get("test") or item["task"], "mentions": item.get("mentions", "all")}
         try:
             if item.get("reason"):
                 raise Mistake(item["reason"])
-            with_maps = {"common": common or {}, "train": train or {}, "copies": copies or {}}
-            parts, found = difference(fits, row, draws=draws, seed=seed, **with_maps)
-            row |= found | {"reason": ""}
+            if (place := measured(row)) not in known:
+                known[place] = scored(fits, row, draws=draws, seed=seed, common=common or {}, train=train or {})
+            scores, units = known[place]
+            parts, found = difference(scores, row, copies=copies)
+            row |= found | {"units": units, "reason": ""}
         except Mistake as mistake:
             parts, row["reason"] = {}, str(mistake)
         rows.append(row)
         differences.append(parts)
-    shared = spreads(differences)
+    shared = {
+        (*place, several): spread(s, copies, several) for place, (s, _) in known.items() for several in (True, False)
+    }
     for row, parts in zip(rows, differences, strict=True):
         if parts:
-            measured = estimate(list(parts.values()), shared)
-            row |= dict(zip(("low", "high", "p"), measured.interval(confidence), strict=True))
-            row |= {"difference": measured.value, "detectable": measured.detectable(confidence)}
+            found = estimate(list(parts.values()), shared)
+            row |= dict(zip(("low", "high", "p"), found.interval(confidence), strict=True))
+            row |= {"difference": found.value, "detectable": found.detectable(confidence)}
     table = pd.DataFrame(rows, columns=COLUMNS)
     table["p_holm"] = holm(table["p"])
     table["verdict"] = [_verdict(row, 1 - confidence) for row in table.to_dict("records")]
     content = {"synthetic": synthetic, "note": SYNTHETIC if synthetic else "", "confidence": confidence, "draws": draws}
-    measured = [_claim(*claim, table, differences, shared, confidence) for claim in stated.items()]
-    adjusted = holm([claim.get("p", np.nan) for claim in measured])
-    return table, content | {"claims": [_decided(*one, 1 - confidence) for one in zip(measured, adjusted, strict=True)]}
+    judged = [_claim(*claim, table, differences, shared, confidence) for claim in stated.items()]
+    adjusted = holm([claim.get("p", np.nan) for claim in judged])
+    return table, content | {"claims": [_decided(*one, 1 - confidence) for one in zip(judged, adjusted, strict=True)]}
 
 
 def _verdict(row: Item, level: float) -> str:

@@ -34,7 +34,7 @@ def mapping(folder: Path) -> pd.DataFrame:
 def tested(folder: Path) -> str:
     """How many documents, sentences or patients each test set has, in words, for captions."""
     sizes = pd.read_csv(folder / "corpora/tasks.csv").query("part == 'test'")
-    return f"Test items: {', '.join(f'{shown(row.task)} {row.items:,}' for row in sizes.itertuples())}."
+    return f"Test items: {'; '.join(f'{shown(row.task)} {row.items:,}' for row in sizes.itertuples())}."
 
 
 def is_ner(folder: Path, task: str) -> bool:

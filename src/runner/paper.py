@@ -81,11 +81,11 @@ def _table(rows: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
 
 
 def _number(value: float, form: str = "+.3f") -> str:
-    return format(value, form) if value == value else ""
+    return format(value, form).replace("-", "−") if value == value else ""
 
 
 def _interval(low: float, high: float) -> str:
-    return f"{low:+.3f} to {high:+.3f}" if low == low else ""
+    return f"{_number(low)} to {_number(high)}" if low == low else ""
 
 
 def _claim(claim: dict[str, Any], stated: dict[str, Any]) -> dict[str, Any]:
