@@ -131,6 +131,10 @@ def test_noisier_seeds_of_any_arm_widen_the_intervals_of_all(tmp_path):
     width = table["high"] - table["low"]
     assert width[0] > 2 * (alone["high"] - alone["low"])[0]
     assert width[1] == pytest.approx(width[0], rel=0.05)
+    write_ner(tmp_path, "dictionary", 0.4, seeds=(0,))
+    rule = item("steady", "dictionary")
+    alone, beside = (verdict(tmp_path, *family)[0].iloc[0] for family in ([rule], [rule, item("wild", "base")]))
+    assert beside["high"] - beside["low"] > 1.5 * (alone["high"] - alone["low"]), "against a rule too"
 
 
 def test_copies_are_drawn_and_not_the_seeds_that_share_them(tmp_path):

@@ -9,6 +9,7 @@ Claims, rule and families are declared beforehand, in profiles/claims.yaml.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -252,25 +253,8 @@ def compare(
     See `difference` for `family`, `common`, `train` and `copies`; an empty `test` is the task's own, `mentions`
     are all; an item may say why it cannot be tested (`reason`).
     """
-    rows, differences, known = [], [], dict[tuple[str, ...], tuple[Scores, int]]()
-    copies = copies or {}
-    for item in family:
-        row = {**item, "test": item.get("test") or item["task"], "mentions": item.get("mentions", "all")}
-        try:
-            if item.get("reason"):
-                raise Mistake(item["reason"])
-            if (place := measured(row)) not in known:
-                known[place] = scored(fits, row, draws=draws, seed=seed, common=common or {}, train=train or {})
-            scores, units = known[place]
-            parts, found = difference(scores, row, copies=copies)
-            row |= found | {"units": units, "reason": ""}
-        except Mistake as mistake:
-            parts, row["reason"] = {}, str(mistake)
-        rows.append(row)
-        differences.append(parts)
-    shared = {
-        (*place, several): spread(s, copies, several) for place, (s, _) in known.items() for several in (True, False)
-    }
+    how = {"draws": draws, "seed": seed, "common": common or {}, "train": train or {}}
+    rows, differences, shared = _differences(fits, family, copies or {}, **how)
     for row, parts in zip(rows, differences, strict=True):
         if parts:
             found = estimate(list(parts.values()), shared)
@@ -283,6 +267,29 @@ def compare(
     judged = [_claim(*claim, table, differences, shared, confidence) for claim in stated.items()]
     adjusted = holm([claim.get("p", np.nan) for claim in judged])
     return table, content | {"claims": [_decided(*one, 1 - confidence) for one in zip(judged, adjusted, strict=True)]}
+
+
+def _differences(
+    fits: Fits, family: Sequence[Item], copies: Mapping[str, int], **how: Any
+) -> tuple[list[dict[str, Any]], list[Parts], dict[Hashable, Spread]]:
+    """A row and the parts of every comparison, without parts where it cannot be tested; and the spreads of them all."""
+    rows, differences, known = [], [], dict[tuple[str, ...], tuple[Scores, int]]()
+    for item in family:
+        row = {**item, "test": item.get("test") or item["task"], "mentions": item.get("mentions", "all")}
+        try:
+            if item.get("reason"):
+                raise Mistake(item["reason"])
+            if (place := measured(row)) not in known:
+                known[place] = scored(fits, row, **how)
+            scores, units = known[place]
+            parts, found = difference(scores, row, copies=copies)
+            row |= found | {"units": units, "reason": ""}
+        except Mistake as mistake:
+            parts, row["reason"] = {}, str(mistake)
+        rows.append(row)
+        differences.append(parts)
+    every = product(known.items(), (True, False))
+    return rows, differences, {(*place, several): spread(of[0], copies, several) for (place, of), several in every}
 
 
 def _verdict(row: Item, level: float) -> str:
