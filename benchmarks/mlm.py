@@ -9,10 +9,10 @@ ours (not with --quick: compiling takes a minute a side); `ratio_best_as_used` i
 `ablation` gives our pace with one technique switched off at a time, as a share of it. `heldout` is the loss on other
 rows after the same rows in the same order with the same pieces masked, mean of three seeds (small model, not with
 --quick): other masks alone move it by several percent this early. Trainer lets the texts of a row see each other, so
-ours is asked to as well, and once more with texts apart, as it is used. MFU counts, a
-token, 6 operations a weight of the encoder's matrices, 12 x length x width a layer for attention, and 6 a weight of the
-vocabulary head at masked positions only, as a share of the pace of a large matrix product on the same device, in
-bfloat16 where it computes in it; what the last layer leaves out is counted.
+ours is asked to as well, and once more with texts apart, as it is used. MFU counts, a token, 6 operations a weight of
+the encoder's matrices, 12 x length x width a layer for attention, and 6 a weight of the vocabulary head at masked
+positions only, as a share of the pace of a large matrix product on the same device, in bfloat16 where it computes in
+it; what the last layer leaves out is counted.
 """
 
 import itertools
@@ -33,12 +33,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch.nn.functional import cross_entropy
-from transformers import (
-    AutoConfig,
-    AutoModelForMaskedLM,
-    DataCollatorForLanguageModeling,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoConfig, AutoModelForMaskedLM, DataCollatorForLanguageModeling, PreTrainedTokenizerFast
 
 from benchmarks import paired
 from engine import processor, tokens, training

@@ -62,6 +62,34 @@ def verdict(folder, *family, **options):
     return table, {claim["claim"]: claim for claim in content["claims"]}
 
 
+def write_screening(folder, arm, patients):
+    """Screening predictions of two seeds on so many patients, every fifth of them positive."""
+    (folder / "s" / arm).mkdir(parents=True, exist_ok=True)
+    for seed in (1, 2):
+        scores = np.random.default_rng([seed, *arm.encode()]).random(patients)
+        table = pd.DataFrame({"patient": [f"p{i}" for i in range(patients)], "score": scores})
+        table = table.assign(
+            label=(np.arange(patients) % 5 == 0).astype(int), probability=0.5, flagged=0, language="nl"
+        )
+        table = table.assign(task="s", arm=arm, seed=seed, split="test")
+        table.to_parquet(folder / "s" / arm / f"seed-{seed}.parquet")
+
+
+def test_all_arms_of_a_task_have_the_same_patients(tmp_path):
+    for arm, patients in (("one", 40), ("two", 40), ("short", 35)):
+        write_screening(tmp_path, arm, patients)
+    pair = item("one", "two", task="s", metric="auprc")
+    assert verdict(tmp_path, pair)[0].loc[0, "reason"] == ""
+    table, _ = verdict(tmp_path, pair, item("two", "short", task="s", metric="auprc"))
+    assert table["reason"].tolist() == ["the arms have different test patients"] * 2
+
+
+def test_one_arm_alone_on_patients_is_not_testable(tmp_path):
+    write_screening(tmp_path, "one", 40)
+    table, _ = verdict(tmp_path, item("one", "absent", task="s", metric="auprc"))
+    assert table.loc[0, "reason"] == "no predictions of arm 'absent' on task 's'"
+
+
 def test_an_arm_against_itself_has_no_width(folder):
     table, found = verdict(folder, item("good", "good"))
     assert table.loc[0, ["difference", "low", "high", "detectable", "p"]].tolist() == [0, 0, 0, 0, 1]

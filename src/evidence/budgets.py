@@ -28,15 +28,14 @@ def curve(
     rows = {(arm, share): _rows(folder, task, arm, share) for arm in arms for share in points}
     metric, values = _values(rows, task, draws=draws, seed=seed)
     total = len(tasks.split(folder, task, "train"))
+    spreads = {share: bootstrap.pooled([values[arm, share] for arm in arms]) for share in points}
     table, drawn = [], {}
     for arm in arms:
         found = [_over_seeds(values[arm, share], task, seed) for share in points]
         drawn[arm] = np.stack(found)
         for share, scores in zip(points, found, strict=True):
-            spread = {share: bootstrap.pooled([values[one, share] for one in arms])}
-            low, high, _ = bootstrap.estimate([bootstrap.Part(values[arm, share], {share: 1.0})], spread).interval(
-                confidence
-            )
+            score = bootstrap.estimate([bootstrap.Part(values[arm, share], {share: 1.0})], spreads)
+            low, high, _ = score.interval(confidence)
             row = {"task": task, "arm": arm, "share": share, "items": tables.items_of(share, total), "metric": metric}
             seeds = rows[arm, share]["seed"].nunique()
             table.append(row | {"score": scores[0], "low": low, "high": high, "seeds": seeds})

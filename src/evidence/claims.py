@@ -64,14 +64,14 @@ def scored(
     """All arms of a comparison's task on its test: their seeds and scores by draw; and how many units are drawn.
 
     `item`: task, test, metric, mentions. `common` as in `scores.to_common`. `train`: task -> folded texts of its
-    training mentions, for mentions "seen" or "unseen". A baseline learns nothing at random: one of its seeds counts.
-    Raises Mistake when the task has no predictions or the metric does not fit them.
+    training mentions, for mentions "seen" or "unseen". Raises Mistake when the task has no predictions, or others than
+    the metric needs.
     """
     sides = {arm: rows for (task, arm), rows in fits.items() if task == item["task"]}
     ner, metric = all("kind" in rows for rows in sides.values()), item["metric"]
     if sides and metric not in (allowed := ("f1", "recall") if ner else ("auprc",)):
         raise Mistake(f"metric {metric!r} does not fit task {item['task']!r}; allowed: {', '.join(allowed)}")
-    seeds = {arm: sorted(rows["seed"].unique())[: 1 if arm in baselines.NAMES else None] for arm, rows in sides.items()}
+    seeds = {arm: _seeds(arm, rows) for arm, rows in sides.items()}
     documents = documents_of(fits, item["test"]) if ner else []
     plan = {"draws": draws, "seed": seed, "common": common, "train": train}
     values, units = by_draw(list(sides.values()), list(seeds.values()), item, documents, **plan)
@@ -87,7 +87,7 @@ def difference(scores: Scores, item: Item, *, copies: Mapping[str, int]) -> tupl
     for arm in (item[side] for side in SIDES):
         if arm not in scores:
             raise Mistake(f"no predictions of arm {arm!r} on task {item['task']!r}")
-    seeds = _paired_seeds(*((item[side], scores[item[side]][0]) for side in SIDES))
+    seeds = _paired_seeds(item, *(scores[item[side]][0] for side in SIDES))
     parts, found = [], {"seeds": len(seeds[0]), "copies": 1}
     for side, sign, numbers in zip(SIDES, (1, -1), seeds, strict=True):
         known, values = scores[item[side]]
@@ -151,10 +151,14 @@ def by_draw(
     return [average_precisions(gold=gold, scores=side, weights=weights) for side in scores], len(gold)
 
 
-def _paired_seeds(arm: tuple[str, list[int]], against: tuple[str, list[int]]) -> tuple[list[int], list[int]]:
-    """The seeds of both sides (name, seeds) that are compared; a baseline has one only."""
-    ours, theirs = arm[1], against[1]
-    if against[0] not in baselines.NAMES:
+def _seeds(arm: str, rows: pd.DataFrame) -> list[int]:
+    """The seeds of an arm's predictions; one of a baseline, for it learns nothing at random."""
+    return sorted(rows["seed"].unique())[: 1 if arm in baselines.NAMES else None]
+
+
+def _paired_seeds(item: Item, ours: list[int], theirs: list[int]) -> tuple[list[int], list[int]]:
+    """The seeds of both sides that are compared: those in common, but against a baseline all."""
+    if item["against"] not in baselines.NAMES:
         ours = theirs = sorted(set(ours) & set(theirs))
     if len(ours) < 2:
         raise Mistake(f"{len(ours)} seeds in common, at least 2 are needed")
@@ -192,7 +196,7 @@ def tallies(
 
 
 def patients(sides: Sequence[pd.DataFrame], seeds: Sequence[list[int]]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Gold labels (patients,) of the test patients, and the scores (seeds, patients) of both sides."""
+    """Gold labels (patients,) of the test patients, and the scores (seeds, patients) of all sides."""
     labels, scores = [], []
     for rows, numbers in zip(sides, seeds, strict=True):
         if lacking := [column for column in SCREENING if column not in rows]:
@@ -201,8 +205,8 @@ def patients(sides: Sequence[pd.DataFrame], seeds: Sequence[list[int]]) -> tuple
         table = rows.pivot(index="patient", columns="seed", values="score")
         labels.append(rows.drop_duplicates("patient").set_index("patient")["label"].reindex(table.index))
         scores.append(np.stack([table[number] for number in numbers]))
-    if not labels[0].equals(labels[1]) or any(np.isnan(side).any() for side in scores):
-        raise Mistake("the two arms have different test patients")
+    if not all(label.equals(labels[0]) for label in labels) or any(np.isnan(side).any() for side in scores):
+        raise Mistake("the arms have different test patients")
     return labels[0].to_numpy(), scores
 
 
@@ -221,8 +225,7 @@ def flagged_alike(folder: Path, family: Sequence[Item]) -> pd.DataFrame:
         sides = [fits.get((item["task"], item[side])) for side in SIDES]
         if any(side is None or "flagged" not in side for side in sides):
             continue
-        numbers = [sorted(side["seed"].unique()) for side in sides]
-        seeds = _paired_seeds((item["arm"], numbers[0]), (item["against"], numbers[1]))
+        seeds = _paired_seeds(item, *(_seeds(item[name], rows) for name, rows in zip(SIDES, sides, strict=True)))
         tested = [
             side[(side["split"] == "test") & side["seed"].isin(numbers)].groupby("patient")[["label", "flagged"]].mean()
             for side, numbers in zip(sides, seeds, strict=True)
