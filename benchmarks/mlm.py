@@ -9,12 +9,13 @@ ours (not with --quick: compiling takes a minute a side); `ratio_best_as_used` i
 `ablation` gives our pace with one technique switched off at a time, as a share of it. `heldout` is the loss on other
 rows after the same rows in the same order with the same pieces masked, mean of three seeds (small model, not with
 --quick): other masks alone move it by several percent this early. Trainer lets the texts of a row see each other, so
-ours is asked to as well, and once more with texts apart, as it is used. MFU counts, a token, 6 operations a weight of
-the encoder's matrices, 12 x length x width a layer for attention, and 6 a weight of the vocabulary head at masked
-positions only, as a share of the pace of a large matrix product on the same device, in bfloat16 where it computes in
-it; what the last layer leaves out is counted.
+ours is asked to as well, and once more with texts apart, as it is used. MFU is ours with its best flags and counts, a
+token, 6 operations a weight of the encoder's matrices, 12 x pieces of its text in the row x width a layer for
+attention, and 6 a weight of the vocabulary head at masked positions only, as a share of the pace of a large matrix
+product on the same device, in bfloat16 where it computes in it; what the last layer leaves out is counted.
 """
 
+import gc
 import itertools
 import shutil
 import statistics
@@ -36,8 +37,8 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForMaskedLM, DataCollatorForLanguageModeling, PreTrainedTokenizerFast
 
 from benchmarks import paired
-from engine import processor, tokens, training
-from helpers import environment, models, pretraining
+from engine import tokens, training
+from helpers import devices, environment, models, pretraining
 from texts import synthetic
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -70,8 +71,9 @@ SHAPES: dict[str, dict[str, Any]] = {
         "config": {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
         "vocabulary": 119547,
         "length": 512,
-        "rows": 64,
-        "steps": 40,
+        "rows": 128,
+        "parts": 4,
+        "steps": 12,
         "learn": 0,
     },
 }
@@ -121,7 +123,9 @@ class Bench:
         config = AutoConfig.for_model(
             self.shape["architecture"], vocab_size=self.shape["vocabulary"], **self.shape["config"], **ids, **ends
         )
-        return AutoModelForMaskedLM.from_config(config)
+        # Drawing weights on a processor takes longer than a GPU's steps.
+        with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+            return AutoModelForMaskedLM.from_config(config)
 
     def train(self, model: Any, rows: np.ndarray, seed: int, compiled: bool = False) -> list[float]:
         """Our loop over the rows; when each step began, and when the last one ended."""
@@ -132,7 +136,7 @@ class Bench:
         stamps: list[float] = []
         training.place(model, training.accelerator(), compiled=compiled)
         values = {"batch_rows": self.shape["rows"], "masking_rate": self.rate, "whole_words": False, "seed": seed}
-        work = pretraining._work(model, mixture, **values)
+        work = pretraining._work(model, mixture, **values, compiled=compiled)
 
         def items(step: int) -> Sequence[int]:
             if step in (0, WARM_UP):  # asking more often would make a GPU wait
@@ -196,11 +200,12 @@ class Bench:
         clock, steps = Clock(), len(rows) // self.shape["rows"]
         quiet = {"save_strategy": "no", "report_to": "none", "disable_tqdm": True, "logging_strategy": "no"}
         with tempfile.TemporaryDirectory() as folder:
-            batch = self.shape["rows"]
+            parts = self.shape.get("parts", 1)  # vocabulary logits at every position fill a GPU's memory
             arguments = TrainingArguments(
                 folder,
                 max_steps=steps,
-                per_device_train_batch_size=batch,
+                per_device_train_batch_size=self.shape["rows"] // parts,
+                gradient_accumulation_steps=parts,
                 learning_rate=LEARNING_RATE,
                 seed=seed,
                 **quiet,
@@ -234,7 +239,9 @@ class Bench:
         inner = sum(p.numel() for n, p in model.base_model.named_parameters() if p.ndim == 2 and "embed" not in n)
         width, layers = model.config.hidden_size, model.config.num_hidden_layers
         head = self.rate * (self.shape["vocabulary"] + width) * width
-        return 6 * (inner + head) + 12 * self.shape["length"] * width * layers
+        text, _ = tokens.segments(self._timed(), self.tokenizer.cls_token_id)
+        seen = np.mean((text[:, :, None] == text[:, None, :]).sum(2))
+        return 6 * (inner + head) + 12 * seen * width * layers
 
 
 @contextmanager
@@ -246,8 +253,9 @@ def _instead(**off: Any) -> Iterator[None]:
         "optimiser": training,
         "autocast": Accelerator,
         "_only_at": models,
+        "ALIGNED": pretraining.SummedCrossEntropy,
     }
-    patches = [patch.object(owners.get(name, processor), name, other) for name, other in off.items()]
+    patches = [patch.object(owners.get(name, devices), name, other) for name, other in off.items()]
     for one in patches:
         one.start()
     try:
@@ -257,14 +265,21 @@ def _instead(**off: Any) -> Iterator[None]:
             one.stop()
 
 
-def dense_loss(model: Any, masked: dict[str, torch.Tensor]) -> torch.Tensor:
+def dense_loss(model: Any, masked: dict[str, torch.Tensor], compiled: bool = False) -> torch.Tensor:
     """The loss with the vocabulary logits of every position, as a model computes it itself."""
-    masked = training.moved(masked, model.device)
-    attention = masked["text"][:, None, :, None] == masked["text"][:, None, None, :]
-    logits = models.vocabulary_logits(model, models.encode(model, masked["ids"], attention, masked["positions"]))
+    attention = devices.apart(model, masked["text"], masked["positions"])
+    masked = {name: devices.moved(tensor, model.device) for name, tensor in masked.items()}
+    hidden = models.encode(model, masked["ids"], masked["positions"], **attention)
+    logits = model.get_output_embeddings()(models.before_decoder(model, hidden))
     labels = torch.full((masked["ids"].numel(),), tokens.UNSCORED, device=model.device)
     labels[masked["places"]] = masked["targets"]
     return cross_entropy(logits.flatten(0, 1).float(), labels, ignore_index=tokens.UNSCORED, reduction="sum")
+
+
+def masks(model: Any, text: torch.Tensor, positions: torch.Tensor) -> dict[str, torch.Tensor]:
+    """`devices.apart` by a mask on every device."""
+    text = devices.moved(text, model.device)
+    return {"attention_mask": text[:, None, :, None] == text[:, None, None, :]}
 
 
 def plain_adamw(model: Any) -> torch.optim.AdamW:
@@ -296,7 +311,9 @@ def sides(bench: Bench) -> dict[str, paired.Side]:
         "optimiser not fused": bench.ours(optimiser=plain_adamw),
         "texts of a row see each other": bench.ours(segments=one_text),
         "freed memory given back": bench.ours(keep_freed_memory=lambda: None),
-        "fused attention": bench.ours(ATTENTION="sdpa"),
+        "fused attention": bench.ours(PLAIN="sdpa"),
+        "texts apart by a mask": bench.ours(apart=masks),
+        "vocabulary of odd width": bench.ours(ALIGNED=1),
         "float32 between layers": bench.ours(narrowed=lambda module, inputs, output: output),
     }
 
@@ -305,11 +322,9 @@ def ablations() -> list[str]:
     """The sides beside ours and the reference's that mean something on this device."""
     names = ["logits at every position", "last layer at every position", "optimiser not fused"]
     names += ["texts of a row see each other"]
-    names += ["float32"] if environment.narrow() else []
-    if not torch.cuda.is_available():
-        names += ["freed memory given back", "fused attention"]
-        names += ["float32 between layers"] if environment.narrow() else []
-    return names
+    names += ["float32", "float32 between layers"] if environment.narrow() else []
+    gpu, cpu = ["texts apart by a mask", "vocabulary of odd width"], ["freed memory given back", "fused attention"]
+    return names + (gpu if torch.cuda.is_available() else cpu)
 
 
 @cache
@@ -319,7 +334,11 @@ def _bench(shape: str, steps: int, rate: float, whole: bool) -> Bench:
 
 def pace(what: What, name: str, number: int) -> float:
     """Tokens a second of one side in one round."""
-    return sides(_bench(*what))[name](number)
+    found = sides(_bench(*what))[name](number)
+    if torch.cuda.is_available():  # the other process needs the memory now
+        gc.collect()
+        torch.cuda.empty_cache()
+    return found
 
 
 def learnt(what: What, name: str, seed: int) -> float:
@@ -365,30 +384,36 @@ def main() -> None:
         memory = engine.ask(paired.peak_rss_mb)
         names = dict.fromkeys(["ours", best, DEFAULTS, reference_best])
         found = paired.in_turn({name: side(name) for name in names}, rounds)
-        turns = 1 if asked.quick else rounds
-        ablation = paired.in_turn({name: side(name) for name in ["ours", *ablations()]}, turns)
-        loss = heldout(what, engine, reference) if shape["learn"] and not asked.quick else {}
-    (peak, precision), median = paired.matmul_peak(), statistics.median(found["ours"])
+        result = figures(what, found, best, reference_best) | {"peak_rss_mb": memory}
+        paired.finish(result, asked.json)
+        turns = 1 if asked.quick or torch.cuda.is_available() else rounds
+        turn = paired.in_turn({name: side(name) for name in ["ours", *ablations()]}, turns)
+        result["ablation"] = {n: paired.ratio(v, turn["ours"])["median"] for n, v in turn.items() if n != "ours"}
+        result["heldout"] = heldout(what, engine, reference) if shape["learn"] and not asked.quick else {}
+    paired.finish(result, asked.json)
+
+
+def figures(what: What, found: dict[str, list[float]], best: str, reference_best: str) -> dict[str, Any]:
+    """Ratios and MFU of the paces of all rounds."""
+    (peak, precision), median = paired.matmul_peak(), statistics.median(found[best])
     ratios = {
         "ratio_default": paired.ratio(found["ours"], found[DEFAULTS]),
         "ratio_best": paired.ratio(found[best], found[reference_best]),
         "ratio_best_as_used": paired.ratio(found["ours"], found[reference_best]),
     }
-    result = {
-        "shape": asked.shape,
-        "masking_rate": asked.rate,
+    return {
+        "shape": what[0],
+        "masking_rate": what[2],
         **{name: ratio["median"] for name, ratio in ratios.items()},
-        "best_flags_compiled": compiled,
+        "best_flags_compiled": best != "ours",
         "tokens_per_s": {name: statistics.median(values) for name, values in found.items()},
         "spread": {name: [ratio["min"], ratio["max"]] for name, ratio in ratios.items()},
         "mfu": median * _bench(*what).operations() / peak,
         "peak_flops": peak,
         "peak_precision": precision,
-        "peak_rss_mb": memory,
-        "ablation": {n: paired.ratio(v, ablation["ours"])["median"] for n, v in ablation.items() if n != "ours"},
-        "heldout": loss,
+        "ablation": {},
+        "heldout": {},
     }
-    paired.finish(result, asked.json)
 
 
 if __name__ == "__main__":

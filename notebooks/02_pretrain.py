@@ -55,6 +55,7 @@ seed = 13  # of masks, order and first weights
 checkpoint_seconds = 20  # seconds between checkpoints
 threads = 0  # of the processor; 0: as many as it has
 processes = 1  # that train one model together, a GPU each where there are any
+fits = 1  # at a time, each in a process of its own: fine-tuning only
 save_memory = False  # inner values of layers are computed twice, not kept
 compiled = False  # torch.compile the encoder
 

@@ -51,6 +51,7 @@ negatives_per_positive = 0.0  # screening: training patients kept for each posit
 checkpoint_seconds = 20  # seconds between checkpoints
 threads = 1  # of the processor; 0: as many as it has
 processes = 1  # that train one model together, a GPU each where there are any
+fits = 1  # at a time, each in a process of its own
 save_memory = False  # inner values of layers are computed twice, not kept
 compiled = False  # torch.compile: not here, batches differ in length
 
@@ -85,7 +86,8 @@ torch.set_num_threads(threads or torch.get_num_threads())
 settings = {
     "length": length, "overlap": overlap, "epochs": epochs, "patience": patience, "batch_rows": batch_rows,
     "learning_rate": learning_rate, "warmup_share": warmup_share, "negatives_per_positive": negatives_per_positive,
-    "checkpoint_seconds": checkpoint_seconds, "processes": processes, "save_memory": save_memory, "compiled": compiled}
+    "checkpoint_seconds": checkpoint_seconds, "processes": processes, "fits": fits, "save_memory": save_memory,
+    "compiled": compiled}
 fits = finetuning.all_fits(folder, task, arms, seeds, copies, tests=tests, share=1.0, **settings)
 fits.drop(columns=["task", "key"]).round(3).style.format(precision=3, na_rep="").hide()
 

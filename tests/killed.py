@@ -14,7 +14,7 @@ from texts.documents import write_jsonl
 
 WIDTH = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 SCRATCH = {"architecture": "modernbert", "vocabulary": 400, "vocabulary_from": ["clinical"], "config": WIDTH}
-SPEED = {"checkpoint_seconds": 0, "processes": 1, "save_memory": False, "compiled": False}
+SPEED = {"checkpoint_seconds": 0, "processes": 1, "fits": 1, "save_memory": False, "compiled": False}
 
 
 def write_texts(folder: Path) -> None:

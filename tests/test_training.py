@@ -215,15 +215,21 @@ def test_masked_loss_equals_a_dense_head_in_double_precision(run, architecture):
 
 
 @given(st.integers(1, 9), st.integers(2, 50), st.integers(0, 2**32), st.sampled_from([0.1, 1.0, 80.0]))
-def test_summed_cross_entropy_is_pytorch_s_with_its_gradient(rows, pieces, seed, size):
+def test_summed_cross_entropy_is_pytorch_s_with_its_gradients(rows, pieces, seed, size):
     generator = torch.Generator().manual_seed(seed)
-    logits = (size * torch.randn(rows, pieces, generator=generator, dtype=torch.float64)).requires_grad_()
+    shapes = ((rows, 3), (pieces, 3), (pieces,))
+    inputs = [torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes]
+    hidden, weight, bias = (size * one for one in inputs)
     targets = torch.randint(pieces, (rows,), generator=generator)
-    ours = pretraining.SummedCrossEntropy.apply(logits, targets)
+    ours = pretraining.SummedCrossEntropy.apply(hidden, weight, bias, targets, False)
+    logits = torch.nn.functional.linear(hidden, weight, bias)
     theirs = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
     assert torch.allclose(ours, theirs)
-    grads = [torch.autograd.grad(3 * loss, logits)[0] for loss in (ours, theirs)]
-    assert torch.allclose(*grads, atol=1e-12)
+    grads = [torch.autograd.grad(3 * loss, inputs, retain_graph=True) for loss in (ours, theirs)]
+    assert all(torch.allclose(a, b, atol=1e-9) for a, b in zip(*grads, strict=True))
+    none = pretraining.SummedCrossEntropy.apply(hidden, weight, None, targets, False)
+    theirs = torch.nn.functional.cross_entropy(torch.nn.functional.linear(hidden, weight), targets, reduction="sum")
+    assert torch.allclose(none, theirs)
 
 
 class Pieces:

@@ -1,10 +1,14 @@
-"""One function in several processes that train one model together, as `accelerate launch` would start them."""
+"""One function in several processes: that train one model together, or each by itself."""
 
 import os
 import pickle
 import socket
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,8 @@ import torch
 def together(function: Callable[..., Any], processes: int, /, *arguments: Any, **named: Any) -> Any:
     """What `function` returns in the first of `processes` processes; called here when there is one.
 
-    Function and arguments are pickled; every process finds its rank where accelerate looks for it.
+    They are started as `accelerate launch` would: each finds its rank where accelerate looks for it. Function and
+    arguments are pickled.
     """
     if processes <= 1:
         return function(*arguments, **named)
@@ -25,6 +30,27 @@ def together(function: Callable[..., Any], processes: int, /, *arguments: Any, *
         call = (function, arguments, named, processes, port, folder)
         torch.multiprocessing.spawn(_one, (call,), nprocs=processes)
         return pickle.loads((Path(folder) / "result").read_bytes())
+
+
+def at_once(function: Callable[..., Any], calls: Sequence[tuple], count: int, /, **named: Any) -> list[Any]:
+    """What `function` returns for each call, in their order; `count` at a time, in processes that take GPUs in turn."""
+    if count <= 1:
+        return [function(*call, **named) for call in calls]
+    context = get_context("forkserver")
+    context.set_forkserver_preload([function.__module__])  # libraries are loaded once for all
+    begin = (context.Value("i", 0), torch.get_num_threads())
+    with ProcessPoolExecutor(count, context, _begin, begin) as pool:
+        return list(pool.map(partial(function, **named), *zip(*calls, strict=True)))
+
+
+def _begin(taken: Any, threads: int) -> None:
+    """What a process of `at_once` does first; it ends when the one that asked does."""
+    threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
+    torch.set_num_threads(threads)
+    with taken.get_lock():
+        taken.value += 1
+    if torch.cuda.is_available():
+        torch.cuda.set_device(taken.value % torch.cuda.device_count())
 
 
 def _one(rank: int, call: tuple[Any, ...]) -> None:

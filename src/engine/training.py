@@ -13,11 +13,11 @@ from accelerate.utils import set_seed
 from torch import nn
 from transformers import PreTrainedModel
 
-from engine import checkpoints, processor
-from helpers import environment, models
+from engine import checkpoints
+from helpers import devices, environment, models
 from helpers.progress import Progress
 
-SPEED = ("checkpoint_seconds", "processes", "save_memory", "compiled")  # values that change no result
+SPEED = ("checkpoint_seconds", "processes", "fits", "save_memory", "compiled")  # values that change no result
 Look = Callable[[], dict[str, float]]  # measures the model as it is
 
 
@@ -53,27 +53,19 @@ def accelerator() -> Accelerator:
     return Accelerator(mixed_precision=environment.precision())
 
 
-def moved(tensors: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
-    """Tensors on a device; from page-locked memory to a GPU, so that it need not wait for them."""
-    if device.type == "cuda":
-        return {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in tensors.items()}
-    return {name: tensor.to(device) for name, tensor in tensors.items()}
-
-
 def place(model: PreTrainedModel, device: Accelerator, *, save_memory: bool = False, compiled: bool = False) -> None:
     """Put a transformers model on the device.
 
     `save_memory` keeps no inner values of layers for the backward pass: a third more work, far less memory.
-    `compiled` has torch.compile fuse the encoder: minutes at the start, for batches of one shape.
+    `compiled` has torch.compile fuse layers: a minute at the start, for batches of one shape.
     """
     model.to(device.device)
-    if device.device.type == "cpu":
-        processor.suit(model)
+    devices.suit(model)
     if save_memory:
         model.activation_checkpointing_enable({"use_reentrant": False})
         models.last_layer(model).gradient_checkpointing = False  # its values are needed at once, and at few places
     if compiled:
-        model.base_model.compile()
+        devices.compile_layers(model)
 
 
 def rate(step: int, steps: int, plan: Plan) -> float:
@@ -98,7 +90,7 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
     With `score`, the name of one of its measures, the weights with the highest value are kept at the end, and training
     stops after `plan.patience` looks without a higher one. FloatingPointError when the loss is not finite.
     """
-    processor.keep_freed_memory()
+    devices.keep_freed_memory()
     optimizer, device, steps = optimiser(model), accelerator(), work.steps
     state = checkpoints.resume(plan.checkpoint, plan.key, model, optimizer)
     state = state or {"step": 0, "history": [], "best": None, "since": 0, "sum": 0.0}

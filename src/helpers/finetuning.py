@@ -13,17 +13,17 @@ import pandas as pd
 from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer
 
-from engine import checkpoints, processes, processor, training, windows
+from engine import checkpoints, processes, training, windows
 from evidence import scores
 from evidence.scores import best_threshold, calibrated, calibration
-from helpers import baselines, ner, screening, tables
+from helpers import baselines, devices, ner, screening, tables
 from helpers.names import model_name
 from helpers.project import code_digest, digest, file_digest, write_atomically
 from texts import synthetic
 from texts.documents import Document, Patient, Span
 from texts.tasks import split, task
 
-CODE = (baselines, checkpoints, ner, processes, processor, scores, screening, training, windows, sys.modules[__name__])
+CODE = (baselines, checkpoints, devices, ner, processes, scores, screening, training, windows, sys.modules[__name__])
 
 
 def all_fits(
@@ -38,10 +38,9 @@ def all_fits(
     kind = task(folder, name)["kind"]
     baseline, fit = {"ner": (_dictionary, _fit_ner), "screening": (_keywords, _fit_screening)}[kind]
     rule = baseline.__name__.strip("_")
-    rows = [_once(folder, name, rule, rule, 0, baseline, **values)]
-    for arm in arms:
-        rows += [_once(folder, name, arm, model_name(arm, n, copies.get(arm, 1)), n, fit, **values) for n in seeds]
-    table = pd.DataFrame(rows)
+    calls = [(folder, name, arm, model_name(arm, n, copies.get(arm, 1)), n, fit) for arm in arms for n in seeds]
+    first = _once(folder, name, rule, rule, 0, baseline, **values)
+    table = pd.DataFrame([first, *processes.at_once(_once, calls, values["fits"], **values)])
     write_atomically(tables.predictions(folder, name, values["share"]) / "fits.csv", table.to_csv(index=False))
     return table
 

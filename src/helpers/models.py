@@ -160,16 +160,17 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
 def encode(
     model: PreTrainedModel,
     ids: torch.Tensor,
-    attention: torch.Tensor,
     positions: torch.Tensor,
     places: torch.Tensor | None = None,
+    **attention: Any,
 ) -> torch.Tensor:
     """Hidden states (rows, length, width) of the encoder without its prediction head; those of `places` (n, width).
 
     `places` are positions in the flattened rows, each at most once; the last layer is then worked out there only.
+    `attention` is what `devices.apart` gives, or an attention_mask.
     """
     with nullcontext() if places is None else _only_at(model, places):
-        hidden = model.base_model(input_ids=ids, attention_mask=attention, position_ids=positions)[0]
+        hidden = model.base_model(input_ids=ids, position_ids=positions, **attention)[0]
     return hidden if places is None else hidden.flatten(0, 1).index_select(0, places)
 
 
@@ -222,14 +223,19 @@ class LastLayer:
         return among.index_copy(0, self.places, output).view(*self.shape[:-1], -1)
 
 
-def vocabulary_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
-    """Logits (n, vocabulary) of the prediction head for the hidden states (n, width) of chosen positions only.
+def before_decoder(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """What the decoder of the prediction head makes logits of, for the hidden states (n, width) of chosen positions.
 
     The head of a masked-language model is what follows its encoder; its modules stand in the order of use, which
     `start` and `load` check against the model's own forward pass.
     """
-    for module in _head(model):
-        hidden = module(hidden)
+    decoder = model.get_output_embeddings()
+    decoder.forward = lambda features: features
+    try:
+        for module in _head(model):
+            hidden = module(hidden)
+    finally:
+        del decoder.forward
     return hidden
 
 
@@ -243,7 +249,7 @@ def _checked(model: PreTrainedModel) -> PreTrainedModel:
     model.eval()
     ids = torch.arange(5, 13).remainder(model.config.vocab_size).unsqueeze(0)
     positions = torch.arange(8).unsqueeze(0)
-    ours = vocabulary_logits(model, encode(model, ids, torch.ones_like(ids), positions))
+    ours = model.get_output_embeddings()(before_decoder(model, encode(model, ids, positions)))
     if not torch.allclose(ours, model(input_ids=ids, position_ids=positions).logits, atol=1e-4):
         raise Mistake(
             f"base: the head of {model.config.model_type!r} is not a chain of modules; use bert or modernbert"

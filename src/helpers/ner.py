@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import training, windows
+from helpers import devices
 from texts.documents import Document, Span
 
 
@@ -89,15 +90,16 @@ class Tagger:
     def logits(self, some: Sequence[windows.Window]) -> torch.Tensor:
         """Tag logits (words scored in these windows, tags)."""
         ids, attention = windows.pad(some, self.tokenizer.pad_token_id)
-        out = self.model(input_ids=ids.to(self.model.device), attention_mask=attention.to(self.model.device)).logits
-        rows = [row for row, window in enumerate(some) for _ in window.pieces]
-        return out[rows, [piece for window in some for piece in window.pieces]].float()
+        places = torch.tensor([row * ids.shape[1] + piece for row, w in enumerate(some) for piece in w.pieces])
+        ids, attention, places = (devices.moved(x, self.model.device) for x in (ids, attention, places))
+        out = self.model(input_ids=ids, attention_mask=attention).logits
+        return out.flatten(0, 1).index_select(0, places).float()
 
     def loss(self, some: Sequence[windows.Window], targets: list[np.ndarray]) -> tuple[torch.Tensor, int]:
         """Summed cross-entropy over the words scored in these windows, and their number."""
         wanted = np.concatenate([targets[window.text][list(window.words)] for window in some])
-        wanted = torch.from_numpy(wanted).to(self.model.device)
-        return cross_entropy(self.logits(some), wanted, reduction="sum"), len(wanted)
+        there = devices.moved(torch.from_numpy(wanted), self.model.device)
+        return cross_entropy(self.logits(some), there, reduction="sum"), len(wanted)
 
     @torch.no_grad()
     def predict(self, documents: Sequence[Document], prepared: list[windows.Window]) -> list[list[Span]]:

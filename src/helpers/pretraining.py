@@ -2,7 +2,8 @@
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn.functional import pad
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from engine import checkpoints, processes, processor, tokens, training
-from helpers import models
+from engine import checkpoints, processes, tokens, training
+from helpers import devices, models
 from helpers.project import code_digest, digest, file_digest, write_atomically
 from texts.documents import read_jsonl
 
@@ -92,38 +94,66 @@ def batch(ids: np.ndarray, keys: Sequence[Sequence[int]], masking: tokens.Maskin
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
 
-def masked_loss(model: PreTrainedModel, masked: dict[str, torch.Tensor]) -> torch.Tensor:
+def masked_loss(model: PreTrainedModel, masked: dict[str, torch.Tensor], compiled: bool = False) -> torch.Tensor:
     """Summed cross-entropy in nats at the masked positions; no vocabulary logits are made anywhere else.
 
     A text of a row attends to itself only.
     """
-    masked = training.moved(masked, model.device)
-    attention = masked["text"][:, None, :, None] == masked["text"][:, None, None, :]
-    hidden = models.encode(model, masked["ids"], attention, masked["positions"], masked["places"])
-    logits = models.vocabulary_logits(model, hidden)
-    return SummedCrossEntropy.apply(logits, masked["targets"])
+    attention = devices.apart(model, masked["text"], masked["positions"])
+    names = ("ids", "positions", "places", "targets")
+    ids, positions, places, targets = (devices.moved(masked[name], model.device) for name in names)
+    hidden = models.before_decoder(model, models.encode(model, ids, positions, places, **attention))
+    decoder, kind = model.get_output_embeddings(), devices.precision(hidden)
+    return SummedCrossEntropy.apply(hidden.to(kind), decoder.weight, decoder.bias, targets, compiled)
 
 
 class SummedCrossEntropy(torch.autograd.Function):
-    """Cross-entropy of logits (n, pieces) summed over n, in float32; its gradient is made along with it.
+    """Cross-entropy of a linear layer's outputs (n, pieces), summed over n in float32, with its gradients.
 
-    A vocabulary's logits are the largest tensor of a step. Loss and gradient share one buffer, where the logarithm of
-    softmax, the choice of the target and their backward passes take four.
+    A vocabulary's logits are the largest tensor of a step. Loss and gradient share one buffer, which is gone before the
+    backward pass begins, where the logarithm of softmax, the choice of the target and their backward passes take four.
     """
 
-    @staticmethod
-    def forward(context: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The loss; the gradient is softmax less one at the target."""
-        logs, places = torch.log_softmax(logits, 1, torch.promote_types(logits.dtype, torch.float32)), targets[:, None]
-        wanted = logs.gather(1, places)
-        gradient = logs.exp_().scatter_add_(1, places, torch.full_like(wanted, -1.0))
-        context.save_for_backward(gradient.to(logits.dtype))
-        return -wanted.sum()
+    ALIGNED = 64  # pieces, filled up with such as no softmax sees: a GPU's matrix units are slow at odd widths
 
     @staticmethod
-    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        """The kept gradient, as large as the loss's own asks for."""
-        return context.saved_tensors[0].mul_(gradient), None
+    def forward(
+        context: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        compiled: bool,
+    ) -> torch.Tensor:
+        """The loss, of `hidden` (n, width), in its precision; `compiled`: partly by way of torch.compile."""
+        more = -len(weight) % SummedCrossEntropy.ALIGNED if hidden.is_cuda else 0
+        wide = pad(weight.to(hidden.dtype), (0, 0, 0, more))
+        fill = pad((hidden.new_zeros(len(weight)) if bias is None else bias).to(hidden.dtype), (0, more), value=-np.inf)
+        loss, slope = (compiled_loss() if compiled else loss_and_slope)(torch.addmm(fill, hidden, wide.t()), targets)
+        if any(context.needs_input_grad):
+            parts = (slope @ wide, (slope.t() @ hidden)[: len(weight)], slope.sum(0)[: len(weight)])
+            context.save_for_backward(*parts)
+        context.kinds = (hidden.dtype, weight.dtype, None if bias is None else bias.dtype)
+        return loss
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """The kept gradients, as large as the loss's own asks for."""
+        kept = zip(context.saved_tensors, context.kinds, strict=True)
+        return *(None if kind is None else part.to(kind) * gradient for part, kind in kept), None, None
+
+
+def loss_and_slope(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Summed cross-entropy of logits (n, pieces) and its gradient: softmax, less one at the target."""
+    logs, places = torch.log_softmax(logits, 1, torch.promote_types(logits.dtype, torch.float32)), targets[:, None]
+    wanted = logs.gather(1, places)
+    return -wanted.sum(), logs.exp_().to(logits.dtype).scatter_(1, places, wanted.expm1().to(logits.dtype))
+
+
+@cache
+def compiled_loss() -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+    """`loss_and_slope` with one pass over the logits for the loss and one for the slope."""
+    return torch.compile(loss_and_slope, dynamic=False)
 
 
 @torch.no_grad()
@@ -182,7 +212,7 @@ def adapt(
     return history
 
 
-CODE = (checkpoints, models, processes, processor, tokens, training, sys.modules[__name__])
+CODE = (checkpoints, devices, models, processes, tokens, training, sys.modules[__name__])
 
 
 def _trained(
@@ -227,7 +257,7 @@ def _work(model: PreTrainedModel, mixture: Mixture, **values: Any) -> training.W
         keys = [[values["seed"], place] for place in places]
         masked = batch(mixture.read(places), keys, masking, mixture.tokenizer.cls_token_id)
         with device.autocast():
-            return masked_loss(model, masked), len(masked["targets"])
+            return masked_loss(model, masked, values["compiled"]), len(masked["targets"])
 
     return training.Work(
         steps=len(mixture.order) // size,

@@ -8,6 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import training, windows
+from helpers import devices
 from texts.documents import Patient
 
 
@@ -60,8 +61,8 @@ class Screener:
     def logits(self, prepared: Sequence[Sequence[windows.Window]]) -> list[torch.Tensor]:
         """Each patient's window logits."""
         ids, attention = windows.pad([w for some in prepared for w in some], self.tokenizer.pad_token_id)
-        device = self.model.device
-        out = self.model(input_ids=ids.to(device), attention_mask=attention.to(device)).logits.float().squeeze(-1)
+        ids, attention = (devices.moved(x, self.model.device) for x in (ids, attention))
+        out = self.model(input_ids=ids, attention_mask=attention).logits.float().squeeze(-1)
         return list(out.split([len(some) for some in prepared]))
 
     def loss(self, prepared: Sequence[Sequence[windows.Window]], labels: Sequence[int]) -> tuple[torch.Tensor, int]:

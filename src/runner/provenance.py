@@ -3,7 +3,6 @@
 import datetime
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 from pathlib import Path
@@ -26,18 +25,6 @@ def _git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def device() -> str:
-    """The accelerator's name, or the processor's with its number of cores."""
-    import torch
-
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
-
-
 def seeds(values: Any, place: str = "") -> dict[str, Any]:
     """Every `seed` and `seeds` of a profile, by the way that leads to it."""
     items = values.items() if isinstance(values, dict) else ()
@@ -53,7 +40,18 @@ def collect(run: Path) -> dict[str, Any]:
     plan = stages.read_plan(run / "plan.json")
     recorded = [stages.read_status(run, stage["id"]) for stage in plan["stages"]]
     sources = run / "corpora" / "sources.json"
-    kept = ("id", "key", "status", "started", "seconds", "training_seconds", "memory_mb", "threads", "product")
+    kept = (
+        "id",
+        "key",
+        "status",
+        "started",
+        "seconds",
+        "training_seconds",
+        "memory_mb",
+        "threads",
+        "device",
+        "product",
+    )
     return {
         "run": plan["run"],
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -64,7 +62,7 @@ def collect(run: Path) -> dict[str, Any]:
         "profile": plan["profile"],
         "data": json.loads(sources.read_text(encoding="utf-8")) if sources.is_file() else {},
         "seeds": seeds(plan["profile"]),
-        "device": device(),
+        "device": "; ".join(dict.fromkeys(status.get("device", "unknown") for status in recorded)),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": dict(sorted({d.name: d.version for d in importlib.metadata.distributions()}.items())),

@@ -189,6 +189,7 @@ class Compute(Section):
 
     threads: int = Field(ge=0, description="processor threads a stage; 0: all")
     processes: int = Field(gt=0, description="processes that train one model together, a GPU each where there are any")
+    fits: int = Field(gt=0, description="fits of a task at a time, each in a process of its own, GPUs in turn")
     checkpoint_seconds: int = Field(ge=0, description="seconds between checkpoints")
     save_memory: bool = Field(description="compute a layer's inner values again in the backward pass, not keep them")
     compiled: bool = Field(description="torch.compile the encoder in pre-training; needs a C++ compiler")

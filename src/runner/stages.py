@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.project import ROOT, RUNS, Mistake, write_atomically
-from runner import notebooks
+from runner import machine, notebooks
 
 POLL_SECONDS = 1.0
 
@@ -134,6 +134,7 @@ def run_stage(run: Path, name: str, threads: int) -> int:
     os.environ.update(_environment(run, name, threads))
     status = {k: stage[k] for k in ("id", "notebook", "parameters", "key")}
     status |= {"product": stage["outputs"][0], "threads": threads, "started": start, "status": "running"}
+    status |= {"device": machine.device()}
     page.parent.mkdir(parents=True, exist_ok=True)
 
     def record(**values: Any) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoConfig, AutoModelForMaskedLM
 
-from engine import processor
+from helpers import devices
 
 
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.sampled_from(["none", "bool", "float"]), st.data())
@@ -18,7 +18,7 @@ def test_plain_attention_is_pytorchs(rows, heads, length, kind, data):
     seen |= torch.eye(length, dtype=torch.bool)
     bias = torch.randn(rows, 1, 1, length, dtype=torch.double)
     mask = {"none": None, "bool": seen, "float": bias}[kind]
-    ours, _ = processor.plain_attention(torch.nn.Module(), *inputs, mask, scaling=0.3, dropout=0.0)
+    ours, _ = devices.plain_attention(torch.nn.Module(), *inputs, mask, scaling=0.3, dropout=0.0)
     theirs = scaled_dot_product_attention(*inputs, attn_mask=mask, scale=0.3).transpose(1, 2)
     torch.testing.assert_close(ours, theirs)
     weight = torch.randn_like(ours)
@@ -42,7 +42,7 @@ def test_a_suited_model_gives_its_own_logits(architecture, autocast):
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             logits = [model(ids, attention_mask=mask).logits for mask in (None, padded, packed)]
         found.append([logits[0], logits[1][padded.bool()], logits[2]])
-        processor.suit(model)
+        devices.suit(model)
     close = {"atol": 0.05, "rtol": 0.05} if autocast else {}
     for before, after in zip(*found, strict=True):
         torch.testing.assert_close(after.float(), before.float(), **close)
@@ -51,9 +51,7 @@ def test_a_suited_model_gives_its_own_logits(architecture, autocast):
 def test_dropout_falls_on_the_attention_that_is_trained():
     torch.manual_seed(1)
     inputs = [torch.randn(2, 2, 64, 8) for _ in range(3)]
-    whole, _ = processor.plain_attention(torch.nn.Module(), *inputs, None, scaling=1.0, dropout=0.0)
-    drawn = [
-        processor.plain_attention(torch.nn.Module(), *inputs, None, scaling=1.0, dropout=0.2)[0] for _ in range(400)
-    ]
+    whole, _ = devices.plain_attention(torch.nn.Module(), *inputs, None, scaling=1.0, dropout=0.0)
+    drawn = [devices.plain_attention(torch.nn.Module(), *inputs, None, scaling=1.0, dropout=0.2)[0] for _ in range(400)]
     assert not torch.equal(drawn[0], drawn[1])
     torch.testing.assert_close(torch.stack(drawn).mean(0), whole, atol=0.15, rtol=0)

@@ -1,0 +1,126 @@
+"""What makes an encoder faster on the device at hand; how much each part gives is in `benchmarks.mlm`, ablation."""
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+PLAIN, BY_TEXT = "plain", "by_text"  # their names among transformers' implementations
+
+
+def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor on a device; from page-locked memory to a GPU, so that it need not wait for it."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def suit(model: PreTrainedModel) -> None:
+    """Have a model use what pays on the device that it is on."""
+    encoder, gpu = model.base_model, model.device.type == "cuda"
+    model.set_attn_implementation(BY_TEXT if gpu else PLAIN)
+    # A GPU's autocast widens every norm's output, a processor's only what the embeddings hand on.
+    norms = [module for module in encoder.modules() if isinstance(module, nn.LayerNorm)] if gpu else []
+    for module in (encoder.embeddings, *norms):
+        module.register_forward_hook(narrowed)
+
+
+def compile_layers(model: PreTrainedModel) -> None:
+    """Have torch.compile fuse each layer, once for layers that are alike, and the embeddings."""
+    torch._dynamo.config.skip_nnmodule_hook_guards = False  # the last layer has some (`models.LastLayer`), others none
+    layers = [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for module in (model.base_model.embeddings, *layers):
+        module.compile(dynamic=False)
+
+
+def apart(model: PreTrainedModel, text: torch.Tensor, positions: torch.Tensor) -> dict[str, Any]:
+    """What to tell an encoder so that the texts of a row, after `tokens.segments`, see themselves only.
+
+    On a GPU in half precision where each begins and how long they are, so that no work is spent on others; else a mask.
+    """
+    device, width = model.device, model.config.hidden_size // model.config.num_attention_heads
+    able = model.config._attn_implementation == BY_TEXT and torch.is_autocast_enabled("cuda")
+    if not able or width % 8:
+        text = moved(text, device)
+        return {"attention_mask": text[:, None, :, None] == text[:, None, None, :]}
+    found = (positions.flatten() == 0).nonzero().flatten()
+    # Both numbers as powers of two: what is compiled for them then serves for most batches.
+    ends = found.new_full(((1 << len(found).bit_length()) - len(found),), positions.numel())
+    begins = moved(torch.cat([found, ends]).int(), device)
+    return {"attention_mask": None, "cu_seq_lens_q": begins, "max_length_q": 1 << int(positions.max()).bit_length()}
+
+
+def attention_by_text(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    **how: Any,
+) -> tuple[torch.Tensor, None]:
+    """Flash attention within the texts that `how` tells of, if it does, or else PyTorch's own choice.
+
+    Inputs are (rows, heads, length, width), the result (rows, length, heads, width).
+    """
+    if (begins := how.get("cu_seq_lens_q")) is None:
+        return sdpa_attention_forward(module, query, key, value, mask, **how)
+    window = how.get("sliding_window")  # which counts the place itself
+    side = {} if window is None else {"window_size_left": window - 1, "window_size_right": window - 1}
+    flat = [x.transpose(1, 2).flatten(0, 1) for x in (query, key, value)]
+    longest, how = how["max_length_q"], (how["dropout"], False, False)
+    scale = query.shape[-1] ** -0.5
+    found = torch.ops.aten._flash_attention_forward(*flat, begins, begins, longest, longest, *how, scale=scale, **side)
+    return found[0].view(query.shape[0], query.shape[2], *found[0].shape[1:]), None
+
+
+def plain_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    **how: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of (rows, heads, length, width) as (rows, length, heads, width); `how` has scaling and dropout.
+
+    At lengths of 64 to 128 blocks cost more than they save, and this stays in the values' own precision.
+    """
+    shape = query.shape
+    query, key, value = (x.flatten(0, 1) for x in (query, key, value))
+    bias = query.new_zeros(()) if mask is None else mask
+    if bias.dtype == torch.bool:
+        bias = query.new_zeros(bias.shape).masked_fill_(~bias, torch.finfo(query.dtype).min)
+    bias = bias.expand(*shape[:3], key.shape[1]).flatten(0, 1)
+    scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=how["scaling"])
+    shares = nn.functional.dropout(scores.softmax(-1), how["dropout"])
+    return torch.bmm(shares, value).view(shape).transpose(1, 2), None
+
+
+def precision(tensor: torch.Tensor) -> torch.dtype:
+    """That of matrix products with a tensor."""
+    kind = tensor.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
+
+
+def narrowed(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+    """The output in the precision of the matrix products, which all that is added to it then keeps."""
+    return output.to(precision(output))
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep freed memory for the next tensors, where it is glibc.
+
+    It gives large blocks back to the system at once, and every step then faults in its pages anew: a fifth of its time.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "gnu_get_libc_version"):
+        library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        library.mallopt(-4, 0)  # M_MMAP_MAX
+
+
+for name, function in ((PLAIN, plain_attention), (BY_TEXT, attention_by_text)):
+    AttentionInterface.register(name, function)
+    AttentionMaskInterface.register(name, sdpa_mask)
