@@ -126,14 +126,16 @@ class SummedCrossEntropy(torch.autograd.Function):
         compiled: bool,
     ) -> torch.Tensor:
         """The loss, of `hidden` (n, width), in its precision; `compiled`: partly by way of torch.compile."""
-        more = -len(weight) % SummedCrossEntropy.ALIGNED if hidden.is_cuda else 0
+        context.kinds, pieces = (hidden.dtype, weight.dtype, None if bias is None else bias.dtype), len(weight)
+        more = -pieces % SummedCrossEntropy.ALIGNED if hidden.is_cuda else 0
         wide = pad(weight.to(hidden.dtype), (0, 0, 0, more))
-        fill = pad((hidden.new_zeros(len(weight)) if bias is None else bias).to(hidden.dtype), (0, more), value=-np.inf)
-        loss, slope = (compiled_loss() if compiled else loss_and_slope)(torch.addmm(fill, hidden, wide.t()), targets)
-        if any(context.needs_input_grad):
-            parts = (slope @ wide, (slope.t() @ hidden)[: len(weight)], slope.sum(0)[: len(weight)])
-            context.save_for_backward(*parts)
-        context.kinds = (hidden.dtype, weight.dtype, None if bias is None else bias.dtype)
+        fill = pad((hidden.new_zeros(pieces) if bias is None else bias).to(hidden.dtype), (0, more), value=-np.inf)
+        with torch.autocast(hidden.device.type, enabled=False):  # it would widen all logits to add them up
+            logits = torch.addmm(fill, hidden, wide.t())
+            loss, slope = (compiled_loss() if compiled else loss_and_slope)(logits, targets)
+            if any(context.needs_input_grad):
+                parts = slope @ wide, (slope.t() @ hidden)[:pieces], slope.sum(0)[:pieces]
+                context.save_for_backward(*parts)
         return loss
 
     @staticmethod
