@@ -36,7 +36,7 @@ def mlm(found: dict[str, Any]) -> list[str]:
         ["against its best flags, best flags on ours", ratio(found, "ratio_best")],
         ["against its best flags, ours as profiles use it", ratio(found, "ratio_best_as_used")],
         ["tokens a second", pace],
-        ["MFU", f"{found['mfu']:.1%} of {found['peak_flops'] / 1e12:.2f} TFLOP/s ({found['peak_precision']} product)"],
+        ["MFU", mfu(found)],
         *([f"pace with: {name}", f"{share:.2f}"] for name, share in found["ablation"].items()),
     ]
     if found["heldout"]:
@@ -45,7 +45,15 @@ def mlm(found: dict[str, Any]) -> list[str]:
         told += f"; ours against Trainer {loss['difference']:+.2%}"
         rows.append(["held-out loss after the same tokens, three seeds", told])
     title = f"## Masked-language modelling, {found['shape']} model, {found['masking_rate']:.0%} masked"
-    return [title, "", f"On {found['device']}, torch {found['torch']}.", "", *table(["", ""], rows)]
+    where = f"On {found['device']}, torch {found['torch']}. {found.get('note', '')}".strip()
+    return [title, "", where, "", *table(["", ""], rows)]
+
+
+def mfu(found: dict[str, Any]) -> str:
+    """Share of the device's peak."""
+    if found["mfu"] is None:
+        return "not measured"
+    return f"{found['mfu']:.1%} of {found['peak_flops'] / 1e12:.2f} TFLOP/s ({found['peak_precision']} product)"
 
 
 def finetune(found: dict[str, Any]) -> list[str]:

@@ -172,7 +172,9 @@ def test_names_and_colours():
     assert names.shown("clinical_nl") == "Clinical, Dutch only"
     assert names.shown("my_arm") == "my arm"
     assert names.shown_corpus("clinical-nl") == "Clinical, Dutch"
-    assert style.colours(["my_arm"])["clinical"] == style.colours(["another", "my_arm"])["clinical"]
+    assert style.colours(["my_arm"])["ro_only"] == style.colours(["another", "my_arm"])["ro_only"]
+    arms = list(names.NAMES)[: list(names.NAMES).index("dictionary")]
+    assert len({style.colours([])[arm] for arm in arms}) == len(arms)
 
 
 def test_an_unknown_format_is_a_mistake(tmp_path):

@@ -28,6 +28,8 @@ def loss_curves(curves: pd.DataFrame, *, width_mm: float = 160, synthetic: bool 
                 line = part[part["arm"] == arm].sort_values("tokens")
                 style = {"color": colours(arms)[arm], "marker": MARKERS[k % len(MARKERS)], "markersize": 3}
                 panel.plot(line["tokens"] / 1e6, line["loss"], label=shown(arm), **style)
+            if part.empty:
+                panel.annotate("no text", (0.5, 0.5), xycoords="axes fraction", ha="center", color="0.4", fontsize=8)
             panel.set_title(shown_corpus(f"{domains[i]}-{languages[j]}"))
         for panel in axes[-1]:
             panel.set_xlabel("Tokens seen (millions)")

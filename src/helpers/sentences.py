@@ -50,9 +50,9 @@ def worth(table: pd.DataFrame) -> str:
         number = f"{'at least ' if row['bounded'] else ''}{abs(row['saved']):.0f} of {row['items']} labelled items"
         what = "saves" if row["saved"] >= 0 else "costs"
         arm, control = (shown(row[side]).split(" (")[0].lower() for side in ("arm", "control"))
+        interval = f"{row['low']:+.0f} to {row['high']:+.0f}".replace("-", "−")
         said.append(
-            f"On {shown(row['task'])} {arm} adaptation {what} {number} against {control} text "
-            f"(interval {row['low']:+.0f} to {row['high']:+.0f})"
+            f"On {shown(row['task'])} {arm} adaptation {what} {number} against {control} text (interval {interval})"
         )
     return "; ".join(said) + "." if said else ""
 

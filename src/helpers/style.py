@@ -15,7 +15,7 @@ from helpers.names import NAMES, SYNTHETIC
 from helpers.project import Mistake, write_atomically
 
 # fmt: off
-COLOURS = sns.color_palette("colorblind", 10)
+COLOURS = [*sns.color_palette("colorblind", 10), (0.2, 0.13, 0.53)]
 VERDICTS = {"supported": COLOURS[2], "contradicted": COLOURS[3], "inconclusive": "0.45", "not testable here": "0.75"}
 MARKERS = "osD^vPX*"
 STYLE = {
@@ -37,7 +37,7 @@ class Picture(Figure):
 
 def colours(arms: Iterable[str]) -> dict[str, tuple[float, float, float]]:
     """Arm -> colour: the same for a known arm in every figure, further arms in turn."""
-    known = list(NAMES)[:6]
+    known = list(NAMES)[: len(COLOURS)]
     order = [*known, *sorted(set(arms) - set(known))]
     return {arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(order)}
 

@@ -56,7 +56,7 @@ def numbers(run: Path) -> dict[str, Any]:
         "tables": {
             "claims": _table(listed, ["claim", "the paper says*", "verdict", "difference#", "interval#", "p#"]),
             "corpora": _corpora(statistics),
-            "sources": _table([{"source*": name} for name in origin["data"]], ["source*"]),
+            "sources": _sources(origin["data"]),
             "tasks": _tasks(pd.read_csv(run / "corpora" / "tasks.csv")),
             "arms": _arms(profile),
             "scores": _scores(metrics),
@@ -80,8 +80,19 @@ def _table(rows: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
     return {"columns": columns, "rows": [[str(row.get(name, "")) for name in names] for row in rows]}
 
 
+def _sources(data: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """The archives that were read: whose, which commit, under which licence."""
+    rows = [
+        {"source": id, "repository": f"{one['owner']}/{one['repo']}", "commit": one["commit"][:12]}
+        | {"licence*": one["licence"]}
+        for id, one in data.items()
+    ]
+    return _table(rows, ["source", "repository", "commit", "licence*"])
+
+
 def _number(value: float, form: str = "+.3f") -> str:
-    return format(value, form).replace("-", "−") if value == value else ""
+    text = format(value, form).replace("-", "−") if value == value else ""
+    return text if text.strip("+−0.") else text.lstrip("+−")  # a zero has no sign
 
 
 def _interval(low: float, high: float) -> str:

@@ -1,0 +1,76 @@
+"""Fits at a time give what one after the other does, and end with the one that asked; what a stage ran on is told."""
+
+import operator
+import subprocess
+import sys
+import time
+
+import killed
+import psutil
+import pytest
+
+from engine import processes
+from helpers import finetuning, tables
+from runner import machine
+
+VALUES = {"tests": ["ner_es"], "length": 48, "overlap": 8, "epochs": 1, "patience": 1, "batch_rows": 8, "share": 0.5}
+VALUES |= {"learning_rate": 1e-3, "warmup_share": 0.1, "negatives_per_positive": 0.0}
+
+
+def test_calls_are_answered_in_order_and_an_error_is_the_callers():
+    calls = [(6, 3), (6, 2), (6, 1)]
+    assert processes.at_once(operator.floordiv, calls, 1) == processes.at_once(operator.floordiv, calls, 2) == [2, 3, 6]
+    with pytest.raises(ZeroDivisionError):
+        processes.at_once(operator.floordiv, [(1, 1), (1, 0)], 2)
+
+
+def test_fits_at_a_time_give_what_one_after_the_other_does(tmp_path):
+    killed.main(tmp_path, 4)
+    found = []
+    for fits in (1, 2):
+        table = finetuning.all_fits(tmp_path, "ner_es", ["arm"], [2, 3], {}, **VALUES, **killed.SPEED | {"fits": fits})
+        place = tables.predictions(tmp_path, "ner_es", 0.5) / "arm"
+        found.append([list(table["seed"]), [(place / f"seed-{seed}.parquet").read_bytes() for seed in (2, 3)]])
+        for note in place.glob("*.json"):
+            note.unlink()  # the fit is then made again
+    assert found[0] == found[1]
+    assert found[0][0] == [0, 2, 3]
+
+
+def test_no_process_outlives_the_one_that_asked():
+    code = "import time; from engine import processes; processes.at_once(time.sleep, [(99,), (99,)], 2)"
+    asking = subprocess.Popen([sys.executable, "-c", code])
+    begun, children = time.monotonic(), []
+    while len(children) < 4 and time.monotonic() - begun < 60:  # two that work, their server and its tracker
+        time.sleep(0.2)
+        children = psutil.Process(asking.pid).children(recursive=True)
+    assert len(children) == 4
+    asking.kill()
+    asking.wait()
+    gone, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == [] and len(gone) == 4
+
+
+@pytest.fixture
+def places(tmp_path):
+    (tmp_path / "gpus/0000:01:00.0").mkdir(parents=True)
+    (tmp_path / "gpus/0000:01:00.0/information").write_text("Model: \t\t NVIDIA X1\nIRQ:   \t\t 1\n")
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Core X\n")
+    return tmp_path / "gpus", tmp_path / "cpuinfo"
+
+
+@pytest.mark.parametrize(
+    ("torch", "visible", "told"),
+    [
+        ("2.13.0", None, "1 x NVIDIA X1, torch 2.13.0"),
+        ("2.13.0", "", "Core X, 2 cores, torch 2.13.0"),
+        ("2.13.0+cpu", None, "Core X, 2 cores, torch 2.13.0+cpu"),
+    ],
+)
+def test_a_device_is_told_as_it_is_used(places, monkeypatch, torch, visible, told):
+    monkeypatch.setattr(machine, "version", lambda name: torch)
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert machine.device(*places) == told
