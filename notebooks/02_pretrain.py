@@ -105,15 +105,17 @@ pd.DataFrame(shown).iloc[:14].T
 # - **Full rows**, each text seeing itself alone: no work is spent on padding, and no text learns from its neighbour.
 # - **bfloat16** where the device computes in it, between layers too: half the bytes to move; weights and optimiser stay in
 #   float32.
-# - **Attention** in the form that is fastest on the device: fused on a GPU, plain matrix products on a processor.
-# - **Logits once**: the loss leaves its gradient in the place of the logits, the largest tensor of a step.
+# - **Attention** in the form that is fastest on the device: flash attention that is told where each text begins on a GPU,
+#   plain matrix products on a processor.
+# - **Logits once**: the loss is made along with its gradients, and the logits, the largest tensor of a step, are gone
+#   before the backward pass begins. On a GPU the vocabulary is filled up to a width that its matrix units like.
 # - **One fused step** of AdamW over all weights.
 # - **Freed memory is kept** for the next step, not given back to the system and asked for again.
 # - **Word pieces made once**, read from a memory-mapped file; their order follows from `seed` and is held nowhere.
 # - **Masks by `seed` and place**: a stopped run goes on, and `processes` share a batch, as if nothing had happened.
 # - **A GPU never waits**: a step's loss is read during the next one, and a batch comes from page-locked memory.
 # - **Out of memory** halves the part of a batch that is computed at once, not the batch; `save_memory` computes layers twice.
-# - **`compiled`** fuses the encoder's small operations: for long trainings on a GPU.
+# - **`compiled`** fuses the small operations of a layer, once for layers that are alike: for long trainings on a GPU.
 #
 # Every so often the loss is measured on held-out text of **every** domain and language,
 # with one fixed mask, so that one can see what is gained here and lost there. The number of threads decides the order in

@@ -1,4 +1,4 @@
-"""What speeds up a processor changes no result: attention against PyTorch's own, and whole models against theirs."""
+"""What speeds up a device changes no result: attention against PyTorch's own, and whole models against theirs."""
 
 import pytest
 import torch
@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoConfig, AutoModelForMaskedLM
 
-from helpers import devices
+from engine import tokens, training
+from helpers import devices, pretraining
+
+ENDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2}
+
+
+def configuration(architecture, **more):
+    return AutoConfig.for_model(architecture, vocab_size=99, **SHAPE, **ENDS, **more)
 
 
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.sampled_from(["none", "bool", "float"]), st.data())
@@ -30,9 +38,7 @@ def test_plain_attention_is_pytorchs(rows, heads, length, kind, data):
 @pytest.mark.parametrize("autocast", [False, True])
 def test_a_suited_model_gives_its_own_logits(architecture, autocast):
     torch.manual_seed(1)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
-    model = AutoModelForMaskedLM.from_config(AutoConfig.for_model(architecture, vocab_size=99, **shape, **ends)).eval()
+    model = AutoModelForMaskedLM.from_config(configuration(architecture, num_hidden_layers=2)).eval()
     ids = torch.randint(3, 99, (3, 7))
     padded = torch.ones(3, 7, dtype=torch.long)
     padded[1, 4:] = 0
@@ -55,3 +61,37 @@ def test_dropout_falls_on_the_attention_that_is_trained():
     drawn = [devices.plain_attention(torch.nn.Module(), *inputs, None, scaling=1.0, dropout=0.2)[0] for _ in range(400)]
     assert not torch.equal(drawn[0], drawn[1])
     torch.testing.assert_close(torch.stack(drawn).mean(0), whole, atol=0.15, rtol=0)
+
+
+@pytest.mark.parametrize("architecture", ["modernbert", "bert"])
+def test_compiled_layers_give_the_same_loss_and_gradients(architecture, monkeypatch):
+    graphs, compiler = [], torch.compile
+
+    def kept(graph, inputs):
+        graphs.append(str(graph.code))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda function, **how: compiler(function, **how, backend=kept))
+    pretraining.compiled_loss.cache_clear()
+    ids = torch.randint(5, 99, (2, 8), generator=torch.Generator().manual_seed(1)).numpy()
+    ids[:, 3] = 1
+    text, position = (torch.from_numpy(x.copy()) for x in tokens.segments(ids, 1))
+    masked = {"ids": torch.from_numpy(ids), "text": text, "positions": position}
+    masked |= {"places": torch.tensor([2, 9]), "targets": torch.tensor([7, 8])}
+    found = []
+    for compiled in (False, True):
+        torch.manual_seed(1)
+        model = AutoModelForMaskedLM.from_config(configuration(architecture, num_hidden_layers=3)).eval()
+        training.place(model, training.accelerator(), compiled=compiled)
+        loss = pretraining.masked_loss(model, masked, compiled)
+        loss.backward()
+        found.append([loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)])
+    pretraining.compiled_loss.cache_clear()
+    for plain, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(plain, compiled)
+    # One layer serves for all that are alike; the last one, worked out at two places only, is a graph of its own.
+    of_last = [code for code in graphs if "index_copy" in code]
+    assert len(of_last) == 1
+    assert (
+        len(graphs) == {"bert": 5, "modernbert": 6}[architecture]
+    )  # also embeddings, their precision, the loss; layer 1
