@@ -3,8 +3,10 @@
     python -m benchmarks.memory [--quick] [--json FILE]
 
 Each amount has a process of its own, which writes its peak of resident memory after every part: tokenising and packing
-the text, reading every row once in training order, and a few hundred steps of training. The text is the project's
-synthetic one, said over until there is enough.
+the text, reading every row once in training order, and a few hundred steps of training. Whether pace stays is asked
+within one process, as a machine's own pace does not: of preparing by quarters of the text, of training with rows from
+all of the text and from a quarter of it, in turn. The text is the project's synthetic one, said over until there is
+enough.
 """
 
 import itertools
@@ -20,25 +22,28 @@ from typing import Any
 import numpy as np
 
 from benchmarks import paired
-from benchmarks.mlm import SHAPES, Bench
+from benchmarks.mlm import SHAPES, WARM_UP, Bench
 from engine import tokens
 from helpers.pretraining import Mixture
 from texts import synthetic
 
 GENERATED = 64 * 10**6  # bytes of text that are made; more is the same again
 STEPS = 200
+QUARTERS, ROUNDS = 4, 5
 
 
-def texts(megabytes: int) -> Iterator[str]:
-    """So much synthetic text."""
+def texts(megabytes: int, stamps: list[float]) -> Iterator[str]:
+    """So much synthetic text; `stamps` gets the time when each quarter of it begins, and when all is read."""
     made, size = [], 0
     for document in synthetic.documents("biomedical", "es", 1):
         made.append(document.text)
         size += len(document.text.encode())
         if size >= min(GENERATED, megabytes * 10**6):
             break
-    left = megabytes * 10**6
+    whole = left = megabytes * 10**6
     for text in itertools.cycle(made):
+        if whole - left >= len(stamps) * whole / QUARTERS:
+            stamps.append(time.perf_counter())
         if left <= 0:
             return
         yield text
@@ -46,11 +51,11 @@ def texts(megabytes: int) -> Iterator[str]:
 
 
 class Whole(Mixture):
-    """A mixture of one store, of which `count` rows are read, from all over it."""
+    """A mixture of one store, of which `count` rows are read, from all over it or over its first `share`."""
 
-    def __init__(self, store: tokens.Rows, tokenizer: Any, count: int) -> None:
+    def __init__(self, store: tokens.Rows, tokenizer: Any, count: int, share: float = 1.0) -> None:
         self.stores, self.length, self.tokenizer = [store], store.length, tokenizer
-        self.order = tokens.Order([len(store)], [1.0], count, 1)
+        self.order = tokens.Order([int(share * len(store))], [1.0], count, 1)
 
 
 def measure(megabytes: int, folder: Path) -> dict[str, Any]:
@@ -65,9 +70,10 @@ def measure(megabytes: int, folder: Path) -> dict[str, Any]:
         print(f"{megabytes:>6} MB  {part:<10} {pace:>14,.1f} {unit}  peak {paired.peak_rss_mb():,} MB", flush=True)
 
     bench.train(bench.model(), bench.rows[: rows * 5], 1)  # what a first training always takes
-    began = time.perf_counter()
-    store = tokens.pack(texts(megabytes), bench.tokenizer, length, 10**12, folder / "rows.arrow")
+    began, stamps = time.perf_counter(), list[float]()
+    store = tokens.pack(texts(megabytes, stamps), bench.tokenizer, length, 10**12, folder / "rows.arrow")
     note("preparing", began, megabytes, "mb_per_s")
+    found["mb_per_s_by_quarter"] = [megabytes / QUARTERS / (b - a) for a, b in itertools.pairwise(stamps)]
     began, mixture = time.perf_counter(), Whole(store, bench.tokenizer, len(store))
     for begin in range(0, len(mixture.order), 512):
         mixture.read(np.arange(begin, min(begin + 512, len(mixture.order))))
@@ -75,7 +81,19 @@ def measure(megabytes: int, folder: Path) -> dict[str, Any]:
     began = time.perf_counter()
     bench.train_on(bench.model(), Whole(store, bench.tokenizer, STEPS * rows), 1)
     note("training", began, STEPS * rows * length, "tokens_per_s")
+
+    def side(share: float) -> paired.Side:
+        return lambda number: pace(bench, Whole(store, bench.tokenizer, STEPS * rows, share))
+
+    turns = paired.in_turn({"rows of all the text": side(1.0), "rows of a quarter": side(1 / QUARTERS)}, ROUNDS)
+    found["training_all_to_quarter"] = paired.ratio(*turns.values())
     return found
+
+
+def pace(bench: Bench, mixture: Whole) -> float:
+    """Tokens a second of training on a mixture."""
+    stamps = bench.train_on(bench.model(), mixture, 1)
+    return (STEPS - WARM_UP) * bench.shape["rows"] * mixture.length / (stamps[-1] - stamps[WARM_UP])
 
 
 def main() -> None:

@@ -86,7 +86,16 @@ def memory(found: dict[str, Any]) -> list[str]:
     ]
     told = ", ".join(f"{part} {value:.2f}" for part, value in found["ratio_peak_rss"].items())
     lines = table(["text", "part", "peak memory", "pace"], rows)
-    return ["## Memory", "", f"Peak on much text against little: {told}. On {found['device']}.", "", *lines]
+    quarters = ", ".join(f"{value:.1f}" for value in found["amounts"][1]["mb_per_s_by_quarter"])
+    turns = found["amounts"][1]["training_all_to_quarter"]
+    stays = (
+        f"Within one process on the larger amount: preparing {quarters} MB/s by quarters of the text; training on rows "
+    )
+    stays += (
+        f"of all of it {turns['median']:.3f} ({turns['min']:.3f} to {turns['max']:.3f}) times as fast as on rows of a "
+    )
+    stays += f"quarter, in turn. On {found['device']}."
+    return ["## Memory and pace", "", f"Peak on much text against little: {told}. {stays}", "", *lines]
 
 
 def intervals(found: dict[str, Any]) -> list[str]:

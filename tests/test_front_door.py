@@ -56,6 +56,15 @@ def test_a_mistake_is_one_line_within_ten_seconds(arguments, message):
     assert time.monotonic() - start < 10
 
 
+def test_compiling_needs_a_compiler_and_says_so(tmp_path):
+    done = front_door("smoke", "--set", "compute.compiled=true", PATH=str(tmp_path))
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == "run_all.sh: compute.compiled: true needs a C++ compiler (g++ or clang++); install one, or set false\n"
+    )
+
+
 def test_front_door_imports_no_torch():
     code = (
         "import sys; from runner import front_door, settings; print('torch' in sys.modules or 'pandas' in sys.modules)"

@@ -18,6 +18,7 @@ from helpers.project import ROOT, RUNS, Mistake
 from runner import notebooks, options, stages
 
 REPORT = "report"
+COMPILERS = ("g++", "clang++")
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 60  # between progress lines when no terminal is attached
 
@@ -36,6 +37,10 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
         return
     if problems:
         raise Mistake(problems[0])
+    if any(stage.speed.get("compiled") for stage in profile.stages()) and not any(map(shutil.which, COMPILERS)):
+        raise Mistake(
+            f"compute.compiled: true needs a C++ compiler ({' or '.join(COMPILERS)}); install one, or set false"
+        )
     try:
         (RUNS / profile.run / "status").mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=RUNS / profile.run).close()
