@@ -214,6 +214,20 @@ def test_masked_loss_equals_a_dense_head_in_double_precision(run, architecture):
     assert torch.equal(after, logits)  # what the loss left out is worked out again for who asks for it
 
 
+def test_layers_that_see_near_places_only_do_so_in_packed_rows(run):
+    near = TINY | {"num_hidden_layers": 2, "layer_types": ["full_attention", "sliding_attention"], "local_attention": 4}
+    model, tokenizer = pretraining.begin(run, "", BASE | {"config": near}, 3)
+    ids = np.array([tokenizer("nlba nlce nlda nlfo nlgu nlba nlco nlba nlce nlda")["input_ids"]])
+    masked = pretraining.batch(ids, [[1, 0]], tokens.Masking(tokenizer, 0.5), tokenizer.cls_token_id)
+    labels = torch.full((ids.size,), tokens.UNSCORED)
+    labels[masked["places"]] = masked["targets"]
+    logits = model.double()(input_ids=masked["ids"]).logits.flatten(0, 1)
+    own = torch.nn.functional.cross_entropy(logits, labels, ignore_index=tokens.UNSCORED, reduction="sum")
+    assert pretraining.masked_loss(model, masked).item() == pytest.approx(own.item(), abs=1e-10)
+    training.place(model, training.accelerator())
+    assert pretraining.masked_loss(model, masked).item() == pytest.approx(own.item(), abs=1e-10)
+
+
 @given(st.integers(1, 9), st.integers(2, 50), st.integers(0, 2**32), st.sampled_from([0.1, 1.0, 80.0]))
 def test_summed_cross_entropy_is_pytorch_s_with_its_gradients(rows, pieces, seed, size):
     generator = torch.Generator().manual_seed(seed)

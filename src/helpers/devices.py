@@ -44,13 +44,22 @@ def apart(model: PreTrainedModel, text: torch.Tensor, positions: torch.Tensor) -
     device, width = model.device, model.config.hidden_size // model.config.num_attention_heads
     able = model.config._attn_implementation == BY_TEXT and torch.is_autocast_enabled("cuda")
     if not able or width % 8:
-        text = moved(text, device)
-        return {"attention_mask": text[:, None, :, None] == text[:, None, None, :]}
+        return {"attention_mask": _mask(model, moved(text, device))}
     found = (positions.flatten() == 0).nonzero().flatten()
     # Both numbers as powers of two: what is compiled for them then serves for most batches.
     ends = found.new_full(((1 << len(found).bit_length()) - len(found),), positions.numel())
     begins = moved(torch.cat([found, ends]).int(), device)
     return {"attention_mask": None, "cu_seq_lens_q": begins, "max_length_q": 1 << int(positions.max()).bit_length()}
+
+
+def _mask(model: PreTrainedModel, text: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+    """Which places of a row see each other, (rows, 1, length, length); by layer type where some see near ones only."""
+    mask = text[:, None, :, None] == text[:, None, None, :]
+    if "sliding_attention" not in (getattr(model.config, "layer_types", None) or ()):
+        return mask
+    place = torch.arange(text.shape[1], device=text.device)
+    near = (place[:, None] - place).abs() <= model.config.sliding_window
+    return {"full_attention": mask, "sliding_attention": mask & near}
 
 
 def attention_by_text(
