@@ -4,12 +4,11 @@
 
 Each amount has a process of its own, which writes its peak of resident memory after every part: tokenising and packing
 the text, reading every row once in training order, and a few hundred steps of training. Whether pace stays is asked
-within one process, as a machine's own pace does not: of preparing by quarters of the text, of training with rows from
-all of the text and from a quarter of it, in turn. The text is the project's synthetic one, said over until there is
-enough.
+within one process and in turn, as a machine's own pace does not: of preparing, after each quarter of the text, beside
+the same text prepared by itself at that moment; of training with rows from all of the text and from a quarter of it.
+The text is the project's synthetic one, said over until there is enough.
 """
 
-import itertools
 import json
 import subprocess
 import sys
@@ -27,27 +26,19 @@ from engine import tokens
 from helpers.pretraining import Mixture
 from texts import synthetic
 
-GENERATED = 64 * 10**6  # bytes of text that are made; more is the same again
+GENERATED = 50  # megabytes of text that are made; more is the same again
 STEPS = 200
-QUARTERS, ROUNDS = 4, 5
+QUARTERS, ROUNDS = 4, 3
 
 
-def texts(megabytes: int, stamps: list[float]) -> Iterator[str]:
-    """So much synthetic text; `stamps` gets the time when each quarter of it begins, and when all is read."""
-    made, size = [], 0
+def made(megabytes: int) -> list[str]:
+    """Synthetic texts, so much of them."""
+    found, left = [], megabytes * 10**6
     for document in synthetic.documents("biomedical", "es", 1):
-        made.append(document.text)
-        size += len(document.text.encode())
-        if size >= min(GENERATED, megabytes * 10**6):
+        found.append(document.text)
+        if (left := left - len(document.text.encode())) <= 0:
             break
-    whole = left = megabytes * 10**6
-    for text in itertools.cycle(made):
-        if whole - left >= len(stamps) * whole / QUARTERS:
-            stamps.append(time.perf_counter())
-        if left <= 0:
-            return
-        yield text
-        left -= len(text.encode())
+    return found
 
 
 class Whole(Mixture):
@@ -70,10 +61,19 @@ def measure(megabytes: int, folder: Path) -> dict[str, Any]:
         print(f"{megabytes:>6} MB  {part:<10} {pace:>14,.1f} {unit}  peak {paired.peak_rss_mb():,} MB", flush=True)
 
     bench.train(bench.model(), bench.rows[: rows * 5], 1)  # what a first training always takes
-    began, stamps = time.perf_counter(), list[float]()
-    store = tokens.pack(texts(megabytes, stamps), bench.tokenizer, length, 10**12, folder / "rows.arrow")
-    note("preparing", began, megabytes, "mb_per_s")
-    found["mb_per_s_by_quarter"] = [megabytes / QUARTERS / (b - a) for a, b in itertools.pairwise(stamps)]
+    said, seconds, beside = made(GENERATED), list[float](), list[float]()
+
+    def texts() -> Iterator[str]:
+        for number in range(times := megabytes // GENERATED):
+            began = time.perf_counter()
+            yield from said
+            seconds.append(time.perf_counter() - began)
+            if (number + 1) * QUARTERS // times > number * QUARTERS // times:
+                beside.append(alone(said, bench, folder) / seconds[-1])
+
+    store = tokens.pack(texts(), bench.tokenizer, length, 10**12, folder / "rows.arrow")
+    note("preparing", time.perf_counter() - sum(seconds), megabytes, "mb_per_s")
+    found["preparing_late_to_alone"] = beside
     began, mixture = time.perf_counter(), Whole(store, bench.tokenizer, len(store))
     for begin in range(0, len(mixture.order), 512):
         mixture.read(np.arange(begin, min(begin + 512, len(mixture.order))))
@@ -88,6 +88,13 @@ def measure(megabytes: int, folder: Path) -> dict[str, Any]:
     turns = paired.in_turn({"rows of all the text": side(1.0), "rows of a quarter": side(1 / QUARTERS)}, ROUNDS)
     found["training_all_to_quarter"] = paired.ratio(*turns.values())
     return found
+
+
+def alone(said: list[str], bench: Bench, folder: Path) -> float:
+    """Seconds that preparing some texts takes by itself."""
+    began = time.perf_counter()
+    tokens.pack(said, bench.tokenizer, bench.shape["length"], 10**12, folder / "alone.arrow").path.unlink()
+    return time.perf_counter() - began
 
 
 def pace(bench: Bench, mixture: Whole) -> float:

@@ -86,15 +86,14 @@ def memory(found: dict[str, Any]) -> list[str]:
     ]
     told = ", ".join(f"{part} {value:.2f}" for part, value in found["ratio_peak_rss"].items())
     lines = table(["text", "part", "peak memory", "pace"], rows)
-    quarters = ", ".join(f"{value:.1f}" for value in found["amounts"][1]["mb_per_s_by_quarter"])
+    late = ", ".join(f"{value:.2f}" for value in found["amounts"][1]["preparing_late_to_alone"])
     turns = found["amounts"][1]["training_all_to_quarter"]
     stays = (
-        f"Within one process on the larger amount: preparing {quarters} MB/s by quarters of the text; training on rows "
+        f"Within one process on the larger amount, in turn: after each quarter of the text preparing is {late} times "
     )
-    stays += (
-        f"of all of it {turns['median']:.3f} ({turns['min']:.3f} to {turns['max']:.3f}) times as fast as on rows of a "
-    )
-    stays += f"quarter, in turn. On {found['device']}."
+    stays += f"as fast as the same text by itself; training on rows of all of it {turns['median']:.2f} "
+    stays += f"({turns['min']:.2f} to {turns['max']:.2f}) times as fast as on rows of a quarter. On {found['device']}."
+    stays = f"{stays} {found.get('note', '')}".strip()
     return ["## Memory and pace", "", f"Peak on much text against little: {told}. {stays}", "", *lines]
 
 
