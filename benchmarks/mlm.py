@@ -280,8 +280,7 @@ def dense_loss(model: Any, masked: dict[str, torch.Tensor], compiled: bool = Fal
 
 def masks(model: Any, text: torch.Tensor, positions: torch.Tensor) -> dict[str, torch.Tensor]:
     """`devices.apart` by a mask on every device."""
-    text = devices.moved(text, model.device)
-    return {"attention_mask": text[:, None, :, None] == text[:, None, None, :]}
+    return {"attention_mask": devices.mask_of(model, devices.moved(text, model.device))}
 
 
 def plain_adamw(model: Any) -> torch.optim.AdamW:

@@ -95,3 +95,34 @@ def test_compiled_layers_give_the_same_loss_and_gradients(architecture, monkeypa
     assert (
         len(graphs) == {"bert": 5, "modernbert": 6}[architecture]
     )  # also embeddings, their precision, the loss; layer 1
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_attention_by_text_asks_for_what_a_mask_would_leave(window, monkeypatch):
+    """A processor has no flash attention: one written out stands in its place, text by text."""
+
+    def flash(query, key, value, begins, _, longest, __, dropout, *more, scale, window_size_left=99, **same):
+        found = torch.zeros_like(query)
+        for begin, end in zip(begins[:-1], begins[1:], strict=True):
+            assert end - begin <= longest
+            one = [x[begin:end].transpose(0, 1) for x in (query, key, value)]
+            place = torch.arange(end - begin)
+            near = (place[:, None] - place).abs() <= window_size_left
+            found[begin:end] = scaled_dot_product_attention(*one, attn_mask=near, scale=scale).transpose(0, 1)
+        return (found,)
+
+    torch.manual_seed(1)
+    ids = torch.randint(5, 99, (3, 16)).numpy()
+    ids[0, 4] = ids[0, 9] = ids[2, 0] = ids[2, 15] = 1
+    text, position = (torch.from_numpy(x.copy()) for x in tokens.segments(ids, 1))
+    model = AutoModelForMaskedLM.from_config(configuration("bert", num_hidden_layers=1))
+    model.set_attn_implementation(devices.BY_TEXT)
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: True)
+    told = devices.apart(model, text, position) | {"dropout": 0.0, "scaling": 0.3, "sliding_window": window}
+    assert told.pop("attention_mask") is None
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", flash)
+    inputs = [torch.randn(3, 2, 16, 8) for _ in range(3)]
+    ours, _ = devices.attention_by_text(torch.nn.Module(), *inputs, None, **told)
+    place = torch.arange(16)
+    mask = (text[:, None, :, None] == text[:, None, None, :]) & ((place[:, None] - place).abs() < (window or 99))
+    torch.testing.assert_close(ours, scaled_dot_product_attention(*inputs, attn_mask=mask, scale=0.3).transpose(1, 2))

@@ -49,7 +49,11 @@ def test_attention_by_text_is_attention_under_a_mask(window):
     training.place(model, training.accelerator())
     with torch.autocast("cuda", torch.bfloat16):
         told = devices.apart(model, masked["text"].cpu(), masked["positions"].cpu())
-    told = {k: v for k, v in told.items() if v is not None} | {"dropout": 0.0, "sliding_window": window}
+    told = {k: v for k, v in told.items() if v is not None} | {
+        "dropout": 0.0,
+        "sliding_window": window,
+        "scaling": 32**-0.5,
+    }
     ours, _ = devices.attention_by_text(torch.nn.Module(), *inputs, None, **told)
     column = torch.arange(64, device="cuda")
     near = (column[:, None] - column).abs() < (window or 64)

@@ -48,9 +48,9 @@ def _begin(taken: Any, threads: int) -> None:
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
     torch.set_num_threads(threads)
     with taken.get_lock():
-        taken.value += 1
+        number, taken.value = taken.value, taken.value + 1
     if torch.cuda.is_available():
-        torch.cuda.set_device(taken.value % torch.cuda.device_count())
+        torch.cuda.set_device(number % torch.cuda.device_count())
 
 
 def _one(rank: int, call: tuple[Any, ...]) -> None:

@@ -44,7 +44,7 @@ def apart(model: PreTrainedModel, text: torch.Tensor, positions: torch.Tensor) -
     device, width = model.device, model.config.hidden_size // model.config.num_attention_heads
     able = model.config._attn_implementation == BY_TEXT and torch.is_autocast_enabled("cuda")
     if not able or width % 8:
-        return {"attention_mask": _mask(model, moved(text, device))}
+        return {"attention_mask": mask_of(model, moved(text, device))}
     found = (positions.flatten() == 0).nonzero().flatten()
     # Both numbers as powers of two: what is compiled for them then serves for most batches.
     ends = found.new_full(((1 << len(found).bit_length()) - len(found),), positions.numel())
@@ -52,7 +52,7 @@ def apart(model: PreTrainedModel, text: torch.Tensor, positions: torch.Tensor) -
     return {"attention_mask": None, "cu_seq_lens_q": begins, "max_length_q": 1 << int(positions.max()).bit_length()}
 
 
-def _mask(model: PreTrainedModel, text: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+def mask_of(model: PreTrainedModel, text: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
     """Which places of a row see each other, (rows, 1, length, length); by layer type where some see near ones only."""
     mask = text[:, None, :, None] == text[:, None, None, :]
     if "sliding_attention" not in (getattr(model.config, "layer_types", None) or ()):
@@ -79,9 +79,11 @@ def attention_by_text(
     window = how.get("sliding_window")  # which counts the place itself
     side = {} if window is None else {"window_size_left": window - 1, "window_size_right": window - 1}
     flat = [x.transpose(1, 2).flatten(0, 1) for x in (query, key, value)]
-    longest, how = how["max_length_q"], (how["dropout"], False, False)
-    scale = query.shape[-1] ** -0.5
-    found = torch.ops.aten._flash_attention_forward(*flat, begins, begins, longest, longest, *how, scale=scale, **side)
+    texts = (begins, begins, how["max_length_q"], how["max_length_q"])  # of queries, of keys
+    causal = debug = False
+    found = torch.ops.aten._flash_attention_forward(
+        *flat, *texts, how["dropout"], causal, debug, scale=how["scaling"], **side
+    )
     return found[0].view(query.shape[0], query.shape[2], *found[0].shape[1:]), None
 
 

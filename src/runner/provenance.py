@@ -40,18 +40,7 @@ def collect(run: Path) -> dict[str, Any]:
     plan = stages.read_plan(run / "plan.json")
     recorded = [stages.read_status(run, stage["id"]) for stage in plan["stages"]]
     sources = run / "corpora" / "sources.json"
-    kept = (
-        "id",
-        "key",
-        "status",
-        "started",
-        "seconds",
-        "training_seconds",
-        "memory_mb",
-        "threads",
-        "device",
-        "product",
-    )
+    kept = "id key status started seconds training_seconds memory_mb threads device product".split()
     return {
         "run": plan["run"],
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
