@@ -55,22 +55,24 @@ def test_no_process_outlives_the_one_that_asked():
 def places(tmp_path):
     (tmp_path / "gpus/0000:01:00.0").mkdir(parents=True)
     (tmp_path / "gpus/0000:01:00.0/information").write_text("Model: \t\t NVIDIA X1\nIRQ:   \t\t 1\n")
-    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Core X\n")
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Core X\nflags\t\t: avx avx512_bf16\n")
     return tmp_path / "gpus", tmp_path / "cpuinfo"
 
 
 @pytest.mark.parametrize(
-    ("torch", "visible", "told"),
+    ("torch", "visible", "precision", "told"),
     [
-        ("2.13.0", None, "1 x NVIDIA X1, torch 2.13.0"),
-        ("2.13.0", "", "Core X, 2 cores, torch 2.13.0"),
-        ("2.13.0+cpu", None, "Core X, 2 cores, torch 2.13.0+cpu"),
+        ("2.13.0", None, "", "1 x NVIDIA X1, torch 2.13.0"),
+        ("2.13.0", "", "", "Core X, 2 cores, bfloat16, torch 2.13.0"),
+        ("2.13.0+cpu", None, "", "Core X, 2 cores, bfloat16, torch 2.13.0+cpu"),
+        ("2.13.0+cpu", None, "no", "Core X, 2 cores, float32, torch 2.13.0+cpu"),
     ],
 )
-def test_a_device_is_told_as_it_is_used(places, monkeypatch, torch, visible, told):
+def test_a_device_is_told_as_it_is_used(places, monkeypatch, torch, visible, precision, told):
     monkeypatch.setattr(machine, "version", lambda name: torch)
     monkeypatch.setattr(machine.os, "cpu_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", precision)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert machine.device(*places) == told

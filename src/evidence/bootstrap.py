@@ -7,6 +7,7 @@ works out what they add from their scores. `benchmarks.intervals` has the covera
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from zlib import crc32
 
 import numpy as np
@@ -14,6 +15,9 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
 from evidence.scores import precision_recall_f1
+
+NORMAL = np.linspace(-8, 8, 321)  # normal scores, at which laws are averaged
+DENSITY = norm.pdf(NORMAL)
 
 
 def draw_weights(*, units: int, draws: int, seed: int, key: str) -> np.ndarray:
@@ -121,11 +125,13 @@ class Estimate:
         normal one where only documents do. Satterthwaite's one law for all has too thin tails when seeds agree by
         chance.
         """
-        normal = np.linspace(-8, 8, 321)  # the chi-squared law by its quantiles at these normal scores
-        seeds = self.seeds * self.freedom / chi2.ppf(norm.cdf(normal), self.freedom) if self.seeds else np.zeros(321)
-        error = np.sqrt(np.maximum(self.documents + seeds, np.finfo(float).tiny))
-        beyond = 2 * norm.sf(distance / error)
-        return float(np.average(beyond, weights=norm.pdf(normal)))
+        return float(np.average(2 * norm.sf(distance / self.errors), weights=DENSITY))
+
+    @cached_property
+    def errors(self) -> np.ndarray:
+        """The standard errors that the estimate may have, at the quantiles of the chi-squared law for `NORMAL`."""
+        seeds = self.seeds * self.freedom / chi2.ppf(norm.cdf(NORMAL), self.freedom) if self.seeds else 0 * NORMAL
+        return np.sqrt(np.maximum(self.documents + seeds, np.finfo(float).tiny))
 
     def reach(self, confidence: float) -> float:
         """Half the width of the interval: the distance beyond which 1 - `confidence` lies; 0 where nothing varies."""

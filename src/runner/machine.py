@@ -9,7 +9,7 @@ GPUS, PROCESSORS = Path("/proc/driver/nvidia/gpus"), Path("/proc/cpuinfo")
 
 
 def device(gpus: Path = GPUS, processors: Path = PROCESSORS) -> str:
-    """The GPUs' number and name where torch is made for them, or else the processor and its cores; torch's version."""
+    """The GPUs' number and name where torch is made for them, or the processor, cores, arithmetic; torch's version."""
     torch = f"torch {version('torch')}"
     hidden = torch.endswith("+cpu") or os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1")
     found = [] if hidden else [*gpus.glob("*/information")]
@@ -17,7 +17,15 @@ def device(gpus: Path = GPUS, processors: Path = PROCESSORS) -> str:
     if names:
         return f"{len(names)} x {names[0]}, {torch}"
     text = processors.read_text(encoding="utf-8") if processors.is_file() else ""
-    return f"{_value(text, 'model name') or platform.machine()}, {os.cpu_count()} cores, {torch}"
+    name, arithmetic = _value(text, "model name") or platform.machine(), _arithmetic(_value(text, "flags"))
+    return f"{name}, {os.cpu_count()} cores, {arithmetic}, {torch}"
+
+
+def _arithmetic(flags: str) -> str:
+    """What `environment.precision` comes to on a processor with these flags: one name stands for several kinds."""
+    own = "bf16" if "avx512_bf16" in flags.split() else "no"
+    used = os.environ.get("ACCELERATE_MIXED_PRECISION") or own
+    return {"no": "float32", "bf16": "bfloat16"}.get(used, used)
 
 
 def _value(text: str, name: str) -> str:
