@@ -77,8 +77,9 @@ frequent_words = 500  # most frequent words of each corpus whose overlap was mea
 #
 # A comparison is an arm against another on one test set, with the same documents on both sides. How far another study like
 # this one could come out from it has two sources: other documents (the test set's are drawn with replacement) and other
-# seeds (they differ among themselves). The interval is that of the difference, not corrected. `p_holm` is corrected for the
-# whole family, and the verdict goes by it.
+# seeds (they differ among themselves). The interval is that of the difference, not corrected. `p_holm` is corrected for all
+# comparisons and claims together, and the verdict goes by it: in at most one study of twenty (at 95 %) does chance alone give
+# any verdict.
 #
 # Where an arm was pre-trained more than once (`copies`), its copies count, each the mean of the seeds that use it. Of an arm
 # with one copy, what another pre-training would change is in no interval. Two or three seeds say little about how much
@@ -98,8 +99,8 @@ comparisons[["claim", "task", "test", "arm", "against", "metric", "difference", 
 # %% [markdown]
 # ## The verdicts
 #
-# A claim is judged by the mean difference of its comparisons. Several claims are several chances to be wrong, so their `p_holm`
-# is corrected too, over the claims. *Supported*: it is below the level, the mean is above zero, and no comparison is below zero
+# A claim is judged by the mean difference of its comparisons, and its `p_holm` is corrected along with theirs: every question
+# asked is one more chance to be wrong. *Supported*: it is below the level, the mean is above zero, and no comparison is below zero
 # after correction. *Contradicted*: it is below the level, and the mean is below zero. *Not testable here*: the run lacks what
 # the claim needs. Intervals are not corrected; where one leaves out zero and the verdict is *inconclusive*, this is why.
 

@@ -117,22 +117,25 @@ def test_one_comparison_below_zero_bars_supported(folder):
     assert found["C1"]["difference"] == pytest.approx(table["difference"].mean())
 
 
-def test_holm_spans_the_whole_family(folder):
-    table, _ = verdict(folder, item("good", "poor"), item("good", "same", claim="C2"))
-    assert table["p_holm"].tolist() == pytest.approx(bootstrap.holm(table["p"]))
-    assert table.loc[0, "p_holm"] == pytest.approx(2 * table.loc[0, "p"])
+def test_holm_spans_comparisons_and_claims_together(folder):
+    family = [item("good", "poor"), item("good", "same", claim="C4")]
+    table, found = verdict(folder, *family, stated={"C1": "", "C4": "", "C2": "no comparison for it"})
+    expected = bootstrap.holm([*table["p"], found["C1"]["p"], found["C4"]["p"], np.nan])
+    assert table["p_holm"].tolist() == pytest.approx(expected[:2])
+    assert [found[claim]["p_holm"] for claim in ("C1", "C4")] == pytest.approx(expected[2:4])
+    assert table.loc[0, "p_holm"] == pytest.approx(5 * table.loc[0, "p"])
 
 
-def test_holm_spans_the_claims_too(folder):
-    """What would decide a claim that stands alone leaves two of them open."""
-    family = [item("good", "same"), item("good", "same", claim="C4")]
+def test_another_claim_is_another_chance_to_be_wrong(folder):
+    """What decides a claim that stands alone leaves two of them open."""
+    family = [item("good", "poor"), item("good", "poor", claim="C4")]
     p = verdict(folder, *family)[1]["C1"]["p"]
-    loose = {"confidence": 1 - 1.5 * p}
-    _, alone = verdict(folder, family[0], stated={"C1": ""}, **loose)
-    assert alone["C1"]["verdict"] == ("supported" if alone["C1"]["difference"] > 0 else "contradicted")
-    _, both = verdict(folder, *family, **loose)
+    strict = {"confidence": 1 - 2.5 * p}
+    _, alone = verdict(folder, family[0], stated={"C1": ""}, **strict)
+    assert alone["C1"]["verdict"] == "supported"
+    _, both = verdict(folder, *family, stated={"C1": "", "C4": ""}, **strict)
     assert {claim["verdict"] for claim in both.values()} == {"inconclusive"}
-    assert both["C4"]["p_holm"] == pytest.approx(min(1, 2 * p))
+    assert both["C4"]["p_holm"] == pytest.approx(4 * p)
 
 
 def test_pooling_keeps_the_correlation_of_comparisons_on_one_test(folder):

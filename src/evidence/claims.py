@@ -252,7 +252,8 @@ def compare(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Every comparison of the declared family, one row each (`COLUMNS`), and the content of claims.json.
 
-    `stated`: claim -> its text, for claims.json. `units` are documents or patients; p_holm is over the whole family.
+    `stated`: claim -> its text, for claims.json. `units` are documents or patients; p_holm is over all
+    comparisons and claims, so that any verdict at all is as seldom wrong as the level says.
     See `difference` for `family`, `common`, `train` and `copies`; an empty `test` is the task's own, `mentions`
     are all; an item may say why it cannot be tested (`reason`).
     """
@@ -264,12 +265,13 @@ def compare(
             row |= dict(zip(("low", "high", "p"), found.interval(confidence), strict=True))
             row |= {"difference": found.value, "detectable": found.detectable(confidence)}
     table = pd.DataFrame(rows, columns=COLUMNS)
-    table["p_holm"] = holm(table["p"])
-    table["verdict"] = [_verdict(row, 1 - confidence) for row in table.to_dict("records")]
-    content = {"synthetic": synthetic, "note": SYNTHETIC if synthetic else "", "confidence": confidence, "draws": draws}
     judged = [_claim(*claim, table, differences, shared, confidence) for claim in stated.items()]
-    adjusted = holm([claim.get("p", np.nan) for claim in judged])
-    return table, content | {"claims": [_decided(*one, 1 - confidence) for one in zip(judged, adjusted, strict=True)]}
+    corrected = holm([*table["p"], *(claim.get("p", np.nan) for claim in judged)])
+    table["p_holm"] = corrected[: len(table)]
+    table["verdict"] = [_verdict(row, 1 - confidence) for row in table.to_dict("records")]
+    of_claims = zip(judged, corrected[len(table) :], strict=True)
+    content = {"synthetic": synthetic, "note": SYNTHETIC if synthetic else "", "confidence": confidence, "draws": draws}
+    return table, content | {"claims": [_decided(*claim, table, 1 - confidence) for claim in of_claims]}
 
 
 def _differences(
@@ -314,8 +316,7 @@ def _claim(
 ) -> dict[str, Any]:
     """The numbers that the verdict on one claim rests on; a `reason` in their place where it cannot be tested."""
     part = table[table["claim"] == claim]
-    counted = {"comparisons": len(part), "verdicts": part["verdict"].value_counts().to_dict()}
-    result = {"claim": claim, "text": text, **counted}
+    result = {"claim": claim, "text": text, "comparisons": len(part)}
     reasons = [f"{row.task}, {row.arm}: {row.reason}" for row in part.itertuples() if row.reason]
     if part.empty or reasons:
         return result | {"reason": reasons[0] if reasons else "the profile declares no comparison for it"}
@@ -325,9 +326,10 @@ def _claim(
     return result | {"reason": "", "difference": mean.value, "low": low, "high": high, "p": p}
 
 
-def _decided(claim: dict[str, Any], p_holm: float, level: float) -> dict[str, Any]:
-    """A claim with its verdict after the declared rule; `p_holm` is corrected over the claims."""
-    claim = claim if claim["reason"] else claim | {"p_holm": float(p_holm)}
+def _decided(claim: dict[str, Any], p_holm: float, table: pd.DataFrame, level: float) -> dict[str, Any]:
+    """A claim with its verdict after the declared rule, and how many of its comparisons have which."""
+    verdicts = table.loc[table["claim"] == claim["claim"], "verdict"].value_counts().to_dict()
+    claim = claim | {"verdicts": verdicts} | ({} if claim["reason"] else {"p_holm": float(p_holm)})
     verdict = _verdict(claim, level)
-    barred = verdict == "supported" and "contradicted" in claim["verdicts"]
+    barred = verdict == "supported" and "contradicted" in verdicts
     return claim | {"verdict": "inconclusive" if barred else verdict}
