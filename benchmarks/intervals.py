@@ -133,7 +133,7 @@ def main() -> None:
     designs = designs[:2] if asked.quick else designs
     result: dict[str, Any] = {"documents": DOCUMENTS, "draws": DRAWS, "confidence": CONFIDENCE}
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        result["aa"] = [aa(pool, 40 if asked.quick else 1000, *design) for design in designs if design[0] <= FEW]
+        result["aa"] = [aa(pool, 40 if asked.quick else 500, *design) for design in designs if design[0] <= FEW]
         result["coverage"] = [coverage(pool, 100 if asked.quick else 1000, *design) for design in designs]
     paired.finish(result, asked.json)
 

@@ -223,7 +223,7 @@ def _simulations() -> dict[str, Any]:
     chance = [
         {"seeds#": str(row["seeds"]), "spread of seeds (log-odds)#": f"{row['spread']:.2f}"}
         | {"repetitions#": f"{row['repetitions']:,}", "any comparison decided#": f"{row['any_comparison']:.1%}"}
-        | {"any claim decided#": f"{row['any_claim']:.1%}"}
+        | {"any claim decided#": f"{row['any_claim']:.1%}", "either#": f"{row['either']:.1%}"}
         for row in found["aa"]
     ]
     covered = [
