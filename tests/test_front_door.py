@@ -120,6 +120,34 @@ def test_pairs_are_synced_from_the_newer_file(finished):
     assert "# # 04_draw" in script.read_text()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("04_draw.py", "# %%\nif:\n", "04_draw.py, code cell 1, line 1: invalid syntax: 'if:'"),
+        ("04_draw.ipynb", "{", "04_draw.ipynb: no readable notebook ("),
+    ],
+)
+def test_a_broken_notebook_is_named_and_its_partner_left_alone(project, name, content, said):
+    project.run("mini", "--dry-run")  # makes the pairs
+    broken = project.root / "notebooks" / name
+    partner = broken.with_suffix(".ipynb" if broken.suffix == ".py" else ".py")
+    before = partner.read_text()
+    broken.write_text(content)
+    os.utime(broken, (time.time() + 60,) * 2)
+    done = project.run("mini", "--dry-run")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"run_all.sh: {said}")
+    assert partner.read_text() == before
+
+
+def test_a_damaged_status_counts_as_none(project):
+    (project.root / "runs/mini/status").mkdir(parents=True)
+    (project.root / "runs/mini/status/04_draw.json").write_text("{")
+    done = project.run("mini", "--status")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "not run" in done.stdout
+
+
 def test_publish_copies_claims(finished):
     assert "published: figures/mini/" in finished.run("mini", "--publish").stdout
     assert (finished.root / "figures" / "mini" / "claims.json").is_file()

@@ -74,7 +74,8 @@ def test_brat_offsets_with_marks_and_windows_line_ends(text, offset):
         ("T1\tCHEM 0 4;\tToma", "expected"),
         ("T1 CHEM 0 4 Toma", "expected T1<tab>LABEL"),
         ("T1\tCHEM zero 4\tToma", "expected"),
-        ("T1\tCHEM 4 4\t", "outside"),
+        ("T1\tCHEM 4 4\t", "is empty or ends before it starts"),
+        ("T1\tCHEM 4 2\tma", "is empty or ends before it starts"),
         ("T1\tCHEM 2 99\tma", "outside"),
         ("hello", "expected"),
     ],
@@ -90,6 +91,8 @@ def test_brat_names_file_and_line(line, words):
 def test_brat_needs_both_files_and_utf8():
     with pytest.raises(Mistake, match=r"a/1.ann: its .txt or .ann is missing"):
         read(readers.brat, {"a/1.ann": ""})
+    with pytest.raises(Mistake, match=r"a/1.json: brat has .txt and .ann"):
+        read(readers.brat, {"a/1.ann": "", "a/1.json": "{}", "a/1.txt": ""})
     with pytest.raises(Mistake, match=r"1.txt: byte 2 is not UTF-8"):
         read(readers.brat, {"1.ann": "", "1.txt": b"ni\xf1o"})
 
@@ -326,6 +329,16 @@ def test_labels_that_are_not_scored_are_dropped_and_counted(catalogue):
     assert splits["train"][0].spans == (Span(0, 1, "X"), Span(2, 5, "X"))
     assert splits["test"] == []
     assert blemishes == {"train: UNCLEAR is not scored": 1}
+
+
+def test_documents_of_one_name_are_refused(catalogue, monkeypatch):
+    """Scores, draws and windows go by the name: what two files say would be one document's."""
+    files = [(f"{place}/1.{end}", b"") for place in "ab" for end in ("ann", "txt")]
+    monkeypatch.setattr(sources, "read_files", lambda *_: iter(files))
+    catalogue["tasks"]["scored"]["raw"]["train"]["counts"] = {}
+    catalogue["tasks"]["scored"]["splits"]["train"]["counts"] = {}
+    with pytest.raises(Mistake, match="task scored, train: several documents are '1'; give every file its own name"):
+        readers.tasks("scored")
 
 
 @pytest.mark.parametrize(

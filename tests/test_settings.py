@@ -102,6 +102,27 @@ FAULTS = [
         r"the profile has no arm 'x' \(it has base, general",
     ),
     (["arms.clinical"], "no `=` found"),
+    (["tasks.ner_ro.documents={train: -4, dev: 4, test: 4}"], r"documents\.train: .*greater than 0"),
+    (["tasks=[]"], r"tasks: .*at least 1"),
+    (["ner.seeds=[1, 1]"], r"ner\.seeds: a seed stands twice"),
+    (["pretrain.learning_rate=.inf"], r"pretrain\.learning_rate: .*finite"),
+    *[
+        ([f"claims.family=[{{claim: C1, {item}}}]"], said)
+        for item, said in (
+            ("task: ner_ro, arm: base, against: base, metric: f1", "arm 'base' is compared with itself"),
+            (
+                "task: ner_ro, arm: base, against: general, metric: auprc",
+                "'auprc' does not fit ner .*allowed: f1, recall",
+            ),
+            ("task: screening_nl, arm: base, against: general, metric: f1", "does not fit screening .*allowed: auprc"),
+            ("task: screening_nl, arm: base, against: dictionary, metric: auprc", "allowed: keywords, or an arm"),
+            ("task: screening_nl, test: ner_ro, arm: base, against: general, metric: auprc", "tested on itself only"),
+        )
+    ],
+    (
+        [f"claims.family=[{', '.join(2 * ['{claim: C1, task: ner_ro, arm: base, against: general, metric: f1}'])}]"],
+        "claim 'C1' has a comparison twice, on task 'ner_ro'",
+    ),
 ]
 
 
@@ -116,16 +137,39 @@ def test_a_fault_is_one_line(sets, said):
 def test_unknown_profile_and_files_that_are_no_profile(tmp_path):
     with pytest.raises(Mistake, match="'nope' is unknown; allowed: demo, full, replica"):
         settings.load("nope")
-    for content, said in (("- a list", "found list"), ("a: [", "no readable YAML"), ("extends: x", "no profile")):
+    with pytest.raises(Mistake, match="mine.yaml' is no file; allowed: demo"):
+        settings.load(str(tmp_path / "mine.yaml"))
+    contents = [("- a list", "found list"), ("a: [", "no readable YAML"), ("extends: x", "no profile")]
+    for content, said in (*contents, ("a: 1\na: 2", "key 'a' stands twice.* line 2")):
         (tmp_path / "mine.yaml").write_text(content)
         with pytest.raises(Mistake, match=said):
             settings.load(str(tmp_path / "mine.yaml"))
 
 
-def test_unknown_source_is_named(tmp_path):
-    profile = settings.load("smoke", ["corpora.clinical.es=[es_nothing]"])
-    with pytest.raises(Mistake, match="source 'es_nothing' is unknown; allowed: .*es_cantemist_background"):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "corpora.clinical.es=[es_nothing]",
+            "es: 'es_nothing' is unknown; allowed: synthetic, es_cantemist_background",
+        ),
+        ("corpora.clinical.es=[monero]", "corpora.clinical.es: 'monero' is unknown"),
+        ("corpora.clinical.es=[nl_openehr]", "corpora.clinical.es: 'nl_openehr' is in nl, not in es"),
+        ("tasks.ner_es.source=es_novels", "tasks.ner_es: 'es_novels' is unknown; allowed: synthetic, cantemist, "),
+        ("tasks.ner_es.source=monero", "tasks.ner_es: 'monero' is in ro, not in es"),
+        ("tasks=[{name: s, kind: screening, language: es, source: cantemist}]", "tasks.s: 'cantemist' has entities"),
+    ],
+)
+def test_what_cannot_be_read_as_asked_is_named(change, said):
+    profile = settings.load("smoke", [change])
+    with pytest.raises(Mistake, match=said):
         profile.problems()
+
+
+def test_terms_that_a_run_on_real_text_aligns_are_looked_for_with_its_sources():
+    plain = ["corpora.biomedical.es=[es_openehr]", "corpora.biomedical.nl=[nl_openehr]"]
+    assert {"nl_hpo_labels", "es_hpo_labels"} <= set(settings.load("replica", plain).parts())
+    assert settings.load("smoke").parts() == []
 
 
 def test_values_merge_by_key_and_lists_are_replaced(tmp_path):

@@ -93,10 +93,37 @@ def test_a_checkpoint_of_other_settings_is_not_taken(run, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         adapted(run, "arm")
     go_on()
+    go_on, ran = stopped_after(2, monkeypatch), []
+    monkeypatch.setattr(training.Progress, "tell", lambda self, step, *_: ran.append(step))
+    with pytest.raises(KeyboardInterrupt):
+        adapted(run, "arm", learning_rate=2e-3)
+    go_on()
+    adapted(run, "arm", learning_rate=2e-3)
+    assert ran[:3] == [1, 3, 4]  # from the start, and after another stop from there
+
+
+@pytest.mark.parametrize(("damaged", "first"), [(1, 13), (2, 1)])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(run, monkeypatch, capsys, damaged, first):
+    whole, _ = adapted(run, "whole")
+    go_on = stopped_after(13, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        adapted(run, "stopped")
+    for place, name in list(zip(("step-13", "step-12"), ("model", "optimizer"), strict=True))[:damaged]:
+        file = run / "checkpoints/stopped" / place / f"{name}.safetensors"
+        file.write_bytes(file.read_bytes()[:-100])
+    go_on()
     ran = []
     monkeypatch.setattr(training.Progress, "tell", lambda self, step, *_: ran.append(step))
-    adapted(run, "arm", learning_rate=2e-3)
-    assert ran[0] == 1
+    again, _ = adapted(run, "stopped")
+    assert ran[0] == first
+    assert capsys.readouterr().out.count(": damaged (") == damaged
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_weights_that_the_last_step_spoils_are_not_kept(run):
+    with pytest.raises(FloatingPointError, match="weights are not finite after step 1; lower the learning rate"):
+        adapted(run, "arm", learning_rate=float("inf"), batch_rows=120, evaluations=1)
+    assert not (run / "models/arm/model.safetensors").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_at_once(run):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import nn
 
@@ -36,9 +37,12 @@ def save(folder: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimi
 
 
 def resume(folder: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Load the newest checkpoint of this very training, if there is one, and return its state."""
-    place = newest(folder)
-    if place is None or (saved := json.loads((place / "state.json").read_text("utf-8")))["key"] != key:
+    """Load the newest checkpoint of this very training that can be read, if there is one, and return its state."""
+    for place in reversed(_steps(folder)):
+        if (saved := _sound(place)).get("key") == key:
+            break
+        shutil.rmtree(place, ignore_errors=True)  # or it would be taken for newer than those of the steps before it
+    else:
         return None
     where = str(next(model.parameters()).device)
     load_model(model, place / "model.safetensors", device=where)
@@ -51,6 +55,18 @@ def resume(folder: Path, key: str, model: nn.Module, optimizer: torch.optim.Opti
     if state["best"] is not None:
         state["best"] = (state["best"], load_file(place / "best.safetensors", device=where))
     return state
+
+
+def _sound(place: Path) -> dict[str, Any]:
+    """What its JSON file says; empty, and told, where a file of the checkpoint is damaged."""
+    try:
+        for file in {place / "model.safetensors", place / "optimizer.safetensors", *place.glob("*.safetensors")}:
+            with safe_open(file, "pt"):
+                pass
+        return json.loads((place / "state.json").read_text("utf-8"))
+    except (SafetensorError, OSError, ValueError) as error:
+        print(f"checkpoint {place}: damaged ({error}); going on from the one before it, if any", flush=True)
+        return {}
 
 
 def newest(folder: Path) -> Path | None:

@@ -119,6 +119,8 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
         progress.tell(state["step"], losses.last, optimizer.param_groups[0]["lr"])
     if state["best"] is not None:
         model.load_state_dict(state["best"][1])
+    if not all(torch.isfinite(p).all() for p in model.parameters()):
+        raise FloatingPointError(f"weights are not finite after step {state['step']}; lower the learning rate")
     model.eval()
     return state["history"]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer
 
@@ -70,7 +71,7 @@ def _once(folder: Path, name: str, arm: str, model: str, seed: int, fit: Fit, **
     start = file_digest(weights) if weights.is_file() else arm
     key = digest([name, seed, fixed, data, start, code_digest(CODE)])
     note = place.with_suffix(".json")
-    if place.is_file() and note.is_file() and (row := json.loads(note.read_text()))["key"] == key:
+    if (row := _kept(place, note)).get("key") == key:
         return row
     began = time.monotonic()
     count = 1 if fit in (_dictionary, _keywords) else values.pop("processes")
@@ -83,6 +84,18 @@ def _once(folder: Path, name: str, arm: str, model: str, seed: int, fit: Fit, **
     write_atomically(note, json.dumps(row))
     shutil.rmtree(_checkpoint(folder, name, model, seed), ignore_errors=True)
     return row
+
+
+def _kept(place: Path, note: Path) -> dict[str, Any]:
+    """The row of a fit that was made before; empty where it was not, or one of its files is damaged."""
+    try:
+        pq.read_metadata(place)
+        return json.loads(note.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        print(f"{place}: damaged ({' '.join(str(error).split())[:80]}); made again", flush=True)
+        return {}
 
 
 def _checkpoint(folder: Path, name: str, model: str, seed: int) -> Path:

@@ -41,11 +41,13 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
         raise Mistake(
             f"compute.compiled: true needs a C++ compiler ({' or '.join(COMPILERS)}); install one, or set false"
         )
-    try:
-        (RUNS / profile.run / "status").mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=RUNS / profile.run).close()
-    except OSError as error:
-        raise Mistake(f"runs/{profile.run}: cannot be written ({error.strerror}); make it writable") from None
+    for folder in (RUNS / profile.run, RUNS / profile.run / "status"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            shown = os.path.relpath(folder, ROOT)
+            raise Mistake(f"{shown}: cannot be written ({error.strerror}); make it writable") from None
     for stage in profile.stages():
         if stage.parameters.get("base") and not (RUNS / profile.run / stage.outputs[0]).exists():
             from helpers import models

@@ -12,13 +12,17 @@ from typing import Any
 from helpers.project import ROOT, Mistake, bare_code, write_atomically
 
 FOLDER = ROOT / "notebooks"
+MEND = "remove it, and it is made again from its .py, or the other way round"
 # Results depend on these packages; the runner only drives and shows what notebooks do.
 PACKAGES = ("engine", "evidence", "helpers", "texts")
 
 
 def code_cells(notebook: Path) -> list[tuple[str, list[str]]]:
     """Source and tags of each code cell of an .ipynb file."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError, KeyError) as error:
+        raise Mistake(f"{notebook.name}: no readable notebook ({error}); {MEND}") from None
     return [
         ("".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in cells if cell["cell_type"] == "code"
     ]
@@ -37,7 +41,7 @@ def declared(notebook: Path) -> dict[str, Any]:
     if len(tagged) != 1:
         raise Mistake(f"{notebook.name}: found {len(tagged)} cells tagged `parameters`; exactly one is allowed")
     values = {}
-    for line in ast.parse(tagged[0]).body:
+    for line in _parsed(tagged[0], f"{notebook.name}, parameters").body:
         if not (isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)):
             raise Mistake(f"{notebook.name}: parameters cell has `{ast.unparse(line)}`; allowed: name = literal")
         try:
@@ -75,18 +79,30 @@ def _modules(tree: ast.AST) -> set[str]:
     return {name for name in found if name.split(".")[0] in PACKAGES}
 
 
+def _parsed(source: str, where: str) -> ast.Module:
+    """The syntax tree of some code; Mistake where it is no Python."""
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        raise Mistake(f"{where}, line {error.lineno}: {error.msg}: {(error.text or '').strip()[:60]!r}") from None
+
+
 def code_digest(notebook: Path) -> str:
     """sha256 of the code that a notebook runs: its cells, and the modules of ours it imports, at first or second hand.
 
     The defaults of the parameters cell are left out: a run replaces every one of them.
     """
-    source = "\n".join(source for source, tags in code_cells(notebook) if "parameters" not in tags)
-    trees, waiting = {"": ast.parse(source)}, [""]
+    cells = enumerate(code_cells(notebook), start=1)
+    parsed = [
+        _parsed(source, f"{notebook.name}, code cell {n}") for n, (source, tags) in cells if "parameters" not in tags
+    ]
+    body = [line for tree in parsed for line in tree.body]
+    trees, waiting = {"": ast.Module(body, [])}, [""]
     while waiting:
         for name in _modules(trees[waiting.pop()]) - set(trees):
             path = (ROOT / "src").joinpath(*name.split(".")).with_suffix(".py")
             if path.is_file():
-                trees[name] = ast.parse(path.read_text(encoding="utf-8"))
+                trees[name] = _parsed(path.read_text(encoding="utf-8"), os.path.relpath(path, ROOT))
                 waiting.append(name)
     text = "\n".join(f"{name}: {bare_code(tree)}" for name, tree in sorted(trees.items()))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -98,13 +114,12 @@ def _content(notebook: Any) -> list[tuple[str, str, list[str]]]:
 
 def sync_pairs(folder: Path = FOLDER, strip: bool = False) -> list[str]:
     """Make each .py/.ipynb pair equal, from the newer file, and say so; `strip` also removes outputs everywhere."""
-    import jupytext
 
     lines = []
     for stem in sorted({path.stem for path in [*folder.glob("[0-9]*.py"), *folder.glob("[0-9]*.ipynb")]}):
         both = [path for path in (folder / f"{stem}.py", folder / f"{stem}.ipynb") if path.is_file()]
         newer = max(both, key=lambda path: path.stat().st_mtime)
-        contents = [jupytext.read(path) for path in both]
+        contents = [_read(path) for path in both]
         if len(both) < 2 or _content(contents[0]) != _content(contents[1]):
             older = newer.with_suffix(".ipynb" if newer.suffix == ".py" else ".py")
             _write(older, contents[both.index(newer)])
@@ -113,6 +128,20 @@ def sync_pairs(folder: Path = FOLDER, strip: bool = False) -> list[str]:
             _write(both[1], contents[1])
             lines.append(f"{both[1].name} lost its outputs")
     return lines
+
+
+def _read(path: Path) -> Any:
+    """One of a pair; Mistake where it is no notebook, or a cell of it no Python: the other one is then left alone."""
+    import jupytext
+
+    try:
+        found = jupytext.read(path)
+    except Exception as error:  # jupytext's readers raise what they like
+        raise Mistake(f"{path.name}: no readable notebook ({error}); {MEND}") from None
+    code = (cell.source for cell in found.cells if cell.cell_type == "code")
+    for number, source in enumerate(code, start=1):
+        _parsed(source, f"{path.name}, code cell {number}")
+    return found
 
 
 def _write(path: Path, notebook: Any) -> None:

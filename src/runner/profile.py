@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import yaml
 from pydantic import Field, model_validator
 
+from helpers import baselines
 from helpers.names import model_name
-from helpers.project import DATA, Mistake, digest, file_digest
+from helpers.project import DATA, Mistake, digest, file_digest, read_yaml
 from runner.sections import (
     Analysis,
     Arm,
@@ -76,7 +76,7 @@ class Profile(Section):
     seed: int = Field(ge=0)
     corpus: Corpus
     corpora: dict[str, dict[str, list[str]]] = Field(description="domain -> language -> parts of data/sources.yaml")
-    tasks: list[Task]
+    tasks: list[Task] = Field(min_length=1)
     base: Base
     arms: list[Arm] = Field(min_length=1)
     pretrain: Pretrain
@@ -159,7 +159,7 @@ class Profile(Section):
             ("trained task", item.task, [task.name for task in self.tasks if task.trained]),
             ("task", item.test or item.task, tasks),
             ("arm", item.arm, arms),
-            ("arm", item.against, [*arms, "dictionary", "keywords"]),
+            ("arm", item.against, [*arms, *baselines.NAMES]),
         ):
             if value not in there:
                 return f"the profile has no {what} {value!r} (it has {', '.join(there)})"
@@ -167,7 +167,7 @@ class Profile(Section):
         for arm in (item.arm, item.against):
             if learnt and arm in arms and arm not in learnt:
                 return f"arm {arm!r} is not fine-tuned on task {item.task!r} (only {', '.join(learnt)})"
-        return ""
+        return item.unfit(next(task.kind for task in self.tasks if task.name == item.task))
 
     def untestable(self, item: Comparison) -> str:
         """Why a comparison cannot say anything about its claim with this profile's tasks, arms and texts, or empty."""
@@ -205,17 +205,33 @@ class Profile(Section):
     def parts(self) -> list[str]:
         """The parts and tasks of data/sources.yaml that the run reads."""
         parts = {part for languages in self.corpora.values() for parts in languages.values() for part in parts}
-        return sorted((parts | {task.source for task in self.tasks}) - {"synthetic"})
+        terms = set() if "synthetic" in parts else {"nl_hpo_labels", "es_hpo_labels"}  # `corpora.terms`
+        return sorted((parts | terms | {task.source for task in self.tasks}) - {"synthetic"})
 
     def problems(self) -> list[str]:
-        """One line for each thing that this version cannot load yet; Mistake for a name that nobody knows."""
-        listed = sources.catalogue()
-        known, planned = {*listed["parts"], *listed["tasks"]}, listed["planned"]
-        for part in self.parts():
-            if part not in known and part not in planned:
-                raise Mistake(f"profile {self.name}: source {part!r} is unknown; allowed: {sorted(known)} or synthetic")
+        """One line for each thing that this version cannot load yet; Mistake for what can never be read as asked."""
+        planned = sources.catalogue()["planned"]
+        for domain, languages in self.corpora.items():
+            for language, parts in languages.items():
+                for part in parts:
+                    self._readable(f"corpora.{domain}.{language}", "parts", part, language)
+        for task in self.tasks:
+            self._readable(f"tasks.{task.name}", "tasks", task.source, task.language)
+            if task.kind == "screening" and task.source not in ("synthetic", *planned):
+                raise Mistake(f"profile {self.name}: tasks.{task.name}: {task.source!r} has entities, no patients")
         lines = [f"{part} ({planned[part]})" for part in self.parts() if part in planned]
         return [f"profile {self.name}: no loader yet for {', '.join(lines)}; --dry-run works"] if lines else []
+
+    def _readable(self, where: str, kind: str, name: str, language: str) -> None:
+        """Mistake unless data/sources.yaml has it among its "parts" or "tasks", in this language."""
+        listed = sources.catalogue()
+        if name == "synthetic" or name in listed["planned"]:
+            return
+        if name not in listed[kind]:
+            allowed = ", ".join(sorted(listed[kind]))
+            raise Mistake(f"profile {self.name}: {where}: {name!r} is unknown; allowed: synthetic, {allowed}")
+        if (found := listed[kind][name]["language"]) != language:
+            raise Mistake(f"profile {self.name}: {where}: {name!r} is in {found}, not in {language}")
 
     def stages(self) -> list[Stage]:
         """The stages of the run in the order of the study; a stage's inputs are outputs of stages before it."""
@@ -273,7 +289,7 @@ class Profile(Section):
 
     def _analysis(self, trained: list[Task]) -> Stage:
         values = {"run": self.run, "arms": [arm.name for arm in self.arms], "trained": [task.name for task in trained]}
-        distances = yaml.safe_load((DATA / "distances.yaml").read_text(encoding="utf-8"))
+        distances = read_yaml(DATA / "distances.yaml")
         values |= {"length": self.pretrain.length, "data": digest(distances), **dict(self.analysis)}
         inputs = [f"predictions/{task.name}/metrics.csv" for task in trained]
         return Stage("04_cross_lingual", "04_cross_lingual", values, inputs, ["results/metrics.csv"], {}, 0)

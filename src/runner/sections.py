@@ -2,7 +2,9 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from helpers import baselines
 
 Name = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
 Text = dict[str, dict[str, float]]
@@ -11,7 +13,7 @@ Text = dict[str, dict[str, float]]
 class Section(BaseModel):
     """Part of a profile; an unknown key or a wrong type is an error."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Corpus(Section):
@@ -30,7 +32,9 @@ class Task(Section):
     kind: Literal["ner", "screening"]
     language: str
     source: str = "synthetic"
-    documents: dict[Literal["train", "dev", "test"], int] = Field(default={}, description="items a part")
+    documents: dict[Literal["train", "dev", "test"], Annotated[int, Field(gt=0)]] = Field(
+        default={}, description="items a part, at most"
+    )
     common: dict[str, str] = Field(default={}, description="own label -> label shared with other tasks")
     trained: bool = True
     arms: list[str] = Field(default=[], description="arms that are fine-tuned on it; none: all")
@@ -112,6 +116,14 @@ class Finetune(Section):
     warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
     negatives_per_positive: float = Field(default=0.0, ge=0, description="screening, in training; 0 keeps all")
 
+    @field_validator("seeds")
+    @classmethod
+    def no_seed_twice(cls, seeds: list[int]) -> list[int]:
+        """The same fit twice would count as two."""
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed stands twice")
+        return seeds
+
     @model_validator(mode="after")
     def windows_advance(self) -> Self:
         """Two neighbouring windows, each with its two special pieces, must not cover the same text."""
@@ -154,7 +166,20 @@ class Comparison(Section):
         """A predicted entity that is wrong belongs to no group of gold mentions: precision has no part."""
         if self.mentions != "all" and self.metric != "recall":
             raise ValueError(f"mentions {self.mentions!r} go with metric recall, found {self.metric!r}")
+        if self.arm == self.against:
+            raise ValueError(f"arm {self.arm!r} is compared with itself")
         return self
+
+    def unfit(self, kind: str) -> str:
+        """Why it cannot be made on a task of this kind, or empty."""
+        metrics, rule = {"ner": (("f1", "recall"), "dictionary"), "screening": (("auprc",), "keywords")}[kind]
+        if self.metric not in metrics:
+            return f"metric {self.metric!r} does not fit {kind} task {self.task!r}; allowed: {', '.join(metrics)}"
+        if self.against in baselines.NAMES and self.against != rule:
+            return f"against {self.against!r} does not fit {kind} task {self.task!r}; allowed: {rule}, or an arm"
+        if kind == "screening" and self.test not in ("", self.task):
+            return f"screening task {self.task!r} is tested on itself only, found test {self.test!r}"
+        return ""
 
 
 class Stated(Section):
@@ -181,6 +206,8 @@ class Claims(Section):
         for item in self.family:
             if item.claim not in self.stated:
                 raise ValueError(f"family: claim {item.claim!r} is unknown; allowed: {', '.join(self.stated)}")
+            if self.family.count(item) > 1:
+                raise ValueError(f"family: claim {item.claim!r} has a comparison twice, on task {item.task!r}")
         return self
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from helpers.project import ROOT, Mistake
+from helpers.project import ROOT, Mistake, read_yaml
 from runner.profile import Profile, Stage
 
 CLAIMS = ROOT / "profiles" / "claims.yaml"
@@ -19,7 +19,8 @@ def load(profile: str, sets: list[str] | None = None) -> Profile:
     """Read a profile by name or file, follow `extends`, apply `key.key=value` changes; one Mistake for any fault."""
     path = Path(profile) if profile.endswith((".yaml", ".yml")) else ROOT / "profiles" / f"{profile}.yaml"
     if not path.is_file():
-        raise Mistake(f"profile {profile!r} is unknown; allowed: {', '.join(names())}, or a file that ends in .yaml")
+        what = "is no file" if path.suffix != ".yaml" or path.parent != CLAIMS.parent else "is unknown"
+        raise Mistake(f"profile {profile!r} {what}; allowed: {', '.join(names())}, or a file that ends in .yaml")
     values = {"name": path.stem, **_extended(path, [])}
     for change in sets or []:
         _change(values, change)
@@ -44,7 +45,7 @@ def _declare(values: dict[str, Any], where: str) -> bool:
     claims = values.get("claims")
     if not isinstance(claims, dict):
         return False  # for the validation to say
-    declared = _numbers(yaml.safe_load(CLAIMS.read_text(encoding="utf-8")))
+    declared = _numbers(read_yaml(CLAIMS))
     families, family = declared.pop("families"), claims.get("family")
     if isinstance(family, str) and family not in families:
         raise Mistake(f"{where}: claims.family: {family!r} is not in {CLAIMS.name}; allowed: {', '.join(families)}")
@@ -56,10 +57,7 @@ def _extended(path: Path, seen: list[Path]) -> dict[str, Any]:
     """The values of a profile laid over those of the profile that it extends."""
     if path.resolve() in seen:
         raise Mistake(f"{path.name}: extends itself in a circle; remove one `extends`")
-    try:
-        values = _numbers(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Mistake(f"{path.name}: no readable YAML: {' '.join(str(error).split())}") from None
+    values = _numbers(read_yaml(path))
     if not isinstance(values, dict):
         raise Mistake(f"{path.name}: found {type(values).__name__}, a profile is a list of `key: value` lines")
     parent = values.pop("extends", None)

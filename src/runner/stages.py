@@ -46,10 +46,10 @@ def key(stage: Any) -> str:
 
 
 def read_status(run: Path, stage: str) -> dict[str, Any]:
-    """What the last execution of a stage recorded; empty before the first."""
+    """What the last execution of a stage recorded; empty before the first, or where the file is damaged."""
     try:
         return json.loads((run / "status" / f"{stage}.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
 
 

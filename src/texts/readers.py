@@ -52,7 +52,9 @@ def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Docum
     """
     waiting: dict[str, tuple[str, bytes]] = {}
     for path, content in files:
-        stem = path.rpartition(".")[0]
+        stem, _, suffix = path.rpartition(".")
+        if suffix not in ("txt", "ann"):
+            raise Mistake(f"{path}: brat has .txt and .ann; narrow `files` in {sources.LISTED.name}")
         if stem not in waiting:
             waiting[stem] = (path, content)
             continue
@@ -66,8 +68,10 @@ def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Docum
         for mention in mentions:
             for start, end in mention.pieces:
                 if not start < end <= len(text):
-                    place = f"{stem}.ann, line {mention.line}"
-                    raise Mistake(f"{place}: {start} {end} lies outside the text ({len(text)})")
+                    what = (
+                        f"lies outside the text ({len(text)})" if start < end else "is empty or ends before it starts"
+                    )
+                    raise Mistake(f"{stem}.ann, line {mention.line}: {start} {end} {what}")
         blemishes["misplaced mention"] += misplaced[text]
         blemishes["mention in several pieces"] += sum(len(mention.pieces) > 1 for mention in mentions)
         spans = [Span(min(m.pieces)[0], max(end for _, end in m.pieces), m.label) for m in mentions]
@@ -308,6 +312,8 @@ def tasks(
             blemishes.update(f"{split}: {s.label} is not scored" for s in document.spans if s not in spans)
             scored.append(replace(document, spans=spans))
         splits[split] = list(_counted(f"task {name}, {split}", scored, spec["counts"], Counter()))
+        if twice := [id for id, number in Counter(d.id for d in scored).items() if number > 1]:
+            raise Mistake(f"task {name}, {split}: several documents are {twice[0]!r}; give every file its own name")
     return splits
 
 

@@ -17,9 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from helpers.project import DATA, Mistake, digest, write_atomically
+from helpers.project import DATA, Mistake, digest, read_yaml, write_atomically
 
 LISTED = DATA / "sources.yaml"
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
@@ -28,7 +26,7 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError
 @cache
 def catalogue() -> dict[str, dict[str, Any]]:
     """What data/sources.yaml says, by name: `sources`, `tasks`, `parts` (each with its `source`) and `planned`."""
-    listed = yaml.safe_load(LISTED.read_text(encoding="utf-8"))
+    listed = read_yaml(LISTED)
     sources = listed["sources"].items()
     return {**listed, "parts": {name: {"source": id, **part} for id, s in sources for name, part in s["parts"].items()}}
 
