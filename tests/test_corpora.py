@@ -307,6 +307,14 @@ def test_the_gate_stops_a_run_and_names_all(run):
     assert "background/2" not in str(caught.value), "a train document is no leak"
 
 
+def test_test_documents_that_the_training_part_has_are_counted(tmp_path, monkeypatch):
+    parts = {"train": ["Febra  mare", "altul"], "dev": ["nou", "Altul"], "test": ["febra mare", "febră mare"]}
+    made = {part: [Document(f"{part}{n}", "ro", text) for n, text in enumerate(texts)] for part, texts in parts.items()}
+    monkeypatch.setattr(tasks.readers, "tasks", lambda name: made)
+    sets = tasks.build(tmp_path, [{"name": "t", "source": "t", "documents": {}}], 1)
+    assert sets.set_index("part")["also in train"].to_dict() == {"train": 0, "dev": 1, "test": 1}
+
+
 def test_the_gate_names_some_of_very_many():
     with pytest.raises(Leak, match=r"; and 10 more; set corpus\.remove_leaks"):
         corpora.gate(documents(*[HELD] * 30), documents(HELD))
@@ -320,7 +328,7 @@ def test_real_corpora(tmp_path, monkeypatch):
     monkeypatch.setenv("HELPERS_MIRROR", str(MIRROR))
     names = {"monero": "ro", "pharmaconer": "es", "cantemist": "es"}
     wanted = [{"name": n, "kind": "ner", "language": lang, "source": n, "documents": {}} for n, lang in names.items()]
-    tasks.build(tmp_path, wanted, 1)
+    assert not tasks.build(tmp_path, wanted, 1)["also in train"].any()
     listed: dict[str, dict[str, list[str]]] = {}
     for name, part in sources.catalogue()["parts"].items():
         if part["domain"] != "general":  # the larger half, which shares nothing with the tasks; every run checks it

@@ -106,7 +106,7 @@ def test_error_in_a_notebook_stops_the_run_names_the_cell_and_goes_on_after_the_
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-3:]
     assert last == [
-        "failed: stage 03_join, cell [3]: `import os`",
+        'failed: stage 03_join, cell [3]: `raise ValueError("no such luck")`',
         "ValueError: no such luck",
         "kept notebook: runs/mini/notebooks/03_join.ipynb",
     ]

@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -98,7 +99,9 @@ def _fault(error: BaseException, page: Path) -> dict[str, Any]:
     fault = {"error": type(error).__name__, "message": " ".join(str(error).split())[:1000], "cell": None, "line": ""}
     if all(hasattr(error, name) for name in ("exec_count", "source", "ename", "evalue")):
         fault |= {"error": error.ename, "message": error.evalue, "cell": error.exec_count}
-        fault["line"] = error.source.strip().split("\n")[0]
+        # The first arrow of a traceback points at the line of the cell; an error without one has no such line.
+        arrow = re.search(r"^-+> *\d+ (.*)", re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback)), re.M)
+        fault["line"] = (arrow[1] if arrow else error.source).strip().split("\n")[0]
     elif type(error).__name__ == "DeadKernelError":
         # A kernel that dies may do so before it has told the number of its cell, so papermill's marks are counted.
         cells = [c for c in json.loads(page.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]

@@ -10,21 +10,26 @@ from IPython.display import HTML
 
 from helpers.project import Mistake, write_json
 from texts import readers, synthetic
+from texts.cleaning import folded
 from texts.documents import Document, Patient, read_jsonl, write_jsonl
 
 PARTS = ("train", "dev", "test")
 
 
 def build(folder: Path, wanted: Sequence[dict[str, Any]], seed: int) -> pd.DataFrame:
-    """Write every task's parts below corpora/tasks/ and corpora/tasks.json; return items and mentions by part."""
+    """Write every task's parts below corpora/tasks/ and corpora/tasks.json; return items and mentions by part.
+
+    `also in train`: items of dev or test whose text, case and spaces levelled, is that of a training item.
+    """
     listed, rows = [], []
     for spec in wanted:
         parts = _made(spec, seed) if spec["source"] == "synthetic" else _read(spec)
-        labels: set[str] = set()
+        labels, learnt = set[str](), {_folded(item) for item in parts.get("train", ())}
         for part, items in parts.items():
             write_jsonl(folder / "corpora" / "tasks" / spec["name"] / f"{part}.jsonl", items)
             labels |= {span.label for item in items for span in getattr(item, "spans", ())}
-            rows.append({"task": spec["name"], "part": part, **_size(items)})
+            again = sum(_folded(item) in learnt for item in items) if part != "train" else 0
+            rows.append({"task": spec["name"], "part": part, **_size(items), "also in train": again})
         listed.append({**spec, "labels": sorted(labels)})
     write_json(folder / "corpora" / "tasks.json", listed)
     return pd.DataFrame(rows)
@@ -47,6 +52,10 @@ def _size(items: Sequence[Any]) -> dict[str, int]:
     """Items of a part, and its gold mentions or positive patients."""
     gold = sum(len(i.spans) if isinstance(i, Document) else i.label for i in items)
     return {"items": len(items), "gold": gold, "characters": sum(map(_characters, items))}
+
+
+def _folded(item: Document | Patient) -> str:
+    return folded(item.text if isinstance(item, Document) else " ".join(note.text for note in item.notes))
 
 
 def _characters(item: Document | Patient) -> int:
