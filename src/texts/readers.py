@@ -65,13 +65,10 @@ def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Docum
         candidates = dict.fromkeys((text, text.removeprefix("\ufeff"), _text(path, text.encode())))
         misplaced = {t: sum(" ".join(t[a:b] for a, b in m.pieces) != m.said for m in mentions) for t in candidates}
         text = min(misplaced, key=misplaced.__getitem__)
-        for mention in mentions:
-            for start, end in mention.pieces:
-                if not start < end <= len(text):
-                    what = (
-                        f"lies outside the text ({len(text)})" if start < end else "is empty or ends before it starts"
-                    )
-                    raise Mistake(f"{stem}.ann, line {mention.line}: {start} {end} {what}")
+        for mention, (start, end) in ((m, piece) for m in mentions for piece in m.pieces):
+            if not start < end <= len(text):
+                what = f"lies outside the text ({len(text)})" if start < end else "is empty or ends before it starts"
+                raise Mistake(f"{stem}.ann, line {mention.line}: {start} {end} {what}")
         blemishes["misplaced mention"] += misplaced[text]
         blemishes["mention in several pieces"] += sum(len(mention.pieces) > 1 for mention in mentions)
         spans = [Span(min(m.pieces)[0], max(end for _, end in m.pieces), m.label) for m in mentions]
