@@ -6,9 +6,9 @@ A simulated tagger finds each of a document's ten mentions with a probability wh
 what the document, the seed, and the seed on that document add; wrong entities come by a Poisson law. Documents are the
 same for all arms, seeds are not, as in a run. `aa`: studies of three arms that differ by nothing but their seeds, on
 three test sets, with the comparisons of C1, C2 and C4, and the share of studies with a verdict other than inconclusive:
-of any comparison, of any claim, of either. `coverage`: how often the interval of a planted
-difference holds the true one, which is that of very many documents and seeds. `seed_share`: share of the difference's
-variance that comes from the seeds.
+of any comparison, of any claim, of either. `coverage`: how often the interval of a planted difference holds the true
+one, which is that of very many documents and seeds. `seed_share`: share of the difference's variance that comes from
+the seeds.
 """
 
 from concurrent.futures import Executor, ProcessPoolExecutor

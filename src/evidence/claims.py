@@ -29,7 +29,7 @@ from evidence.bootstrap import (
 )
 from evidence.scores import SCREENING, counts, mcnemar, read_predictions, to_common
 from helpers import baselines
-from helpers.names import SYNTHETIC, turn
+from helpers.names import METRICS, SYNTHETIC, turn
 from helpers.project import Mistake
 from texts.cleaning import folded
 
@@ -69,7 +69,7 @@ def scored(
     """
     sides = {arm: rows for (task, arm), rows in fits.items() if task == item["task"]}
     ner, metric = all("kind" in rows for rows in sides.values()), item["metric"]
-    if sides and metric not in (allowed := ("f1", "recall") if ner else ("auprc",)):
+    if sides and metric not in (allowed := METRICS["ner" if ner else "screening"]):
         raise Mistake(f"metric {metric!r} does not fit task {item['task']!r}; allowed: {', '.join(allowed)}")
     seeds = {arm: _seeds(arm, rows) for arm, rows in sides.items()}
     documents = documents_of(fits, item["test"]) if ner else []

@@ -14,6 +14,7 @@ NAMES = {
 }
 # fmt: on
 GROUPS = ("in training set", "in medical text", "in neither")  # of a test set's mentions
+METRICS = {"ner": ("f1", "recall"), "screening": ("auprc",)}  # kind of task -> what its arms are compared by
 SYNTHETIC = "synthetic text: shows the method, is no evidence"
 
 

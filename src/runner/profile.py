@@ -153,7 +153,7 @@ class Profile(Section):
         return self
 
     def lacking(self, item: Comparison) -> str:
-        """The name in a comparison that the profile does not have, in words; empty when it has them all."""
+        """Why a comparison cannot be made: a name that the profile lacks, or what does not fit its task; else empty."""
         tasks, arms = [task.name for task in self.tasks], [arm.name for arm in self.arms]
         for what, value, there in (
             ("trained task", item.task, [task.name for task in self.tasks if task.trained]),
@@ -163,11 +163,11 @@ class Profile(Section):
         ):
             if value not in there:
                 return f"the profile has no {what} {value!r} (it has {', '.join(there)})"
-        learnt = next(task.arms for task in self.tasks if task.name == item.task)
+        task = next(task for task in self.tasks if task.name == item.task)
         for arm in (item.arm, item.against):
-            if learnt and arm in arms and arm not in learnt:
-                return f"arm {arm!r} is not fine-tuned on task {item.task!r} (only {', '.join(learnt)})"
-        return item.unfit(next(task.kind for task in self.tasks if task.name == item.task))
+            if task.arms and arm in arms and arm not in task.arms:
+                return f"arm {arm!r} is not fine-tuned on task {item.task!r} (only {', '.join(task.arms)})"
+        return item.unfit(task.kind)
 
     def untestable(self, item: Comparison) -> str:
         """Why a comparison cannot say anything about its claim with this profile's tasks, arms and texts, or empty."""
@@ -205,7 +205,7 @@ class Profile(Section):
     def parts(self) -> list[str]:
         """The parts and tasks of data/sources.yaml that the run reads."""
         parts = {part for languages in self.corpora.values() for parts in languages.values() for part in parts}
-        terms = set() if "synthetic" in parts else {"nl_hpo_labels", "es_hpo_labels"}  # `corpora.terms`
+        terms = set() if "synthetic" in parts else {*sources.PARALLEL.values()}  # `corpora.terms`
         return sorted((parts | terms | {task.source for task in self.tasks}) - {"synthetic"})
 
     def problems(self) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from helpers import baselines
+from helpers.names import METRICS
 
 Name = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
 Text = dict[str, dict[str, float]]
@@ -172,7 +173,7 @@ class Comparison(Section):
 
     def unfit(self, kind: str) -> str:
         """Why it cannot be made on a task of this kind, or empty."""
-        metrics, rule = {"ner": (("f1", "recall"), "dictionary"), "screening": (("auprc",), "keywords")}[kind]
+        metrics, rule = METRICS[kind], {"ner": "dictionary", "screening": "keywords"}[kind]
         if self.metric not in metrics:
             return f"metric {self.metric!r} does not fit {kind} task {self.task!r}; allowed: {', '.join(metrics)}"
         if self.against in baselines.NAMES and self.against != rule:

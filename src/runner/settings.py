@@ -17,9 +17,10 @@ __all__ = ["Mistake", "Profile", "Stage", "load"]
 
 def load(profile: str, sets: list[str] | None = None) -> Profile:
     """Read a profile by name or file, follow `extends`, apply `key.key=value` changes; one Mistake for any fault."""
-    path = Path(profile) if profile.endswith((".yaml", ".yml")) else ROOT / "profiles" / f"{profile}.yaml"
+    own = profile.endswith((".yaml", ".yml"))
+    path = Path(profile) if own else ROOT / "profiles" / f"{profile}.yaml"
     if not path.is_file():
-        what = "is no file" if path.suffix != ".yaml" or path.parent != CLAIMS.parent else "is unknown"
+        what = "is no file" if own else "is unknown"
         raise Mistake(f"profile {profile!r} {what}; allowed: {', '.join(names())}, or a file that ends in .yaml")
     values = {"name": path.stem, **_extended(path, [])}
     for change in sets or []:

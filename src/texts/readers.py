@@ -340,7 +340,7 @@ def _matched(whole: list[Document], by: dict[str, list[Document]]) -> dict[str, 
 def parallel_terms(mirror: Path | None = None, offline: bool | None = None) -> Iterator[tuple[str, str, str, str]]:
     """(HPO id, language, term, "DISO") of each concept that has a Dutch and a Spanish label."""
     labels = {}
-    for language, name in (("nl", "nl_hpo_labels"), ("es", "es_hpo_labels")):
+    for language, name in sources.PARALLEL.items():
         entry = sources.entry("parts", name)
         files = sources.read_files(entry["source"], entry.get("files"), mirror, offline)
         labels[language] = dict(chain.from_iterable(_translated(*file, Counter()) for file in files))

@@ -20,6 +20,7 @@ from typing import Any
 from helpers.project import DATA, Mistake, digest, read_yaml, write_atomically
 
 LISTED = DATA / "sources.yaml"
+PARALLEL = {"nl": "nl_hpo_labels", "es": "es_hpo_labels"}  # language -> the part that names the same concepts
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
 
 
