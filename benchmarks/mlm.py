@@ -71,10 +71,10 @@ SHAPES: dict[str, dict[str, Any]] = {
         "config": {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
         "vocabulary": 119547,
         "length": 512,
-        "rows": 128,
-        "parts": 4,
+        "rows": 256,  # as BERT's own
+        "parts": 8,
         "notes": 8,
-        "steps": 12,
+        "steps": 5,
         "learn": 0,
     },
 }
@@ -315,6 +315,7 @@ def sides(bench: Bench) -> dict[str, paired.Side]:
         "fused attention": bench.ours(PLAIN="sdpa"),
         "texts apart by a mask": bench.ours(apart=masks),
         "vocabulary of odd width": bench.ours(ALIGNED=1),
+        "losses read at once": bench.ours(fetched=lambda value: value.item),
         "float32 between layers": bench.ours(narrowed=lambda module, inputs, output: output),
     }
 
@@ -324,13 +325,21 @@ def ablations() -> list[str]:
     names = ["logits at every position", "last layer at every position", "optimiser not fused"]
     names += ["texts of a row see each other"]
     names += ["float32", "float32 between layers"] if environment.narrow() else []
-    gpu, cpu = ["texts apart by a mask", "vocabulary of odd width"], ["freed memory given back", "fused attention"]
+    gpu, cpu = (
+        ["texts apart by a mask", "vocabulary of odd width", "losses read at once"],
+        ["freed memory given back", "fused attention"],
+    )
     return names + (gpu if torch.cuda.is_available() else cpu)
 
 
 @cache
 def _bench(shape: str, steps: int, rate: float, whole: bool) -> Bench:
     return Bench(SHAPES[shape] if whole else SHAPES[shape] | {"learn": 0}, steps, rate)
+
+
+def load(what: What) -> None:
+    """Load what a side needs, before any is timed."""
+    _bench(*what)
 
 
 def pace(what: What, name: str, number: int) -> float:
@@ -382,7 +391,10 @@ def main() -> None:
         def side(name: str) -> paired.Side:
             return lambda number: pools.get(name, engine).ask(pace, what, name, number)
 
-        engine.ask(pace, what, "ours", 0)
+        for ready in [pool.submit(load, what) for pool in {engine, *pools.values()}]:
+            ready.result()
+        for name in dict.fromkeys(["ours", best]):
+            engine.ask(pace, what, name, 0)  # the first time is slower, compiled or not
         memory = engine.ask(paired.peak_rss_mb)
         names = dict.fromkeys(["ours", best, DEFAULTS, reference_best])
         found = paired.in_turn({name: side(name) for name in names}, rounds)

@@ -102,6 +102,26 @@ def test_a_step_waits_for_nothing():
         torch.cuda.set_sync_debug_mode("default")
 
 
+def test_training_asks_for_losses_and_waits_for_none_of_them(tmp_path):
+    model, masked = model_of("bert"), masked_rows()
+    training.place(model, training.accelerator())
+
+    def items(step):
+        torch.cuda.set_sync_debug_mode("error" if 1 <= step < 5 else "default")
+        return range(8)
+
+    def loss(items):
+        with torch.autocast("cuda", torch.bfloat16):
+            return pretraining.masked_loss(model, masked), len(masked["targets"])
+
+    plan = training.Plan(1e-3, 0.0, 1, 10**9, 0, tmp_path / "none", "", 10**9, 1.0)
+    try:
+        history = training.train(model, training.Work(6, items, loss), plan, dict)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert 0 < history[-1]["loss"] < 6
+
+
 def test_padding_changes_no_tag():
     model = model_of("modernbert", AutoModelForTokenClassification, num_labels=5).eval()
     ids = torch.randint(5, 301, (3, 20))

@@ -102,7 +102,7 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
         set_seed((plan.seed * 1_000_003 + step) % 2**32)
         for group in optimizer.param_groups:
             group["lr"] = rate(step, steps, plan)
-        losses.unread.append((step, parts.backward(model, work.items(step))))
+        losses.unread.append((step, devices.fetched(parts.backward(model, work.items(step)))))
         losses.read(state, leave=1)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -119,7 +119,7 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
         progress.tell(state["step"], losses.last, optimizer.param_groups[0]["lr"])
     if state["best"] is not None:
         model.load_state_dict(state["best"][1])
-    if not all(torch.isfinite(p).all() for p in model.parameters()):
+    if not torch.stack([torch.isfinite(p).all() for p in model.parameters()]).all():
         raise FloatingPointError(f"weights are not finite after step {state['step']}; lower the learning rate")
     model.eval()
     return state["history"]
@@ -133,13 +133,13 @@ class Losses:
 
     def __init__(self, plan: Plan, steps: int) -> None:
         self.plan, self.steps, self.last = plan, steps, float("nan")
-        self.unread: list[tuple[int, torch.Tensor]] = []
+        self.unread: list[tuple[int, Callable[[], float]]] = []
 
     def read(self, state: dict[str, Any], leave: int = 0) -> None:
         """Add the unread losses, all but the last `leave`, to the sum; FloatingPointError when one is not finite."""
         while len(self.unread) > leave:
             step, value = self.unread.pop(0)
-            self.last = float(value)
+            self.last = value()
             if not np.isfinite(self.last):
                 at, way_back = rate(step, self.steps, self.plan), checkpoints.newest(self.plan.checkpoint)
                 raise FloatingPointError(
