@@ -97,40 +97,6 @@ def test_compiled_layers_give_the_same_loss_and_gradients(architecture, monkeypa
     )  # also embeddings, their precision, the loss; layer 1
 
 
-def test_hashed_dropout_drops_a_share_at_random_and_its_gradient_knows_which():
-    dropout, values = devices.Hashed(0.1), torch.rand(600, 256) + 1
-    values.requires_grad_()
-    torch.manual_seed(1)
-    first, second = dropout(values), dropout(values)
-    dropped = (first == 0).double(), (second == 0).double()
-    first.sum().backward()
-    torch.testing.assert_close(values.grad, (first != 0) / 0.9)
-    torch.testing.assert_close(first, values * values.grad)
-    # Rows, columns, neighbours and two draws: as far from 10 % and from one another as chance alone would have them.
-    assert dropped[0].mean() == pytest.approx(0.1, abs=4 * 0.3 / len(values.flatten()) ** 0.5)
-    for axis, size in ((0, 600), (1, 256)):
-        assert dropped[0].mean(axis).std() == pytest.approx(0.3 / size**0.5, rel=0.2)
-    flat = [x.flatten() for x in dropped]
-    for one, other in ((flat[0], flat[1]), (flat[0][1:], flat[0][:-1]), (flat[0][256:], flat[0][:-256])):
-        assert abs(torch.corrcoef(torch.stack([one, other]))[0, 1]) < 4 / len(one) ** 0.5
-    torch.manual_seed(1)
-    assert torch.equal(dropout(values), first)
-    assert torch.equal(dropout.eval()(values), values)
-
-
-def test_hash_is_the_published_one():
-    """Against its definition on unsigned numbers, written out in Python's integers."""
-
-    def lowbias32(x):
-        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-            x = ((x ^ (x >> shift)) * factor) % 2**32
-        return x ^ (x >> 16)
-
-    numbers = [0, 1, 2, 77777, 2**31 - 1, 2**31, 2**32 - 1]
-    found = devices.hashed(torch.tensor([n - 2**32 if n >= 2**31 else n for n in numbers], dtype=torch.int32))
-    assert [n % 2**32 for n in found.tolist()] == [lowbias32(n) for n in numbers]
-
-
 @pytest.mark.parametrize("window", [None, 3])
 def test_attention_by_text_asks_for_what_a_mask_would_leave(window, monkeypatch):
     """A processor has no flash attention: one written out stands in its place, text by text."""

@@ -47,38 +47,11 @@ def suit(model: PreTrainedModel) -> None:
 
 
 def compile_layers(model: PreTrainedModel) -> None:
-    """Have torch.compile fuse each layer, once for layers that are alike, and the embeddings; dropout is `Hashed`."""
+    """Have torch.compile fuse each layer, once for layers that are alike, and the embeddings."""
     torch._dynamo.config.skip_nnmodule_hook_guards = False  # the last layer has some (`models.LastLayer`), others none
     layers = [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    for module in model.base_model.modules():
-        if type(module) is nn.Dropout:
-            module.__class__ = Hashed
     for module in (model.base_model.embeddings, *layers):
         module.compile(dynamic=False)
-
-
-class Hashed(nn.Dropout):
-    """Dropout by a hash of each place and one number that is drawn: for compiled layers.
-
-    What torch.compile makes of PyTorch's own draws four numbers to use one, which takes longer than the memory the
-    layer reads and writes, and keeps the mask for the backward pass; this one is worked out again there.
-    """
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """The values, a share `p` of them zero and the others made larger for it; all as they are in evaluation."""
-        if not (self.training and self.p):
-            return values
-        drawn = torch.randint(2**31 - 1, (), device=values.device, dtype=torch.int32)
-        places = torch.arange(values.numel(), device=values.device, dtype=torch.int32).view(values.shape)
-        kept = (hashed(hashed(places) ^ drawn) & (2**31 - 1)) >= int(self.p * 2**31)
-        return torch.where(kept, values * (1 / (1 - self.p)), 0.0)
-
-
-def hashed(numbers: torch.Tensor) -> torch.Tensor:
-    """32-bit numbers (int32, any shape) one to one to others, each bit as good as drawn ("lowbias32", Wellons 2018)."""
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32)):
-        numbers = (numbers ^ ((numbers >> shift) & (2 ** (32 - shift) - 1))) * factor  # a shift repeats the sign
-    return numbers ^ ((numbers >> 16) & (2**16 - 1))
 
 
 def apart(model: PreTrainedModel, text: torch.Tensor, positions: torch.Tensor) -> dict[str, Any]:
