@@ -42,6 +42,8 @@ def _origin(part: str) -> dict[str, str]:
     """Name, licence, repository and commit of a part."""
     if part == "synthetic":
         return {"part": "synthetic, made by the project", "licence": "as the project", "url": "", "commit": ""}
+    if sources.is_own(part):
+        return {"part": part, "licence": sources.OWN, "url": "", "commit": ""}
     source = sources.entry("sources", sources.entry("parts", part)["source"])
     url = f"https://github.com/{source['owner']}/{source['repo']}"
     return {"part": part, "licence": source["licence"], "url": url, "commit": source["commit"][:12]}

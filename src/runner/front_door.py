@@ -53,6 +53,7 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
             from helpers import models
 
             models.check(stage.parameters["base"])
+    profile.check_own()
     if profile.parts():
         from texts import sources
 

@@ -83,8 +83,8 @@ def _table(rows: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
 def _sources(data: dict[str, dict[str, str]]) -> dict[str, Any]:
     """The archives that were read: whose, which commit, under which licence."""
     rows = [
-        {"source": id, "repository": f"{one['owner']}/{one['repo']}", "commit": one["commit"][:12]}
-        | {"licence*": one["licence"]}
+        {"source": id, "repository": f"{one['owner']}/{one['repo']}" if "repo" in one else "–"}
+        | {"commit": one.get("commit", "–")[:12], "licence*": one["licence"]}
         for id, one in data.items()
     ]
     return _table(rows, ["source", "repository", "commit", "licence*"])

@@ -23,7 +23,7 @@ from runner.sections import (
     Section,
     Task,
 )
-from texts import sources
+from texts import own, sources
 
 CORPORA = "corpora/statistics.csv"
 
@@ -46,9 +46,10 @@ def data_digest(parts: list[str], synthetic: bool) -> str:
     known = sources.catalogue()
     read = sources.needed(part for part in parts if part not in known["planned"])
     listed = [known["tasks"].get(part) for part in parts] + [known["sources"][id] for id in read]
+    states = [(part, own.state(part)) for part in parts if sources.is_own(part)]
     files = [*DATA.glob("lexicons/*.tsv"), *DATA.glob("grammars/*.yaml")] if synthetic else []
     files += DATA.glob("*.txt") if parts else []
-    return digest([listed, *(file_digest(file) for file in sorted(files))])
+    return digest([listed, *states, *(file_digest(file) for file in sorted(files))])
 
 
 def _left(texts: dict[str, Any], empty: set[tuple[str, str]]) -> dict[str, Any]:
@@ -75,7 +76,7 @@ class Profile(Section):
     description: str
     seed: int = Field(ge=0)
     corpus: Corpus
-    corpora: dict[str, dict[str, list[str]]] = Field(description="domain -> language -> parts of data/sources.yaml")
+    corpora: dict[str, dict[str, list[str]]] = Field(description="domain -> language -> parts, or own files")
     tasks: list[Task] = Field(min_length=1)
     base: Base
     arms: list[Arm] = Field(min_length=1)
@@ -203,13 +204,16 @@ class Profile(Section):
         return self.name
 
     def parts(self) -> list[str]:
-        """The parts and tasks of data/sources.yaml that the run reads."""
+        """The parts and tasks of data/sources.yaml, and the own files, that the run reads."""
         parts = {part for languages in self.corpora.values() for parts in languages.values() for part in parts}
         terms = set() if "synthetic" in parts else {*sources.PARALLEL.values()}  # `corpora.terms`
         return sorted((parts | terms | {task.source for task in self.tasks}) - {"synthetic"})
 
     def problems(self) -> list[str]:
-        """One line for each thing that this version cannot load yet; Mistake for what can never be read as asked."""
+        """One line for each thing that this version cannot load yet; Mistake for what can never be read as asked.
+
+        Of own files it is only seen that they are there; `check_own` reads them.
+        """
         planned = sources.catalogue()["planned"]
         for domain, languages in self.corpora.items():
             for language, parts in languages.items():
@@ -217,21 +221,43 @@ class Profile(Section):
                     self._readable(f"corpora.{domain}.{language}", "parts", part, language)
         for task in self.tasks:
             self._readable(f"tasks.{task.name}", "tasks", task.source, task.language)
-            if task.kind == "screening" and task.source not in ("synthetic", *planned):
+            public = not sources.is_own(task.source) and task.source not in ("synthetic", *planned)
+            if task.kind == "screening" and public:
                 raise Mistake(f"profile {self.name}: tasks.{task.name}: {task.source!r} has entities, no patients")
         lines = [f"{part} ({planned[part]})" for part in self.parts() if part in planned]
         return [f"profile {self.name}: no loader yet for {', '.join(lines)}; --dry-run works"] if lines else []
 
     def _readable(self, where: str, kind: str, name: str, language: str) -> None:
-        """Mistake unless data/sources.yaml has it among its "parts" or "tasks", in this language."""
+        """Mistake unless own files are there, or data/sources.yaml has such "parts" or "tasks" in this language."""
         listed = sources.catalogue()
         if name == "synthetic" or name in listed["planned"]:
             return
+        if sources.is_own(name):
+            if not own.place(name).exists():
+                raise Mistake(f"profile {self.name}: {where}: {name!r} is not there; give a file or folder of yours")
+            return
         if name not in listed[kind]:
-            allowed = ", ".join(sorted(listed[kind]))
-            raise Mistake(f"profile {self.name}: {where}: {name!r} is unknown; allowed: synthetic, {allowed}")
+            allowed = f"synthetic, {', '.join(sorted(listed[kind]))}, or a path with a / (data/OWN.md)"
+            raise Mistake(f"profile {self.name}: {where}: {name!r} is unknown; allowed: {allowed}")
         if (found := listed[kind][name]["language"]) != language:
             raise Mistake(f"profile {self.name}: {where}: {name!r} is in {found}, not in {language}")
+
+    def check_own(self) -> None:
+        """Read all own files; Mistake for the first fault in them, or for a shared label that its task lacks."""
+        for language, parts in (item for by in self.corpora.values() for item in by.items()):
+            for part in filter(sources.is_own, parts):
+                own.check(part, language)
+        for task in self.tasks:
+            if sources.is_own(task.source):
+                parts = own.task(task.source, task.kind, task.language, task.trained)
+                labels = {
+                    span.label for items in parts.values() for item in items for span in getattr(item, "spans", ())
+                }
+                if unknown := sorted(set(task.common) - labels):
+                    raise Mistake(
+                        f"profile {self.name}: tasks.{task.name}.common: {task.source} has no label {unknown[0]!r}; "
+                        f"allowed: {', '.join(sorted(labels))}"
+                    )
 
     def stages(self) -> list[Stage]:
         """The stages of the run in the order of the study; a stage's inputs are outputs of stages before it."""

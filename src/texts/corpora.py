@@ -292,8 +292,8 @@ def make(
 ) -> tuple[Rows, Rows]:
     """`build` and `gate` the corpora of a run whose tasks are written; `folder` is the run's.
 
-    `listed`: domain -> language -> parts of data/sources.yaml, or "synthetic". Mistake unless the counts of the parts,
-    and of what is removed from a part that is alone in its corpus, are the listed ones.
+    `listed`: domain -> language -> parts of data/sources.yaml, own files, or "synthetic". Mistake unless the counts of
+    listed parts, and of what is removed from one that is alone in its corpus, are the listed ones.
     """
     places = [(domain, language) for domain, by in listed.items() for language in by]
     texts: dict[str, dict[str, dict[str, Iterable[Document]]]] = {domain: {} for domain in listed}
@@ -304,7 +304,8 @@ def make(
             if part == "synthetic":
                 place[part] = synthetic.documents(domain, language, seed)
                 continue
-            entry, place[part] = sources.entry("parts", part), readers.part(part)
+            entry = {} if sources.is_own(part) else sources.entry("parts", part)
+            place[part] = _documents(part, language)
             real.append(place[part])
             if "remove" in entry:
                 remove[part] = [d for task in entry["remove"] for s in readers.tasks(task).values() for d in s]
@@ -321,6 +322,15 @@ def make(
     written = (folder / "corpora" / f"{domain}-{language}{end}" for domain, language in places for end in ENDINGS)
     gate(chain.from_iterable(map(read_jsonl, written)), held_out(folder))
     return rows, repeated
+
+
+def _documents(part: str, language: str) -> Iterator[Document]:
+    """The texts of a part of data/sources.yaml, or of own files."""
+    if not sources.is_own(part):
+        return readers.part(part)
+    from texts import own  # here, as most runs have none
+
+    return own.documents(part, language)
 
 
 def terms(listed: Mapping[str, Mapping[str, Sequence[str]]]) -> pd.DataFrame:

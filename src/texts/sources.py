@@ -21,6 +21,7 @@ from helpers.project import DATA, Mistake, digest, read_yaml, write_atomically
 
 LISTED = DATA / "sources.yaml"
 PARALLEL = {"nl": "nl_hpo_labels", "es": "es_hpo_labels"}  # language -> the part that names the same concepts
+OWN = "own files, not public"  # in the place of a licence
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
 
 
@@ -40,10 +41,17 @@ def entry(kind: str, name: str) -> dict[str, Any]:
     return entries[name]
 
 
+def is_own(name: str) -> bool:
+    """Whether a part or task of a profile is a path to own files (`texts.own`), which has a / in it."""
+    return "/" in name
+
+
 def needed(names: Iterable[str]) -> list[str]:
     """The ids of the archives that parts, tasks or sources of these names are read from."""
     listed, found = catalogue(), set()
     for name in names:
+        if is_own(name):
+            continue
         if name in listed["tasks"]:
             found |= {raw["source"] for raw in listed["tasks"][name]["raw"].values()}
         elif name not in listed["sources"]:
@@ -55,9 +63,10 @@ def needed(names: Iterable[str]) -> list[str]:
 
 
 def provenance(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Repository, commit, licence and checksum of each archive behind `names`, by its id."""
+    """Repository, commit, licence and checksum of each archive behind `names`, by its id; of own files the path."""
     kept = ("owner", "repo", "commit", "licence", "tree_sha256")
-    return {id: {key: entry("sources", id)[key] for key in kept} for id in needed(names)}
+    found = {id: {key: entry("sources", id)[key] for key in kept} for id in needed(names)}
+    return found | {name: {"licence": OWN} for name in names if is_own(name)}
 
 
 def check(names: Iterable[str], mirror: Path | None = None, offline: bool | None = None) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from helpers.project import Mistake, write_json
-from texts import readers, synthetic
+from texts import readers, sources, synthetic
 from texts.cleaning import folded
 from texts.documents import Document, Patient, read_jsonl, write_jsonl
 
@@ -44,8 +44,14 @@ def _made(spec: dict[str, Any], seed: int) -> dict[str, list[Any]]:
 
 
 def _read(spec: dict[str, Any]) -> dict[str, list[Any]]:
-    """The parts of a task of data/sources.yaml; `documents` cuts a part to its first ones."""
-    return {part: items[: spec["documents"].get(part)] for part, items in readers.tasks(spec["source"]).items()}
+    """The parts of a task of data/sources.yaml or of own files; `documents` cuts a part to its first ones."""
+    if sources.is_own(spec["source"]):
+        from texts import own  # here, as most runs have none
+
+        parts = own.task(spec["source"], spec["kind"], spec["language"], spec["trained"])
+    else:
+        parts = readers.tasks(spec["source"])
+    return {part: items[: spec["documents"].get(part)] for part, items in parts.items()}
 
 
 def _size(items: Sequence[Any]) -> dict[str, int]:

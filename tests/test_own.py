@@ -1,0 +1,220 @@
+"""Own files: read as they are meant, refused with file, line and field, and never with what a patient's note says."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helpers.project import DATA, Mistake
+from runner import settings
+from texts import corpora, own, tasks
+from texts.documents import Document, Note, Patient, Span
+
+SECRET = "Mevrouw Jansen"
+NOTE = {"date": "2020-02-01", "text": f"{SECRET} heeft koorts."}
+ENTITY = {"id": "d1", "text": "koorts en hoest", "spans": [{"start": 10, "end": 15, "label": "DISO"}]}
+
+
+def written(path: Path, rows) -> Path:
+    """A .jsonl file of rows, given as objects or as they stand."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows), encoding="utf-8")
+    return path
+
+
+def people(prefix: str, count: int = 4) -> list[dict]:
+    return [{"id": f"{prefix}{i}", "label": i % 2, "notes": [NOTE]} for i in range(count)]
+
+
+def entities(prefix: str, count: int = 3) -> list[dict]:
+    return [ENTITY | {"id": f"{prefix}{i}", "text": f"koorts en hoest {prefix}{i}"} for i in range(count)]
+
+
+@pytest.fixture
+def ward(tmp_path):
+    """A hospital's files, as data/OWN.md asks for them."""
+    written(
+        tmp_path / "notes.jsonl", [{"text": f"Patiënt {i} heeft sinds {i} dagen pijn in de rug."} for i in range(40)]
+    )
+    for part in own.PARTS:
+        written(tmp_path / "hiv" / f"{part}.jsonl", people(part))
+        written(tmp_path / "findings" / f"{part}.jsonl", entities(part))
+    return tmp_path
+
+
+def test_a_file_and_a_folder_of_texts(tmp_path):
+    file = written(tmp_path / "a.jsonl", ['\ufeff{"text": "een"}', "", {"id": "b", "text": "twee", "ward": 3}])
+    assert list(own.documents(str(file), "nl")) == [Document("line 1", "nl", "een"), Document("b", "nl", "twee")]
+    (tmp_path / "texts" / "below").mkdir(parents=True)
+    (tmp_path / "texts" / "below" / "x.txt").write_text("drie")
+    (tmp_path / "texts" / "x.txt").write_text("vier\r\nvijf")
+    (tmp_path / "texts" / "blank.txt").write_text(" ")
+    found = list(own.documents(f"{tmp_path}/texts/", "nl"))
+    assert found == [Document("below/x", "nl", "drie"), Document("x", "nl", "vier\nvijf")]
+
+
+def test_patients_have_their_notes_oldest_first(ward):
+    later, sooner = NOTE | {"date": "2021-05-06"}, NOTE | {"date": "2019-12-31", "text": "Eerder."}
+    written(ward / "hiv" / "dev.jsonl", [*people("dev"), {"id": "x", "label": 1, "notes": [later, sooner]}])
+    found = own.task(str(ward / "hiv"), "screening", "nl", True)
+    assert list(found) == ["train", "dev", "test"]
+    notes = (Note("2019-12-31", "Eerder."), Note("2021-05-06", NOTE["text"]))
+    assert found["dev"][-1] == Patient("x", "nl", 1, notes)
+
+
+def test_entities_from_lines_and_from_brat_are_the_same(ward):
+    for part in own.PARTS:
+        for row in entities(part):
+            folder = ward / "brat" / part
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{row['id']}.txt").write_text(row["text"])
+            (folder / f"{row['id']}.ann").write_text("T1\tDISO 10 15\thoest\n")
+    found = own.task(str(ward / "findings"), "ner", "nl", True)
+    assert found["test"][0] == Document("test0", "nl", "koorts en hoest test0", (Span(10, 15, "DISO"),))
+    assert own.task(str(ward / "brat"), "ner", "nl", True) == found
+    assert list(own.task(str(ward / "brat"), "ner", "nl", False)) == ["test"]
+    (ward / "brat" / "dev" / "dev0.ann").write_text("T1\tDISO 9 14\thoest\n")
+    with pytest.raises(Mistake, match=r"brat/dev: 1 mentions do not say what stands at their offsets"):
+        own.task(str(ward / "brat"), "ner", "nl", True)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("{", r"hiv/train\.jsonl, line 5: no JSON at character \d+"),
+        ("[1]", r"line 5: is no object; a line is"),
+        ({"label": 1, "notes": [NOTE]}, r"line 5: id: Field required; a line is \{\"id\""),
+        ({"id": "x", "label": 2, "notes": [NOTE]}, r"line 5: label: .*less than or equal to 1"),
+        ({"id": "x", "label": "1", "notes": [NOTE]}, r"line 5: label: Input should be a valid integer"),
+        ({"id": "x", "label": True, "notes": [NOTE]}, r"line 5: label: Input should be a valid integer"),
+        ({"id": "x", "label": 1, "notes": []}, r"line 5: notes: .*at least 1 item"),
+        ({"id": "x", "label": 1, "notes": SECRET}, r"line 5: notes: Input should be a valid list"),
+        (
+            {"id": "x", "label": 1, "notes": [NOTE, NOTE | {"date": "31-12-2020"}]},
+            r"line 5: notes\.1\.date: a date is a text",
+        ),
+        ({"id": "x", "label": 1, "notes": [NOTE | {"date": SECRET}]}, r"line 5: notes\.0\.date: a date is a text"),
+        ({"id": "x", "label": 1, "notes": [NOTE | {"date": 2020}]}, r"line 5: notes\.0\.date: a date is a text"),
+        ({"id": "x", "label": 1, "notes": [{"date": "2020-12-31"}]}, r"line 5: notes\.0\.text: Field required"),
+        ({"id": "train0", "label": 1, "notes": [NOTE]}, r"'train0' stands twice in train"),
+        ({"id": "dev0", "label": 1, "notes": [NOTE]}, r"'dev0' stands in train and in dev"),
+    ],
+)
+def test_a_patient_that_is_not_as_asked_is_refused_without_repeating_the_note(ward, row, said):
+    written(ward / "hiv" / "train.jsonl", [*people("train"), row])
+    with pytest.raises(Mistake, match=said) as refused:
+        own.task(str(ward / "hiv"), "screening", "nl", True)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("spans", "said"),
+    [
+        (
+            [{"start": 10, "end": 99, "label": "DISO"}],
+            r"line 4: spans\.0: 10 to 99 is not within the text's 15 characters",
+        ),
+        ([{"start": 5, "end": 5, "label": "DISO"}], r"line 4: spans\.0: 5 to 5 is not within"),
+        ([{"start": -1, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: .*greater than or equal to 0"),
+        ([{"start": 0, "end": 5, "label": "two words"}], r"line 4: spans\.0\.label: "),
+        ([{"start": 0.5, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: Input should be a valid integer"),
+        ([{"begin": 0, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: Field required"),
+        (None, r"line 4: spans: Input should be a valid list"),
+    ],
+)
+def test_an_entity_that_is_not_as_asked_is_refused(ward, spans, said):
+    written(ward / "findings" / "test.jsonl", [*entities("test"), ENTITY | {"spans": spans}])
+    with pytest.raises(Mistake, match=r"findings/test\.jsonl, " + said):
+        own.task(str(ward / "findings"), "ner", "nl", True)
+
+
+def test_what_is_missing_is_named(ward):
+    (ward / "hiv" / "dev.jsonl").unlink()
+    with pytest.raises(Mistake, match=r"hiv/dev\.jsonl: is missing; a task has train, dev, test"):
+        own.task(str(ward / "hiv"), "screening", "nl", True)
+    assert len(own.task(str(ward / "hiv"), "screening", "nl", False)["test"]) == 4
+    written(ward / "hiv" / "test.jsonl", [p | {"label": 0} for p in people("test")])
+    with pytest.raises(Mistake, match=r"hiv/test: needs patients of label 0 and of label 1; found \[0\]"):
+        own.task(str(ward / "hiv"), "screening", "nl", False)
+    written(ward / "findings" / "dev.jsonl", [d | {"spans": []} for d in entities("dev")])
+    with pytest.raises(Mistake, match="findings/dev: has no labelled entity"):
+        own.task(str(ward / "findings"), "ner", "nl", True)
+    for name, said in (("empty", r"no \.txt file in this folder"), ("a.csv", "no .jsonl file and no folder")):
+        (ward / "empty").mkdir(exist_ok=True)
+        (ward / "a.csv").touch()
+        with pytest.raises(Mistake, match=said):
+            own.check(str(ward / name), "nl")
+    with pytest.raises(Mistake, match="has no text"):
+        own.check(str(written(ward / "none.jsonl", [""])), "nl")
+    with pytest.raises(Mistake, match=r"line 2: id: 'a' stands twice"):
+        own.check(str(written(ward / "twice.jsonl", [{"id": "a", "text": "een"}, {"id": "a", "text": "twee"}])), "nl")
+    (ward / "latin.jsonl").write_bytes('{"text": "Patiënt"}'.encode("latin-1"))
+    with pytest.raises(Mistake, match=r"latin\.jsonl, line 1: byte \d+ is not UTF-8"):
+        own.check(str(ward / "latin.jsonl"), "nl")
+
+
+def example(ward: Path, tmp_path: Path, change=lambda values: None) -> str:
+    """The profile of data/OWN.md with the paths of `ward`, as a file."""
+    text = re.search(r"```yaml\n(.*?)```", (DATA / "OWN.md").read_text("utf-8"), re.S)[1]
+    values = yaml.safe_load(text.replace("data/private", str(ward)))
+    change(values)
+    path = tmp_path / "ward.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return str(path)
+
+
+def test_the_profile_of_the_page_is_valid_and_follows_its_files(ward):
+    profile = settings.load(example(ward, ward))
+    assert profile.problems() == []
+    profile.check_own()
+    assert not profile.synthetic
+    assert {item["task"]: item.get("reason") for item in profile.stages()[-1].parameters["family"]} == {
+        "hiv": None,
+        "findings": None,
+    }
+    before = [stage.parameters.get("data") for stage in settings.load(example(ward, ward)).stages()]
+    assert before == [stage.parameters.get("data") for stage in profile.stages()]
+    written(ward / "notes.jsonl", [{"text": "iets anders"}])
+    assert before != [stage.parameters.get("data") for stage in profile.stages()]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda v: v["corpora"].update(clinical={"nl": ["./nowhere"]}),
+            r"corpora\.clinical\.nl: '\./nowhere' is not there",
+        ),
+        (lambda v: v["tasks"][0].update(source="./nowhere"), r"tasks\.hiv: '\./nowhere' is not there"),
+        (lambda v: v["tasks"][1].update(common={"DISEASE": "DISO"}), r"has no label 'DISEASE'; allowed: DISO"),
+        (lambda v: v.update(name="demo"), "'demo' is the name of a profile of the compendium"),
+    ],
+)
+def test_a_profile_that_names_what_is_not_there_is_refused(ward, change, said):
+    def looked_at():
+        profile = settings.load(example(ward, ward, change))
+        profile.problems()
+        profile.check_own()
+
+    with pytest.raises(Mistake, match=said):
+        looked_at()
+
+
+def test_corpora_are_built_of_own_files_without_what_a_test_patient_has(ward):
+    secret = {"id": "copied", "text": NOTE["text"] + " " + " ".join(f"woord{i}" for i in range(30))}
+    patient = {"id": "p", "label": 1, "notes": [NOTE | {"text": secret["text"]}]}
+    written(ward / "hiv" / "test.jsonl", [*people("test"), patient])
+    with (ward / "notes.jsonl").open("a") as file:
+        file.write(json.dumps(secret) + "\n")
+    notes, spec = str(ward / "notes.jsonl"), {"kind": "screening", "language": "nl", "trained": True, "documents": {}}
+    tasks.build(ward, [spec | {"name": "hiv", "source": str(ward / "hiv"), "common": {}}], 1)
+    limits = corpora.Limits(10**6, 200, 0.8)
+    _, repeated = corpora.make(ward, {"clinical": {"nl": [notes]}}, 1, limits)
+    found = {row["document"]: row["repeats"] for row in repeated if "task document" in row["reason"]}
+    assert found == {f"{notes}/copied": "hiv/p 2020-02-01"}
+    corpora.note_origin(ward, {"clinical": {"nl": [notes]}}, [spec | {"source": str(ward / "hiv")}])
+    assert json.loads((ward / "corpora" / "origin.json").read_text()) == {"synthetic": False}
+    told = json.loads((ward / "corpora" / "sources.json").read_text())
+    assert set(told) == {notes, str(ward / "hiv")}
