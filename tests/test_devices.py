@@ -1,5 +1,7 @@
 """What speeds up a device changes no result: attention against PyTorch's own, and whole models against theirs."""
 
+import shutil
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,6 +11,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM
 
 from engine import tokens, training
 from helpers import devices, pretraining
+from runner.front_door import COMPILERS
 
 ENDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
 SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2}
@@ -95,6 +98,25 @@ def test_compiled_layers_give_the_same_loss_and_gradients(architecture, monkeypa
     assert (
         len(graphs) == {"bert": 5, "modernbert": 6}[architecture]
     )  # also embeddings, their precision, the loss; layer 1
+
+
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="there is no C++ compiler here")
+def test_compiled_layers_drop_what_they_would_drop_otherwise():
+    ids = torch.arange(5, 37).view(2, 16)
+    masked = {"ids": ids, "text": torch.zeros_like(ids), "positions": torch.arange(16).expand(2, 16)}
+    masked |= {"places": torch.tensor([2, 9, 30]), "targets": torch.tensor([7, 8, 9])}
+    found = []
+    for compiled in (False, True):
+        torch.manual_seed(1)
+        config = configuration("bert", num_hidden_layers=2, hidden_dropout_prob=0.2)
+        model = AutoModelForMaskedLM.from_config(config).train()
+        training.place(model, training.accelerator(), compiled=compiled)
+        torch.manual_seed(2)
+        loss = pretraining.masked_loss(model, masked)
+        loss.backward()
+        found.append([loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)])
+    for plain, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(plain, compiled, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("window", [None, 3])

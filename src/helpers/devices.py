@@ -48,7 +48,10 @@ def suit(model: PreTrainedModel) -> None:
 
 def compile_layers(model: PreTrainedModel) -> None:
     """Have torch.compile fuse each layer, once for layers that are alike, and the embeddings."""
+    from torch._inductor import config  # here, as most trainings do not compile
+
     torch._dynamo.config.skip_nnmodule_hook_guards = False  # the last layer has some (`models.LastLayer`), others none
+    config.fallback_random = True  # dropout draws what it draws without compiling
     layers = [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
     for module in (model.base_model.embeddings, *layers):
         module.compile(dynamic=False)
