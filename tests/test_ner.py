@@ -1,5 +1,6 @@
 """Tagging: spans there and back, every gold entity scored once, nothing lost to windows or truncation."""
 
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -80,6 +81,19 @@ def test_a_base_that_is_not_there_is_one_line():
     with pytest.raises(models.Mistake, match="no/such/folder") as error:
         models.start(base, [], 1)
     assert "\n" not in str(error.value)
+
+
+def test_weights_that_were_cut_off_are_named(saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "models" / "arm")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    for read in (lambda: models.load(folder), lambda: finetuning.all_fits(tmp_path, "none", ["arm"], [1], {})):
+        with pytest.raises(models.Mistake, match=rf"{weights}: damaged \(.*\); delete {folder}") as error:
+            read()
+        assert "\n" not in str(error.value)
+    base = {"architecture": "", "hub": "", "revision": "", "folder": str(folder), "config": {}, "vocabulary": 0}
+    with pytest.raises(models.Mistake, match=f"no model at '{folder}'"):
+        models.start(base, [], 1)
 
 
 @pytest.mark.parametrize(

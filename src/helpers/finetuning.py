@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 from engine import checkpoints, processes, training, windows
 from evidence import scores
 from evidence.scores import best_threshold, calibrated, calibration
-from helpers import baselines, devices, ner, screening, tables
+from helpers import baselines, devices, models, ner, screening, tables
 from helpers.names import model_name
 from helpers.project import code_digest, digest, file_digest, write_atomically
 from texts import synthetic
@@ -36,10 +36,13 @@ def all_fits(
     (of the training items), length, overlap, epochs, patience, batch_rows, learning_rate, warmup_share,
     negatives_per_positive, and `training.SPEED`; `compiled` does nothing here, where batches differ in length.
     """
+    wanted = [(arm, model_name(arm, seed, copies.get(arm, 1)), seed) for arm in arms for seed in seeds]
+    for _, model, _ in wanted:
+        models.sound(folder / "models" / model)
     kind = task(folder, name)["kind"]
     baseline, fit = {"ner": (_dictionary, _fit_ner), "screening": (_keywords, _fit_screening)}[kind]
     rule = baseline.__name__.strip("_")
-    calls = [(folder, name, arm, model_name(arm, n, copies.get(arm, 1)), n, fit) for arm in arms for n in seeds]
+    calls = [(folder, name, *one, fit) for one in wanted]
     first = _once(folder, name, rule, rule, 0, baseline, **values)
     table = pd.DataFrame([first, *processes.at_once(_once, calls, values["fits"], **values)])
     write_atomically(tables.predictions(folder, name, values["share"]) / "fits.csv", table.to_csv(index=False))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import nn
 from transformers import (
@@ -135,7 +136,7 @@ def _pretrained(where: str, revision: str | None = None) -> tuple[PreTrainedMode
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
         model = AutoModelForMaskedLM.from_pretrained(where, revision=revision, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise Mistake(f"base: no model at {where!r}: {reason} (check the name, the folder or the network)") from None
     return _checked(model), tokenizer
@@ -143,7 +144,18 @@ def _pretrained(where: str, revision: str | None = None) -> tuple[PreTrainedMode
 
 def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """An arm's model and tokenizer."""
-    return _pretrained(str(folder))
+    return _pretrained(str(sound(folder)))
+
+
+def sound(folder: Path) -> Path:
+    """An arm's folder itself; Mistake when its weights are not there to their end."""
+    path = folder / "model.safetensors"
+    try:
+        with safe_open(path, "pt"):
+            return folder
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise Mistake(f"{path}: damaged ({reason}); delete {folder}, and the same command makes it again") from None
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, card: str) -> None:
