@@ -34,7 +34,7 @@ corpora_wanted = {
     "general": {"nl": ["synthetic"], "ro": ["synthetic"], "es": ["synthetic"]},
     "biomedical": {"nl": ["synthetic"], "ro": ["synthetic"], "es": ["synthetic"]},
     "clinical": {"nl": ["synthetic"], "ro": ["synthetic"], "es": ["synthetic"]},
-}  # domain, language: parts of data/sources.yaml, or "synthetic"
+}  # domain, language: parts of data/sources.yaml, own files (data/OWN.md), or "synthetic"
 tasks_wanted = [
     {"name": "ner_ro", "kind": "ner", "language": "ro", "source": "synthetic", "trained": True,
      "documents": {"train": 24, "dev": 8, "test": 16}, "common": {"ANAT": "ANAT", "CHEM": "CHEM", "DISO": "DISO", "PROC": "PROC"}},
