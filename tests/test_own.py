@@ -1,6 +1,7 @@
 """Own files: read as they are meant, refused with file, line and field, and never with what a patient's note says."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_entities_from_lines_and_from_brat_are_the_same(ward):
     assert own.task(str(ward / "brat"), "ner", "nl", True) == found
     assert list(own.task(str(ward / "brat"), "ner", "nl", False)) == ["test"]
     (ward / "brat" / "dev" / "dev0.ann").write_text("T1\tDISO 9 14\thoest\n")
-    with pytest.raises(Mistake, match=r"brat/dev: 1 mentions do not say what stands at their offsets"):
+    with pytest.raises(Mistake, match=r"brat/dev/dev0\.ann: 1 mentions do not say what stands at"):
         own.task(str(ward / "brat"), "ner", "nl", True)
 
 
@@ -97,9 +98,12 @@ def test_entities_from_lines_and_from_brat_are_the_same(ward):
         ),
         ({"id": "x", "label": 1, "notes": [NOTE | {"date": SECRET}]}, r"line 5: notes\.0\.date: a date is a text"),
         ({"id": "x", "label": 1, "notes": [NOTE | {"date": 2020}]}, r"line 5: notes\.0\.date: a date is a text"),
+        ({"id": "x", "label": 1, "notes": [NOTE | {"text": "  "}]}, r"line 5: notes\.0\.text: is blank"),
+        ('{"id": "x", "label": ' + "9" * 5000 + "}", r"line 5: has a number that is too long"),
+        ("[" * 100000, r"line 5: is nested too deep"),
         ({"id": "x", "label": 1, "notes": [{"date": "2020-12-31"}]}, r"line 5: notes\.0\.text: Field required"),
-        ({"id": "train0", "label": 1, "notes": [NOTE]}, r"'train0' stands twice in train"),
-        ({"id": "dev0", "label": 1, "notes": [NOTE]}, r"'dev0' stands in train and in dev"),
+        ({"id": "train0", "label": 1, "notes": [NOTE]}, r"item 5 of train has the id of item 1 of train"),
+        ({"id": "dev0", "label": 1, "notes": [NOTE]}, r"item 1 of dev has the id of item 5 of train"),
     ],
 )
 def test_a_patient_that_is_not_as_asked_is_refused_without_repeating_the_note(ward, row, said):
@@ -117,6 +121,8 @@ def test_a_patient_that_is_not_as_asked_is_refused_without_repeating_the_note(wa
             r"line 4: spans\.0: 10 to 99 is not within the text's 15 characters",
         ),
         ([{"start": 5, "end": 5, "label": "DISO"}], r"line 4: spans\.0: 5 to 5 is not within"),
+        ([{"start": 9, "end": 15, "label": "DISO"}], r"line 4: spans\.0: begins or ends with a blank"),
+        ([{"start": 0, "end": 6, "label": "DISO"}] * 2, r"line 4: spans: one stands twice"),
         ([{"start": -1, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: .*greater than or equal to 0"),
         ([{"start": 0, "end": 5, "label": "two words"}], r"line 4: spans\.0\.label: "),
         ([{"start": 0.5, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: Input should be a valid integer"),
@@ -136,8 +142,20 @@ def test_what_is_missing_is_named(ward):
         own.task(str(ward / "hiv"), "screening", "nl", True)
     assert len(own.task(str(ward / "hiv"), "screening", "nl", False)["test"]) == 4
     written(ward / "hiv" / "test.jsonl", [p | {"label": 0} for p in people("test")])
-    with pytest.raises(Mistake, match=r"hiv/test: needs patients of label 0 and of label 1; found \[0\]"):
+    with pytest.raises(Mistake, match=r"hiv/test: needs label 0 and label 1, each at least once; found \[0\]"):
         own.task(str(ward / "hiv"), "screening", "nl", False)
+    written(ward / "hiv" / "test.jsonl", [])
+    with pytest.raises(Mistake, match="hiv/test: is empty; give it some patients"):
+        own.task(str(ward / "hiv"), "screening", "nl", False)
+    written(ward / "hiv" / "test.jsonl", people("test"))
+    with pytest.raises(Mistake, match="hiv/test: its first 1 patients need label 0 and label 1"):
+        own.task(str(ward / "hiv"), "screening", "nl", False, {"test": 1})
+    with pytest.raises(Mistake, match=r"test\.jsonl: is no folder; a task is a folder with train, dev, test"):
+        own.task(str(ward / "hiv" / "test.jsonl"), "screening", "nl", True)
+    (ward / "findings" / "test").mkdir()
+    with pytest.raises(Mistake, match=r"findings/test: is a folder, and test\.jsonl stands beside it"):
+        own.task(str(ward / "findings"), "ner", "nl", True)
+    (ward / "findings" / "test").rmdir()
     written(ward / "findings" / "dev.jsonl", [d | {"spans": []} for d in entities("dev")])
     with pytest.raises(Mistake, match="findings/dev: has no labelled entity"):
         own.task(str(ward / "findings"), "ner", "nl", True)
@@ -148,11 +166,42 @@ def test_what_is_missing_is_named(ward):
             own.check(str(ward / name), "nl")
     with pytest.raises(Mistake, match="has no text"):
         own.check(str(written(ward / "none.jsonl", [""])), "nl")
-    with pytest.raises(Mistake, match=r"line 2: id: 'a' stands twice"):
+    with pytest.raises(Mistake, match=r"line 2: id: is that of line 1"):
         own.check(str(written(ward / "twice.jsonl", [{"id": "a", "text": "een"}, {"id": "a", "text": "twee"}])), "nl")
     (ward / "latin.jsonl").write_bytes('{"text": "Patiënt"}'.encode("latin-1"))
     with pytest.raises(Mistake, match=r"latin\.jsonl, line 1: byte \d+ is not UTF-8"):
         own.check(str(ward / "latin.jsonl"), "nl")
+
+
+def test_what_cannot_be_read_is_named_and_nothing_is_left_out_in_silence(tmp_path):
+    texts = tmp_path / "texts"
+    (texts / "real").mkdir(parents=True)
+    (texts / "real" / "a.txt").write_text("een")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.txt").write_text("twee")
+    (texts / "link").symlink_to(tmp_path / "elsewhere")
+    (texts / "notes.txt").mkdir()  # a folder, whatever its name
+    (texts / "notes.txt" / "c.txt").write_text("drie")
+    assert [d.id for d in own.documents(str(texts), "nl")] == ["link/b", "notes.txt/c", "real/a"]
+    before = own.state(str(texts))
+    (texts / ".DS_Store").touch()
+    assert own.state(str(texts)) == before
+    os.mkfifo(texts / "pipe.txt")
+    with pytest.raises(Mistake, match=r"pipe\.txt: is no file; take it out"):
+        own.check(str(texts), "nl")
+    (texts / "pipe.txt").unlink()
+    (texts / "gone.txt").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(Mistake, match=r"gone\.txt: cannot be read \(No such file or directory\)"):
+        own.check(str(texts), "nl")
+
+
+def test_a_label_that_changes_makes_stale_even_with_the_time_of_before(ward):
+    file, before = ward / "hiv" / "dev.jsonl", own.state(str(ward / "hiv"))
+    at = file.stat()
+    file.write_text(file.read_text().replace('"label": 1', '"label": 0', 1))
+    os.utime(file, ns=(at.st_atime_ns, at.st_mtime_ns))
+    own._content.cache_clear()  # as in another process
+    assert own.state(str(ward / "hiv")) != before
 
 
 def example(ward: Path, tmp_path: Path, change=lambda values: None) -> str:
@@ -189,6 +238,10 @@ def test_the_profile_of_the_page_is_valid_and_follows_its_files(ward):
         ),
         (lambda v: v["tasks"][0].update(source="./nowhere"), r"tasks\.hiv: '\./nowhere' is not there"),
         (lambda v: v["tasks"][1].update(common={"DISEASE": "DISO"}), r"has no label 'DISEASE'; allowed: DISO"),
+        (lambda v: v["tasks"][0].update(common={"A": "A"}), "'hiv': common is for kind ner"),
+        (lambda v: v["tasks"][0].update(trained=False), "'hiv': trained: false is for kind ner"),
+        (lambda v: v.update(tasks=[v["tasks"][1] | {"trained": False}]), "tasks: none of them is trained"),
+        (lambda v: v["tasks"][0].update(source="~nobody-at-all/hiv"), "there is no such user's folder"),
         (lambda v: v.update(name="demo"), "'demo' is the name of a profile of the compendium"),
     ],
 )

@@ -12,6 +12,7 @@ from transformers import get_linear_schedule_with_warmup
 
 from engine import checkpoints, tokens, training, windows
 from helpers import models, pretraining
+from helpers.project import Mistake
 from texts.documents import Document, write_jsonl
 
 TINY = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -342,6 +343,15 @@ def test_looked_up_pieces_are_the_tokenizers(tokenizers, texts):
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(1, 9), st.integers(1, 40))
+def test_a_corpus_that_fills_no_row_is_named(run):
+    tokenizer = pretraining.begin(run, "", BASE, 3)[1]
+    name = pretraining.corpora(run)[0]
+    with pytest.raises(
+        Mistake, match=f"corpus {name}: the text fills no row of 9999999 word pieces; give it more text"
+    ):
+        pretraining.packed(run, name, tokenizer, 9999999, 5)
+
+
 def test_packed_rows_are_the_texts_one_after_the_other(sizes, length, rows):
     pieces = [np.arange(size, dtype=np.uint32) + 100 * i for i, size in enumerate(sizes)]
     whole = np.concatenate(pieces)

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import checkpoints, processes, tokens, training
 from helpers import devices, models
-from helpers.project import code_digest, digest, file_digest, write_atomically
+from helpers.project import Mistake, code_digest, digest, file_digest, write_atomically
 from texts.documents import read_jsonl
 
 HELDOUT_RATE = 0.15
@@ -82,7 +82,10 @@ def packed(folder: Path, name: str, tokenizer: PreTrainedTokenizerFast, length: 
     source = folder / "corpora" / f"{name}.jsonl"
     key = digest([file_digest(source), tokenizer.backend_tokenizer.to_str(), length, rows])
     texts = (document.text for document in read_jsonl(source))
-    return tokens.pack(texts, tokenizer, length, rows, folder / "tokens" / f"{name}-{key[:16]}.arrow")
+    try:
+        return tokens.pack(texts, tokenizer, length, rows, folder / "tokens" / f"{name}-{key[:16]}.arrow")
+    except ValueError as error:
+        raise Mistake(f"corpus {name}: {error}; give it more text, or leave it out of corpora and arms") from None
 
 
 def batch(ids: np.ndarray, keys: Sequence[Sequence[int]], masking: tokens.Masking, cls: int) -> dict[str, torch.Tensor]:

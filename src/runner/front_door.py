@@ -28,6 +28,7 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
     if mirror is not None and not Path(mirror).is_dir():
         raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the source archives")
     problems = profile.problems()
+    profile.check_own()
     for line in notebooks.sync_pairs():
         print(line)
     for stage in profile.stages():
@@ -53,7 +54,6 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
             from helpers import models
 
             models.check(stage.parameters["base"])
-    profile.check_own()
     if profile.parts():
         from texts import sources
 

@@ -146,6 +146,8 @@ class Profile(Section):
                     raise ValueError(f"tasks: {task.name!r} names arm {arm!r}; allowed: {allowed}")
             if bool(task.shares) != bool(task.share_arms):
                 raise ValueError(f"tasks: {task.name!r} needs both shares and share_arms, or neither")
+        if not any(task.trained for task in self.tasks):
+            raise ValueError("tasks: none of them is trained; a run needs one")
         tasks = [task.name for task in self.tasks]
         if len(set(tasks)) < len(tasks):
             raise ValueError(f"tasks: a name stands twice in {tasks}")
@@ -249,7 +251,7 @@ class Profile(Section):
                 own.check(part, language)
         for task in self.tasks:
             if sources.is_own(task.source):
-                parts = own.task(task.source, task.kind, task.language, task.trained)
+                parts = own.task(task.source, task.kind, task.language, task.trained, task.documents)
                 labels = {
                     span.label for items in parts.values() for item in items for span in getattr(item, "spans", ())
                 }

@@ -45,6 +45,14 @@ class Task(Section):
     share_arms: list[str] = Field(default=[], description="arms that learn from these shares")
 
     @model_validator(mode="after")
+    def says_what_it_can(self) -> Self:
+        """Screening has no labels to share, and no model but its own to test."""
+        if self.kind == "screening" and (self.common or not self.trained):
+            what = "common" if self.common else "trained: false"
+            raise ValueError(f"{self.name!r}: {what} is for kind ner; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def can_be_drawn(self) -> Self:
         """Synthetic tasks need documents for their parts, and screening is in Dutch."""
         if self.source == "synthetic":

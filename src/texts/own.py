@@ -5,19 +5,23 @@ they look like is in data/OWN.md.
 """
 
 import json
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
-from helpers.project import ROOT, Mistake, digest
+from helpers.project import ROOT, Mistake, digest, file_digest
 from texts import readers
 from texts.documents import Document, Note, Patient, Span
 
 PARTS = ("train", "dev", "test")
+ENDINGS = (".txt", ".ann", ".jsonl")
 
 
 def _iso(value: Any) -> str:
@@ -28,11 +32,21 @@ def _iso(value: Any) -> str:
         raise ValueError("a date is a text like 2020-12-31") from None
 
 
+def _said(value: str) -> str:
+    """A text with something in it; ValueError for a blank one."""
+    if not value.strip():
+        raise ValueError("is blank")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_said)]
+
+
 class Row(BaseModel, strict=True):
     """A line of a corpus; one without an id goes by its number."""
 
     id: str = Field(default="", max_length=200)
-    text: str = Field(min_length=1)
+    text: Text
 
 
 class Mention(BaseModel, strict=True):
@@ -54,7 +68,7 @@ class Dated(BaseModel, strict=True):
     """A note of a patient."""
 
     date: Annotated[str, BeforeValidator(_iso)]
-    text: str = Field(min_length=1)
+    text: Text
 
 
 class Person(BaseModel, strict=True):
@@ -66,61 +80,114 @@ class Person(BaseModel, strict=True):
 
 
 def place(name: str) -> Path:
-    """The file or folder that a profile names, below the compendium unless absolute."""
-    return ROOT / Path(name).expanduser()
+    """The file or folder that a profile names, below the compendium unless absolute; Mistake for an unknown user's."""
+    try:
+        return ROOT / Path(name).expanduser()
+    except RuntimeError:
+        raise Mistake(f"{name}: there is no such user's folder; give the whole path") from None
 
 
 def state(name: str) -> str:
-    """A digest of names, sizes and times of the files: another one makes what was built from them stale."""
+    """A digest of the files that would be read: another one makes what was built from them stale."""
     path = place(name)
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return digest([(str(p), at.st_size, at.st_mtime_ns) for p in files if p.is_file() and (at := p.stat())])
+    with _readable():
+        files = [(file, file.stat()) for file in _files(path) if file.is_file()]
+        return digest([(os.path.relpath(f, path), _content(f, at.st_size, at.st_mtime_ns)) for f, at in files])
+
+
+@cache
+def _content(path: Path, size: int, changed: int) -> str:
+    """The digest of a file as it is, worked out once a process."""
+    return file_digest(path)
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of a folder and those below it that could be read, links followed, or the file itself."""
+    if not path.is_dir():
+        return [path] if path.is_file() else []
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    walked = os.walk(path, onerror=stop, followlinks=True)
+    found = sorted(Path(folder, name) for folder, _, names in walked for name in names)
+    return [file for file in found if file.suffix in ENDINGS]
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what keeps a file from being read into a Mistake."""
+    try:
+        yield
+    except OSError as error:
+        raise Mistake(
+            f"{error.filename}: cannot be read ({error.strerror}); make it readable, or take it out"
+        ) from None
 
 
 def documents(name: str, language: str) -> Iterator[Document]:
     """Stream the texts of a corpus: the lines of a .jsonl file, or the .txt files of a folder and those below it.
 
-    Mistake for what is neither, for a malformed line, and for two texts of one id.
+    Mistake for what is neither or cannot be read, for a malformed line, and for two texts of one id.
     """
-    path, seen = place(name), set[str]()
-    if path.is_dir():
-        files = sorted(path.rglob("*.txt"))
-        if not files:
-            raise Mistake(f"{name}: no .txt file in this folder; give a folder of .txt files, or a .jsonl file")
-        blemishes: Counter[str] = Counter()
-        for file in files:
-            shown = str(file.relative_to(path))
-            for document in readers.plain([(f"{name.rstrip('/')}/{shown}", file.read_bytes())], language, blemishes):
-                yield Document(shown.removesuffix(".txt"), language, document.text)
-        return
-    for number, row in _rows(path, name, Row):
-        id = row.id or f"line {number}"
-        if id in seen:
-            raise Mistake(f"{name}, line {number}: id: {id!r} stands twice; give every text its own, or none")
-        seen.add(id)
-        yield Document(id, language, row.text)
+    path, seen = place(name), dict[str, int]()
+    with _readable():
+        if path.is_dir():
+            yield from _folder(path, name.rstrip("/"), language)
+            return
+        for number, row in _rows(path, name, Row):
+            id = row.id or f"line {number}"
+            if id in seen:
+                raise Mistake(
+                    f"{name}, line {number}: id: is that of line {seen[id]}; give every text its own, or none"
+                )
+            seen[id] = number
+            yield Document(id, language, row.text)
 
 
-def task(name: str, kind: str, language: str, trained: bool) -> dict[str, list[Any]]:
+def _folder(path: Path, shown: str, language: str) -> Iterator[Document]:
+    """A document for each .txt file that is not blank."""
+    files, blemishes = [file for file in _files(path) if file.suffix == ".txt"], Counter[str]()
+    if not files:
+        raise Mistake(f"{shown}: no .txt file in this folder; give a folder of .txt files, or a .jsonl file")
+    for file in files:
+        name = os.path.relpath(file, path)
+        if file.exists() and not file.is_file():
+            raise Mistake(f"{shown}/{name}: is no file; take it out")
+        for document in readers.plain([(f"{shown}/{name}", file.read_bytes())], language, blemishes):
+            yield Document(name.removesuffix(".txt"), language, document.text)
+
+
+def task(name: str, kind: str, language: str, trained: bool, limits: Mapping[str, int] = {}) -> dict[str, list[Any]]:
     """The documents ("ner") or patients ("screening") of a task's folder by part: all three, or test alone.
 
-    A part is <part>.jsonl, or for entities a folder <part>/ of brat files. Mistake for a part that is missing or
-    malformed, has an id that another one has, or nothing in it that could be scored.
+    A part is <part>.jsonl, or for entities a folder <part>/ of brat files, cut to its first `limits` items. Mistake for
+    a part that is missing, malformed or empty, has an id that another item has, or nothing that could be scored.
     """
+    folder, shown = place(name), name.rstrip("/")
+    if not folder.is_dir():
+        raise Mistake(f"{name}: is no folder; a task is a folder with {', '.join(PARTS)}")
     found: dict[str, list[Any]] = {}
     owners: dict[str, str] = {}
     for part in PARTS if trained else ("test",):
-        found[part] = items = list(_part(place(name), f"{name.rstrip('/')}/{part}", part, kind, language))
-        for item in items:
+        with _readable():
+            items = list(_part(folder, f"{shown}/{part}", part, kind, language))
+        if not items:
+            raise Mistake(
+                f"{shown}/{part}: is empty; give it some {'patients' if kind == 'screening' else 'documents'}"
+            )
+        for number, item in enumerate(items, start=1):
             if item.id in owners:
-                where = f"in {owners[item.id]} and in {part}" if owners[item.id] != part else f"twice in {part}"
-                raise Mistake(f"{name}: {item.id!r} stands {where}; an item belongs to one part, once")
-            owners[item.id] = part
+                what = f"item {number} of {part} has the id of {owners[item.id]}"
+                raise Mistake(f"{shown}: {what}; an item belongs to one part, once")
+            owners[item.id] = f"item {number} of {part}"
+        found[part] = items = items[: limits.get(part)]
         labels = {item.label for item in items} if kind == "screening" else {s.label for d in items for s in d.spans}
         if kind == "screening" and labels != {0, 1}:
-            raise Mistake(f"{name}/{part}: needs patients of label 0 and of label 1; found {sorted(labels)}")
+            least = f"its first {len(items):,} patients need" if part in limits else "needs"
+            raise Mistake(f"{shown}/{part}: {least} label 0 and label 1, each at least once; found {sorted(labels)}")
         if not labels:
-            raise Mistake(f"{name}/{part}: has no labelled entity, so that nothing could be learnt or scored")
+            raise Mistake(f"{shown}/{part}: has no labelled entity, so that nothing could be learnt or scored")
     return found
 
 
@@ -133,12 +200,10 @@ def check(name: str, language: str) -> None:
 def _part(folder: Path, shown: str, part: str, kind: str, language: str) -> Iterator[Document | Patient]:
     """The items of one part of a task."""
     file, brat = folder / f"{part}.jsonl", folder / part
-    if kind == "ner" and brat.is_dir() and not file.is_file():
-        files = ((f"{shown}/{p.name}", p.read_bytes()) for p in sorted(brat.iterdir()) if p.suffix in (".txt", ".ann"))
-        blemishes: Counter[str] = Counter()
-        yield from readers.brat(files, language, blemishes)
-        if blemishes["misplaced mention"]:
-            raise Mistake(f"{shown}: {blemishes['misplaced mention']} mentions do not say what stands at their offsets")
+    if kind == "ner" and brat.is_dir():
+        if file.exists():
+            raise Mistake(f"{shown}: is a folder, and {file.name} stands beside it; leave one of them")
+        yield from _brat(brat, shown, language)
         return
     if not file.is_file():
         brat_too = f", or brat files in {shown}/" if kind == "ner" else ""
@@ -156,8 +221,27 @@ def _part(folder: Path, shown: str, part: str, kind: str, language: str) -> Iter
                     f"{shown}.jsonl, line {number}: spans.{at}: {span.start} to {span.end} is not within the text's "
                     f"{len(row.text)} characters; start counts from 0, end is the character after the last"
                 )
-        spans = sorted((s.start, s.end, s.label) for s in row.spans)
+            if row.text[span.start : span.end] != row.text[span.start : span.end].strip():
+                raise Mistake(
+                    f"{shown}.jsonl, line {number}: spans.{at}: begins or ends with a blank; check the offsets"
+                )
+        spans = sorted({(s.start, s.end, s.label) for s in row.spans})
+        if len(spans) < len(row.spans):
+            raise Mistake(f"{shown}.jsonl, line {number}: spans: one stands twice; take it out")
         yield Document(row.id, language, row.text, tuple(Span(*span) for span in spans))
+
+
+def _brat(folder: Path, shown: str, language: str) -> Iterator[Document]:
+    """The documents of a folder of brat files, of which no mention may be misplaced."""
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".txt", ".ann"))
+    for stem in dict.fromkeys(name[:-4] for name in names):
+        files = (
+            (f"{shown}/{stem}{e}", (folder / f"{stem}{e}").read_bytes()) for e in (".ann", ".txt") if stem + e in names
+        )
+        blemishes: Counter[str] = Counter()
+        yield from readers.brat(files, language, blemishes)
+        if count := blemishes["misplaced mention"]:
+            raise Mistake(f"{shown}/{stem}.ann: {count} mentions do not say what stands at their offsets; mend these")
 
 
 def _rows(path: Path, shown: str, kind: type[BaseModel]) -> Iterator[tuple[int, Any]]:
@@ -175,6 +259,8 @@ def _rows(path: Path, shown: str, kind: type[BaseModel]) -> Iterator[tuple[int, 
                 yield number, kind.model_validate(row)
             except UnicodeDecodeError as error:
                 raise Mistake(f"{shown}, line {number}: byte {error.start} is not UTF-8; convert the file") from None
+            except RecursionError:
+                raise Mistake(f"{shown}, line {number}: is nested too deep; a line is {_shape(kind)}") from None
             except json.JSONDecodeError as error:
                 what = f"no JSON at character {error.pos} ({error.msg})"
                 raise Mistake(f"{shown}, line {number}: {what}; a line is one object, {_shape(kind)}") from None
@@ -182,6 +268,10 @@ def _rows(path: Path, shown: str, kind: type[BaseModel]) -> Iterator[tuple[int, 
                 first = error.errors(include_input=False, include_url=False)[0]
                 why = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
                 raise Mistake(f"{shown}, line {number}: {why}; a line is {_shape(kind)}") from None
+            except ValueError:  # a number of thousands of digits
+                raise Mistake(
+                    f"{shown}, line {number}: has a number that is too long; a line is {_shape(kind)}"
+                ) from None
 
 
 def _shape(kind: type[BaseModel]) -> str:

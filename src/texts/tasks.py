@@ -48,9 +48,8 @@ def _read(spec: dict[str, Any]) -> dict[str, list[Any]]:
     if sources.is_own(spec["source"]):
         from texts import own  # here, as most runs have none
 
-        parts = own.task(spec["source"], spec["kind"], spec["language"], spec["trained"])
-    else:
-        parts = readers.tasks(spec["source"])
+        return own.task(spec["source"], spec["kind"], spec["language"], spec["trained"], spec["documents"])
+    parts = readers.tasks(spec["source"])
     return {part: items[: spec["documents"].get(part)] for part, items in parts.items()}
 
 
