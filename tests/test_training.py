@@ -342,7 +342,6 @@ def test_looked_up_pieces_are_the_tokenizers(tokenizers, texts):
         assert np.concatenate(found).tolist() == expected
 
 
-@given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(1, 9), st.integers(1, 40))
 def test_a_corpus_that_fills_no_row_is_named(run):
     tokenizer = pretraining.begin(run, "", BASE, 3)[1]
     name = pretraining.corpora(run)[0]
@@ -352,6 +351,7 @@ def test_a_corpus_that_fills_no_row_is_named(run):
         pretraining.packed(run, name, tokenizer, 9999999, 5)
 
 
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(1, 9), st.integers(1, 40))
 def test_packed_rows_are_the_texts_one_after_the_other(sizes, length, rows):
     pieces = [np.arange(size, dtype=np.uint32) + 100 * i for i, size in enumerate(sizes)]
     whole = np.concatenate(pieces)
