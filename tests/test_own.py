@@ -242,7 +242,6 @@ def test_the_profile_of_the_page_is_valid_and_follows_its_files(ward):
         (lambda v: v["tasks"][0].update(trained=False), "'hiv': trained: false is for kind ner"),
         (lambda v: v.update(tasks=[v["tasks"][1] | {"trained": False}]), "tasks: none of them is trained"),
         (lambda v: v["tasks"][0].update(source="~nobody-at-all/hiv"), "there is no such user's folder"),
-        (lambda v: v.update(name="demo"), "'demo' is the name of a profile of the compendium"),
     ],
 )
 def test_a_profile_that_names_what_is_not_there_is_refused(ward, change, said):
@@ -253,6 +252,15 @@ def test_a_profile_that_names_what_is_not_there_is_refused(ward, change, said):
 
     with pytest.raises(Mistake, match=said):
         looked_at()
+
+
+def test_a_profile_shares_the_run_of_a_shipped_one_only_when_it_says_so(ward):
+    file = Path(example(ward, ward)).rename(ward / "demo.yaml")
+    with pytest.raises(Mistake, match="'demo' is the name of a profile of the compendium and of its folder"):
+        settings.load(str(file))
+    renamed = file.rename(ward / "mine.yaml")
+    renamed.write_text("name: demo\n" + renamed.read_text())
+    assert settings.load(str(renamed)).run == "demo"
 
 
 def test_corpora_are_built_of_own_files_without_what_a_test_patient_has(ward):
