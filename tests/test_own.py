@@ -11,7 +11,7 @@ import yaml
 from helpers.project import DATA, Mistake
 from runner import settings
 from texts import corpora, own, tasks
-from texts.documents import Document, Note, Patient, Span
+from texts.documents import PARTS, Document, Note, Patient, Span
 
 SECRET = "Mevrouw Jansen"
 NOTE = {"date": "2020-02-01", "text": f"{SECRET} heeft koorts."}
@@ -39,7 +39,7 @@ def ward(tmp_path):
     written(
         tmp_path / "notes.jsonl", [{"text": f"Patiënt {i} heeft sinds {i} dagen pijn in de rug."} for i in range(40)]
     )
-    for part in own.PARTS:
+    for part in PARTS:
         written(tmp_path / "hiv" / f"{part}.jsonl", people(part))
         written(tmp_path / "findings" / f"{part}.jsonl", entities(part))
     return tmp_path
@@ -66,7 +66,7 @@ def test_patients_have_their_notes_oldest_first(ward):
 
 
 def test_entities_from_lines_and_from_brat_are_the_same(ward):
-    for part in own.PARTS:
+    for part in PARTS:
         for row in entities(part):
             folder = ward / "brat" / part
             folder.mkdir(parents=True, exist_ok=True)
@@ -204,18 +204,18 @@ def test_a_label_that_changes_makes_stale_even_with_the_time_of_before(ward):
     assert own.state(str(ward / "hiv")) != before
 
 
-def example(ward: Path, tmp_path: Path, change=lambda values: None) -> str:
+def example(ward: Path, change=lambda values: None) -> str:
     """The profile of data/OWN.md with the paths of `ward`, as a file."""
     text = re.search(r"```yaml\n(.*?)```", (DATA / "OWN.md").read_text("utf-8"), re.S)[1]
     values = yaml.safe_load(text.replace("data/private", str(ward)))
     change(values)
-    path = tmp_path / "ward.yaml"
+    path = ward / "ward.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     return str(path)
 
 
 def test_the_profile_of_the_page_is_valid_and_follows_its_files(ward):
-    profile = settings.load(example(ward, ward))
+    profile = settings.load(example(ward))
     assert profile.problems() == []
     profile.check_own()
     assert not profile.synthetic
@@ -223,7 +223,7 @@ def test_the_profile_of_the_page_is_valid_and_follows_its_files(ward):
         "hiv": None,
         "findings": None,
     }
-    before = [stage.parameters.get("data") for stage in settings.load(example(ward, ward)).stages()]
+    before = [stage.parameters.get("data") for stage in settings.load(example(ward)).stages()]
     assert before == [stage.parameters.get("data") for stage in profile.stages()]
     written(ward / "notes.jsonl", [{"text": "iets anders"}])
     assert before != [stage.parameters.get("data") for stage in profile.stages()]
@@ -246,7 +246,7 @@ def test_the_profile_of_the_page_is_valid_and_follows_its_files(ward):
 )
 def test_a_profile_that_names_what_is_not_there_is_refused(ward, change, said):
     def looked_at():
-        profile = settings.load(example(ward, ward, change))
+        profile = settings.load(example(ward, change))
         profile.problems()
         profile.check_own()
 
@@ -255,7 +255,7 @@ def test_a_profile_that_names_what_is_not_there_is_refused(ward, change, said):
 
 
 def test_a_profile_shares_the_run_of_a_shipped_one_only_when_it_says_so(ward):
-    file = Path(example(ward, ward)).rename(ward / "demo.yaml")
+    file = Path(example(ward)).rename(ward / "demo.yaml")
     with pytest.raises(Mistake, match="'demo' is the name of a profile of the compendium and of its folder"):
         settings.load(str(file))
     renamed = file.rename(ward / "mine.yaml")

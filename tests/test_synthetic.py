@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from helpers.project import DATA, ROOT, Mistake
 from texts import synthetic
+from texts.documents import PARTS
 
 LANGUAGES = ("nl", "ro", "es")
 SEEDS = st.integers(min_value=0, max_value=10**9)
@@ -100,7 +101,7 @@ def test_documents_depend_on_the_seed_alone(seed: int, domain: str, language: st
 
 
 @settings(max_examples=15, deadline=None)
-@given(seed=SEEDS, split=st.sampled_from(synthetic.SPLITS), language=st.sampled_from(LANGUAGES))
+@given(seed=SEEDS, split=st.sampled_from(PARTS), language=st.sampled_from(LANGUAGES))
 def test_every_mention_is_a_lexicon_form_of_its_type(seed: int, split: str, language: str) -> None:
     for document in synthetic.ner_documents(language, split, 5, seed):
         assert 30 <= len(document.text.split()) <= 80
@@ -120,7 +121,7 @@ def test_held_back_concepts(language: str) -> None:
         concepts = [c.id for c in synthetic.lexicon() if c.label == label]
         assert len([c for c in concepts if c in held]) == len(concepts) // 2
     texts = []
-    for split in synthetic.SPLITS:
+    for split in PARTS:
         documents = list(synthetic.ner_documents(language, split, 300, seed=1))
         texts += [d.text for d in documents]
         seen[split] = [owners(language)[d.text[s.start : s.end].lower()].id for d in documents for s in d.spans]
@@ -174,7 +175,7 @@ def label_of(events: tuple[synthetic.Event, ...]) -> int:
 
 
 @settings(max_examples=8, deadline=None)
-@given(seed=SEEDS, split=st.sampled_from(synthetic.SPLITS), count=st.integers(1, 60), share=st.sampled_from((0.1, 0.3)))
+@given(seed=SEEDS, split=st.sampled_from(PARTS), count=st.integers(1, 60), share=st.sampled_from((0.1, 0.3)))
 def test_patients_are_labelled_by_their_events(seed: int, split: str, count: int, share: float) -> None:
     pairs = list(synthetic.patients_with_events(count, seed, split, share))
     assert [patient for patient, _ in pairs] == list(synthetic.patients(count, seed, split, share))

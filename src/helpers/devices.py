@@ -20,9 +20,9 @@ def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def fetched(value: torch.Tensor) -> Callable[[], float]:
-    """A number that is asked for now and given when called, which waits for it but not for what a GPU got to do since.
+    """What gives a number of the device later on, without waiting for the work that a GPU was given in between.
 
-    To ask a GPU for a number is work for it like any other, and comes after all that it has been given before.
+    A GPU does everything in turn: asked only then, it would answer after that work. So the copy is asked for now.
     """
     if value.device.type != "cuda":
         return value.item

@@ -252,9 +252,7 @@ class Profile(Section):
         for task in self.tasks:
             if sources.is_own(task.source):
                 parts = own.task(task.source, task.kind, task.language, task.trained, task.documents)
-                labels = {
-                    span.label for items in parts.values() for item in items for span in getattr(item, "spans", ())
-                }
+                labels = own.labels(item for items in parts.values() for item in items)
                 if unknown := sorted(set(task.common) - labels):
                     raise Mistake(
                         f"profile {self.name}: tasks.{task.name}.common: {task.source} has no label {unknown[0]!r}; "

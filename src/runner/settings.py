@@ -30,7 +30,8 @@ def load(profile: str, sets: list[str] | None = None) -> Profile:
         made = Profile.model_validate(values)
     except ValidationError as error:
         raise Mistake(f"{path.name}: {_explained(error)}") from None
-    if made.name == path.stem in names() and path.resolve().parent != ROOT / "profiles":
+    shipped = path.resolve().parent == ROOT / "profiles"
+    if not shipped and made.name == path.stem and made.name in names():
         what = "is the name of a profile of the compendium and of its folder below runs/"
         raise Mistake(f"{profile}: {made.name!r} {what}; rename the file, or give it a `name`")
     for item in made.claims.family if own_family else ():

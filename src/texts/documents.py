@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+PARTS = ("train", "dev", "test")  # of a task
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

@@ -7,10 +7,11 @@ they look like is in data/OWN.md.
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,9 +19,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from helpers.project import ROOT, Mistake, digest, file_digest
 from texts import readers
-from texts.documents import Document, Note, Patient, Span
+from texts.documents import PARTS, Document, Note, Patient, Span
 
-PARTS = ("train", "dev", "test")
 ENDINGS = (".txt", ".ann", ".jsonl")
 
 
@@ -182,13 +182,20 @@ def task(name: str, kind: str, language: str, trained: bool, limits: Mapping[str
                 raise Mistake(f"{shown}: {what}; an item belongs to one part, once")
             owners[item.id] = f"item {number} of {part}"
         found[part] = items = items[: limits.get(part)]
-        labels = {item.label for item in items} if kind == "screening" else {s.label for d in items for s in d.spans}
-        if kind == "screening" and labels != {0, 1}:
+        found_labels = labels(items)
+        if kind == "screening" and found_labels != {0, 1}:
             least = f"its first {len(items):,} patients need" if part in limits else "needs"
-            raise Mistake(f"{shown}/{part}: {least} label 0 and label 1, each at least once; found {sorted(labels)}")
-        if not labels:
+            told = f"{least} label 0 and label 1, each at least once; found {sorted(found_labels)}"
+            raise Mistake(f"{shown}/{part}: {told}")
+        if not found_labels:
             raise Mistake(f"{shown}/{part}: has no labelled entity, so that nothing could be learnt or scored")
     return found
+
+
+def labels(items: Iterable[Document | Patient]) -> set[Any]:
+    """The labels of some patients, or of the entities in some documents."""
+    by_item = ([item.label] if isinstance(item, Patient) else [span.label for span in item.spans] for item in items)
+    return set(chain.from_iterable(by_item))
 
 
 def check(name: str, language: str) -> None:
@@ -206,10 +213,8 @@ def _part(folder: Path, shown: str, part: str, kind: str, language: str) -> Iter
         yield from _brat(brat, shown, language)
         return
     if not file.is_file():
-        brat_too = f", or brat files in {shown}/" if kind == "ner" else ""
-        raise Mistake(
-            f"{shown}.jsonl: is missing; a task has {', '.join(PARTS)}{brat_too} (test alone: trained: false)"
-        )
+        more = f", or brat files in {shown}/ (test alone: trained: false)" if kind == "ner" else ""
+        raise Mistake(f"{shown}.jsonl: is missing; a task has {', '.join(PARTS)}{more}")
     for number, row in _rows(file, f"{shown}.jsonl", Person if kind == "screening" else Labelled):
         if isinstance(row, Person):
             notes = sorted((Note(note.date, note.text) for note in row.notes), key=lambda note: note.date)

@@ -16,9 +16,9 @@ from zlib import crc32
 import yaml
 
 from helpers.project import DATA, Mistake
-from texts.documents import Document, Note, Patient, Span
+from texts.documents import PARTS, Document, Note, Patient, Span
 
-LANGUAGES, DOMAINS, SPLITS = ("nl", "ro", "es"), ("general", "biomedical", "clinical"), ("train", "dev", "test")
+LANGUAGES, DOMAINS = ("nl", "ro", "es"), ("general", "biomedical", "clinical")
 FILES = {"ANAT": "anatomy", "CHEM": "chemicals", "DISO": "disorders", "PROC": "procedures"}
 LOGISTICS = "logistics"  # distractors: clinic words that are no entity
 HIV_TEST = "hiv_test"  # the concept of procedures.tsv that makes a patient tested
@@ -227,7 +227,7 @@ def documents(domain: str, language: str, seed: int) -> Iterator[Document]:
 def ner_documents(language: str, split: str, count: int, seed: int) -> Iterator[Document]:
     """`count` clinical notes of 30 to 80 words with exact spans; half of the dev and test mentions are held back."""
     _check(language, LANGUAGES)
-    _check(split, SPLITS)
+    _check(split, PARTS)
     random, held, made = Random(f"ner/{language}/{split}/{seed}"), held_back(), 0
     groups = [lambda i: i not in held, lambda i: i in held][: 1 if split == "train" else 2]
     writer = _Writer("clinical", language, random, _pools(language, *groups), AMBIGUOUS["ner"])
@@ -238,7 +238,7 @@ def ner_documents(language: str, split: str, count: int, seed: int) -> Iterator[
             if len(text.split()) + len(line.split()) <= 80:
                 spans += [Span(len(text) + s.start, len(text) + s.end, s.label) for s in found]
                 text += line + "\n"
-        if crc32(text.encode()) % len(SPLITS) == SPLITS.index(split):  # so no text can be in two splits
+        if crc32(text.encode()) % len(PARTS) == PARTS.index(split):  # so no text can be in two splits
             yield Document(f"ner-{language}-{split}-{made:06d}", language, text.rstrip("\n"), tuple(spans))
             made += 1
 
@@ -302,7 +302,7 @@ def patients_with_events(
     count: int, seed: int, split: str, positive_share: float = 0.10
 ) -> Iterator[tuple[Patient, tuple[Event, ...]]]:
     """`patients` with the truth behind each: what its notes say, in their order."""
-    _check(split, SPLITS)
+    _check(split, PARTS)
     random = Random(f"screening/{split}/{seed}")
     writer = _Writer("clinical", "nl", random, _screening()[1], ambiguous=0.0)
     positives = max(1, round(count * positive_share))

@@ -11,9 +11,7 @@ from IPython.display import HTML
 from helpers.project import Mistake, write_json
 from texts import readers, sources, synthetic
 from texts.cleaning import folded
-from texts.documents import Document, Patient, read_jsonl, write_jsonl
-
-PARTS = ("train", "dev", "test")
+from texts.documents import PARTS, Document, Patient, read_jsonl, write_jsonl
 
 
 def build(folder: Path, wanted: Sequence[dict[str, Any]], seed: int) -> pd.DataFrame:
