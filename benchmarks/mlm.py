@@ -313,6 +313,7 @@ def sides(bench: Bench) -> dict[str, paired.Side]:
         "texts of a row see each other": bench.ours(segments=one_text),
         "freed memory given back": bench.ours(keep_freed_memory=lambda: None),
         "fused attention": bench.ours(PLAIN="sdpa"),
+        "rotary positions by transformers": bench.ours(ModernBertAttention=type(None)),
         "texts apart by a mask": bench.ours(apart=masks),
         "vocabulary of odd width": bench.ours(ALIGNED=1),
         "losses read at once": bench.ours(fetched=lambda value: value.item),
@@ -320,10 +321,11 @@ def sides(bench: Bench) -> dict[str, paired.Side]:
     }
 
 
-def ablations() -> list[str]:
-    """The sides beside ours and the reference's that mean something on this device."""
+def ablations(shape: dict[str, Any]) -> list[str]:
+    """The sides beside ours and the reference's that mean something on this device and for this model."""
     names = ["logits at every position", "last layer at every position", "optimiser not fused"]
     names += ["texts of a row see each other"]
+    names += ["rotary positions by transformers"] if shape["architecture"] == "modernbert" else []
     names += ["float32", "float32 between layers"] if environment.narrow() else []
     gpu = ["texts apart by a mask", "vocabulary of odd width", "losses read at once"]
     return names + (gpu if torch.cuda.is_available() else ["freed memory given back", "fused attention"])
@@ -398,7 +400,7 @@ def main() -> None:
         result = figures(what, found, best, reference_best) | {"peak_rss_mb": memory}
         paired.finish(result, asked.json)
         turns = 1 if asked.quick or torch.cuda.is_available() else rounds
-        turn = paired.in_turn({name: side(name) for name in ["ours", *ablations()]}, turns)
+        turn = paired.in_turn({name: side(name) for name in ["ours", *ablations(shape)]}, turns)
         result["ablation"] = {n: paired.ratio(v, turn["ours"])["median"] for n, v in turn.items() if n != "ours"}
         result["heldout"] = heldout(what, engine, reference) if shape["learn"] and not asked.quick else {}
     paired.finish(result, asked.json)

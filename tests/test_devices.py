@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoConfig, AutoModelForMaskedLM
+from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
 from engine import tokens, training
 from helpers import devices, pretraining
@@ -36,6 +37,21 @@ def test_plain_attention_is_pytorchs(rows, heads, length, kind, data):
     weight = torch.randn_like(ours)
     for mine, other in zip(*(torch.autograd.grad((o * weight).sum(), inputs) for o in (ours, theirs)), strict=True):
         torch.testing.assert_close(mine, other)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.booleans(), st.integers(0, 99))
+def test_rotary_positions_are_those_of_transformers(rows, heads, length, same, seed):
+    torch.manual_seed(seed)
+    values = torch.randn(rows, length, 3, heads, 8, requires_grad=True)
+    angles = torch.randn(1 if same else rows, length, 4).repeat(1, 1, 2)
+    ours = torch.stack(devices.Rotated.apply(values, angles.cos(), angles.sin()))
+    query, key, value = values.unbind(2)
+    theirs = torch.stack([*apply_rotary_pos_emb(query, key, angles.cos(), angles.sin(), unsqueeze_dim=2), value])
+    torch.testing.assert_close(ours, theirs)
+    weight = torch.randn_like(ours)
+    mine, other = (torch.autograd.grad((found * weight).sum(), values) for found in (ours, theirs))
+    torch.testing.assert_close(mine, other)
 
 
 @pytest.mark.parametrize("architecture", ["modernbert", "bert"])

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -25,7 +24,8 @@ Look = Callable[[], dict[str, float]]  # measures the model as it is
 class Work:
     """What is learnt: `steps` batches of items; the summed loss of some items, and what they weigh in the mean.
 
-    Everything random in a loss must follow from the items and the step, so that a resumed run draws the same.
+    Everything random in a loss must follow from the items and the step, or come from torch's own generator, which is
+    seeded at every step: a resumed run then draws the same.
     """
 
     steps: int
@@ -99,7 +99,7 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
     model.train()
     while state["step"] < steps and not (score and state["since"] >= plan.patience):
         step = state["step"]
-        set_seed((plan.seed * 1_000_003 + step) % 2**32)
+        devices.seed(device.device, (plan.seed * 1_000_003 + step) % 2**32)
         for group in optimizer.param_groups:
             group["lr"] = rate(step, steps, plan)
         losses.unread.append((step, devices.fetched(parts.backward(model, work.items(step)))))

@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.models.modernbert.modeling_modernbert import ModernBertAttention
 
 PLAIN, BY_TEXT = "plain", "by_text"  # their names among transformers' implementations
 
@@ -36,10 +38,20 @@ def fetched(value: torch.Tensor) -> Callable[[], float]:
     return given
 
 
+def seed(device: torch.device, number: int) -> None:
+    """Seed what draws dropout on a device; torch.manual_seed looks for every kind of device, a hundredth of a step."""
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
+
+
 def suit(model: PreTrainedModel) -> None:
     """Have a model use what pays on the device that it is on."""
     encoder, gpu = model.base_model, model.device.type == "cuda"
     model.set_attn_implementation(BY_TEXT if gpu else PLAIN)
+    for module in encoder.modules():
+        if isinstance(module, ModernBertAttention):
+            module.forward = MethodType(rotary_attention, module)
     # A GPU's autocast widens every norm's output, a processor's only what the embeddings hand on.
     norms = [module for module in encoder.modules() if isinstance(module, nn.LayerNorm)] if gpu else []
     for module in (encoder.embeddings, *norms):
@@ -129,6 +141,53 @@ def plain_attention(
     scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=how["scaling"])
     shares = nn.functional.dropout(scores.softmax(-1), how["dropout"])
     return torch.bmm(shares, value).view(shape).transpose(1, 2), None
+
+
+def rotary_attention(
+    attention: ModernBertAttention,
+    hidden_states: torch.Tensor,
+    position_embeddings: tuple[torch.Tensor, torch.Tensor],
+    attention_mask: torch.Tensor | None = None,
+    **how: Any,
+) -> tuple[torch.Tensor, None]:
+    """What ModernBERT's attention makes of (rows, length, width), with its rotary positions by `Rotated`."""
+    heads = attention.Wqkv(hidden_states).unflatten(-1, (3, -1, attention.head_dim))
+    inputs = (x.transpose(1, 2) for x in Rotated.apply(heads, *position_embeddings))
+    how |= {"dropout": attention.attention_dropout if attention.training else 0.0, "scaling": attention.head_dim**-0.5}
+    attend = AttentionInterface()[attention.config._attn_implementation]
+    found, _ = attend(attention, *inputs, attention_mask, sliding_window=attention.sliding_window, **how)
+    return attention.out_drop(attention.Wo(found.flatten(2))), None
+
+
+class Rotated(torch.autograd.Function):
+    """Queries, keys and values of (rows, length, 3, heads, width), the first two rotated by their position.
+
+    Rotary positions, after Su et al. (arXiv 2104.09864), in float32, with cosines and sines (rows, length, width). The
+    gradient is rotated back; transformers' chain of operations takes twice the time, most of it for copies of halves.
+    """
+
+    @staticmethod
+    def forward(context: Any, heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Three of (rows, length, heads, width)."""
+        context.angles = cos, sin = [angle[:, :, None, None].float() for angle in (cos, sin)]
+        return *rotated(heads[:, :, :2], cos, sin).unbind(2), heads[:, :, 2]
+
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """The gradient of all three."""
+        found = torch.stack(gradients, 2)
+        cos, sin = context.angles
+        found[:, :, :2] = rotated(found[:, :, :2], cos, -sin)
+        return found, None, None
+
+
+def rotated(values: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Each pair (first, second half) of (..., width) turned by its angle."""
+    wide, half = values.float(), values.shape[-1] // 2
+    found = wide * cos
+    found[..., :half].addcmul_(wide[..., half:], sin[..., half:], value=-1)
+    found[..., half:].addcmul_(wide[..., :half], sin[..., :half])
+    return found.to(values.dtype)
 
 
 def precision(tensor: torch.Tensor) -> torch.dtype:

@@ -150,9 +150,12 @@ class SummedCrossEntropy(torch.autograd.Function):
 
 def loss_and_slope(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Summed cross-entropy of logits (n, pieces) and its gradient: softmax, less one at the target."""
-    logs, places = torch.log_softmax(logits, 1, torch.promote_types(logits.dtype, torch.float32)), targets[:, None]
-    wanted = logs.gather(1, places)
-    return -wanted.sum(), logs.exp_().to(logits.dtype).scatter_(1, places, wanted.expm1().to(logits.dtype))
+    logs = torch.log_softmax(logits, 1, torch.promote_types(logits.dtype, torch.float32))
+    at = torch.arange(len(targets), device=targets.device), targets
+    wanted = logs[at]
+    slope = logs.exp_().to(logits.dtype)
+    slope[at] = wanted.expm1().to(logits.dtype)  # scatter_ would copy the whole of it twice, on a processor
+    return -wanted.sum(), slope
 
 
 @cache
