@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from nervaluate import Evaluator
+from nervaluate.entities import Entity
+from nervaluate.strategies import PartialEvaluation
 from scipy.special import expit
 from scipy.stats import binomtest
 from seqeval.metrics import f1_score
@@ -23,7 +24,6 @@ FIT = ["task", "test", "arm", "seed"]
 NER = [*FIT, "language", "document", "start", "end", "label", "text", "kind"]
 SCREENING = ["task", "arm", "seed", "split", "language", "patient", "label", "score", "probability", "flagged"]
 METRICS = ["task", "test", "language", "arm", "seed", "split", "label", "metric", "value"]
-MENTION = "mention"
 PRECISIONS = (0.5, 0.8)  # the fixed precisions at which recall is reported
 
 
@@ -94,34 +94,39 @@ def precision_recall_f1(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> tuple
     return precision, recall, f1
 
 
-def strict_scores(*, gold: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
-    """Strict precision, recall, F1 and counts, by label and micro-averaged ("all"): columns label, metric, value."""
-    table = counts(gold=gold, predicted=predicted, by=["label"])
-    table = pd.concat([pd.DataFrame([table.sum()], index=["all"]), table])
+def strict_scores(*, gold: pd.DataFrame, predicted: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """Strict precision, recall, F1 and counts, by label and micro-averaged ("all"): columns label, metric, value.
+
+    With `by`, columns of both sides, within each of their groups, and these columns come first.
+    """
+    table = counts(gold=gold, predicted=predicted, by=[*by, "label"]).reset_index()
+    whole = pd.concat([table.assign(label="all"), table])
+    table = whole.groupby([*by, "label"], sort=False)[["tp", "fp", "fn"]].sum()
     scores = precision_recall_f1(table["tp"], table["fp"], table["fn"])
     table = table.assign(**dict(zip(("precision", "recall", "f1"), scores, strict=True)))
-    return table.rename_axis("label").reset_index().melt("label", var_name="metric", value_name="value")
+    return table.reset_index().melt([*by, "label"], var_name="metric", value_name="value")
 
 
 def partial_f1(*, gold: pd.DataFrame, predicted: pd.DataFrame) -> float:
-    """nervaluate's partial F1: an overlap (1 % of the gold item) counts half, whatever the labels; nan if empty."""
-    if gold.empty and predicted.empty:
-        return float("nan")
-    predicted = predicted.drop_duplicates(SPAN)
-    names = sorted(set(gold["document"]) | set(predicted["document"]))
-    sides = [_listed(items, names) for items in (gold, predicted)]
-    return float(Evaluator(*sides, tags=[MENTION], loader="dict").evaluate()["overall"]["partial"].f1)
+    """nervaluate's partial F1: an overlap (1 % of the gold item) counts half, whatever the labels; nan if empty.
 
-
-def _listed(items: pd.DataFrame, names: list[str]) -> list[list[dict]]:
-    """Items by document as nervaluate reads them, under one label, as it would else score each label too.
-
-    Its ends are inclusive, ours exclusive.
+    Only this one of its four strategies is worked out, and not for each label again: they are the most of its time.
     """
-    found = {name: [] for name in names}
-    for document, _, start, end in items[SPAN].sort_values(SPAN).itertuples(index=False):
-        found[document].append({"label": MENTION, "start": int(start), "end": int(end) - 1})
-    return list(found.values())
+    predicted = predicted.drop_duplicates(SPAN)
+    if not (count := len(gold) + len(predicted)):
+        return float("nan")
+    sides = [_by_document(items) for items in (gold, predicted)]
+    strategy = PartialEvaluation(min_overlap_percentage=1.0)
+    found = [strategy.evaluate(*(side.get(name, []) for side in sides), [])[0] for name in {**sides[0], **sides[1]}]
+    return sum(2 * one.correct + one.partial for one in found) / count
+
+
+def _by_document(items: pd.DataFrame) -> dict[str, list[Entity]]:
+    """Items in order, as nervaluate takes them: its ends are inclusive, ours exclusive."""
+    found: dict[str, list[Entity]] = {}
+    for document, label, start, end in items[SPAN].sort_values(SPAN).itertuples(index=False):
+        found.setdefault(document, []).append(Entity(label, int(start), int(end) - 1))
+    return found
 
 
 def seqeval_f1(*, gold: pd.DataFrame, predicted: pd.DataFrame, words: Mapping[str, Sequence[tuple[int, int]]]) -> float:
@@ -245,6 +250,10 @@ def confusions(rows: pd.DataFrame) -> pd.DataFrame:
     return counted.groupby(["task", "arm"], sort=False).mean().reset_index()
 
 
+def _sides(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {kind: rows[rows["kind"] == kind] for kind in ("gold", "predicted")}
+
+
 def score_file(
     path: Path,
     common: Mapping[str, Mapping[str, str]] | None = None,
@@ -257,15 +266,12 @@ def score_file(
     Mistake when the file is missing or lacks a column.
     """
     rows = to_common(read_predictions(path), common or {})
-    tables = []
-    for values, part in rows.groupby([*FIT, "language"], sort=False):
-        gold, predicted = part[part["kind"] == "gold"], part[part["kind"] == "predicted"]
-        table = strict_scores(gold=gold, predicted=predicted)
-        if words is not None and values[0] == values[1]:
-            table.loc[len(table)] = ["all", "partial_f1", partial_f1(gold=gold, predicted=predicted)]
-            table.loc[len(table)] = ["all", "seqeval_f1", seqeval_f1(gold=gold, predicted=predicted, words=words)]
-        tables.append(table.assign(split="test", **dict(zip([*FIT, "language"], values, strict=True))))
-    return pd.concat(tables)[METRICS].reset_index(drop=True) if tables else pd.DataFrame(columns=METRICS)
+    by, own = [*FIT, "language"], rows[rows["task"] == rows["test"]] if words is not None else rows[:0]
+    tables = [strict_scores(**_sides(rows), by=by)]
+    for values, part in own.groupby(by, sort=False):
+        more = {"partial_f1": partial_f1(**_sides(part)), "seqeval_f1": seqeval_f1(**_sides(part), words=words)}
+        tables.append(pd.DataFrame([[*values, "all", *item] for item in more.items()], columns=list(tables[0])))
+    return pd.concat(tables).assign(split="test")[METRICS].reset_index(drop=True)
 
 
 def score_screening_file(path: Path) -> pd.DataFrame:
