@@ -8,11 +8,12 @@ bfloat16 where the device computes in it, and where there is a compiler torch_co
 ours (not with --quick: compiling takes a minute a side); `ratio_best_as_used` is ours without.
 `ablation` gives our pace with one technique switched off at a time, as a share of it. `heldout` is the loss on other
 rows after the same rows in the same order with the same pieces masked, mean of three seeds (small model, not with
---quick): other masks alone move it by several percent this early. Trainer lets the texts of a row see each other, so
-ours is asked to as well, and once more with texts apart, as it is used. MFU is ours with its best flags and counts, a
-token, 6 operations a weight of the encoder's matrices, 12 x pieces of its text in the row x width a layer for
-attention, and 6 a weight of the vocabulary head at masked positions only, as a share of the pace of a large matrix
-product on the same device, in bfloat16 where it computes in it; what the last layer leaves out is counted.
+--quick), at a lower rate than the timed steps': other masks alone move it by several percent this early. Trainer lets
+the texts of a row see each other, so ours is asked to as well, and once more with texts apart, as it is used. MFU is
+ours with its best flags and counts, a token, 6 operations a weight of the encoder's matrices, 12 x pieces of its text
+in the row x width a layer for attention, and 6 a weight of the vocabulary head at masked positions only, as a share of
+the pace of a large matrix product on the same device, in bfloat16 where it computes in it; what the last layer leaves
+out is counted.
 """
 
 import gc

@@ -106,7 +106,8 @@ pd.DataFrame(shown).iloc[:14].T
 # - **bfloat16** where the device computes in it, between layers too: half the bytes to move; weights and optimiser stay in
 #   float32.
 # - **Attention** in the form that is fastest on the device: flash attention that is told where each text begins on a GPU,
-#   plain matrix products on a processor.
+#   plain matrix products on a processor. Queries and keys are rotated by their position in one pass, and so is their
+#   gradient, in place of a chain of small operations: a twelfth of a small model's step.
 # - **Logits once**: the loss is made along with its gradients, and the logits, the largest tensor of a step, are gone
 #   before the backward pass begins. On a GPU the vocabulary is filled up to a width that its matrix units like.
 # - **One fused step** of AdamW over all weights.

@@ -13,7 +13,8 @@ from texts import synthetic, tasks
 from texts.documents import write_jsonl
 
 WIDTH = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-SCRATCH = {"architecture": "modernbert", "vocabulary": 400, "vocabulary_from": ["clinical"], "config": WIDTH}
+DROPOUT = {"attention_dropout": 0.1, "embedding_dropout": 0.1, "mlp_dropout": 0.1}
+SCRATCH = {"architecture": "modernbert", "vocabulary": 400, "vocabulary_from": ["clinical"], "config": WIDTH | DROPOUT}
 SPEED = {"checkpoint_seconds": 0, "processes": 1, "fits": 1, "save_memory": False, "compiled": False}
 
 
