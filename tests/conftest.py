@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+settings.register_profile("steady", deadline=None)  # no example fails for the machine's being busy
+settings.load_profile("steady")
 
 SETTINGS = '''
 """A stand-in for the profiles: five stages over four notebooks."""

@@ -49,7 +49,7 @@ def test_ner_scores_equal_counting_repeated_documents():
             assert recalls[draw, seed] == pytest.approx(tp / (tp + fn))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 4)), min_size=2, max_size=15), st.integers(0, 99))
 def test_average_precisions_equal_scikit_learn_with_weights(patients, seed):
     gold, scores = np.array(patients).T

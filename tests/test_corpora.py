@@ -114,7 +114,7 @@ def test_the_gate_passes_other_text():
     assert corpora.gate(documents(text(2), "corto"), documents(text(1), "otro")) == 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_search_and_gate_agree_with_the_definition(data):
     """Share of the different runs of 5 words of either, counted a third way; small alphabets make many repeats."""

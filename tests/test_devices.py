@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoConfig, AutoModelForMaskedLM
@@ -22,7 +22,6 @@ def configuration(architecture, **more):
     return AutoConfig.for_model(architecture, vocab_size=99, **SHAPE, **ENDS, **more)
 
 
-@settings(deadline=None)  # its first example waits for libraries to load
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.sampled_from(["none", "bool", "float"]), st.data())
 def test_plain_attention_is_pytorchs(rows, heads, length, kind, data):
     torch.manual_seed(data.draw(st.integers(0, 99)))
@@ -39,7 +38,6 @@ def test_plain_attention_is_pytorchs(rows, heads, length, kind, data):
         torch.testing.assert_close(mine, other)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.booleans(), st.integers(0, 99))
 def test_rotary_positions_are_those_of_transformers(rows, heads, length, same, seed):
     torch.manual_seed(seed)

@@ -113,7 +113,7 @@ def test_a_base_that_cannot_be_is_refused_before_anything_runs(change, said):
     assert "\n" not in str(error.value)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 150), min_size=1, max_size=4), st.integers(12, 40), st.data())
 def test_every_word_is_scored_once_whatever_the_length(saved, counts, length, data):
     overlap = data.draw(st.integers(0, length - 3))

@@ -69,7 +69,7 @@ def test_nothing_at_all_is_nan_and_no_gold_is_zero():
     np.testing.assert_array_equal(scores.precision_recall_f1([0], [2], [0]), [[0], [0], [0]])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SPANS, SPANS)
 def test_strict_counts_equal_set_arithmetic_and_sklearn(gold, predicted):
     gold, predicted = ([(d, lab, s, s + n) for d, lab, s, n in sorted(set(side))] for side in (gold, predicted))
@@ -86,7 +86,7 @@ def test_strict_counts_equal_set_arithmetic_and_sklearn(gold, predicted):
         np.testing.assert_allclose(scores.precision_recall_f1(*table.sum()), reference)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SPANS, SPANS)
 def test_strict_equals_nervaluate_without_overlaps(gold, predicted):
     # nervaluate matches overlapping items in another order, so the items stand apart here.
@@ -141,7 +141,7 @@ def apart(spans):
     return [(d, label, 20 * w, 20 * w + (5 if count == 1 else 15)) for (d, w), (label, count) in first.items()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ALIGNED, ALIGNED)
 def test_seqeval_equals_strict_spans_where_nothing_overlaps(gold, predicted):
     gold, predicted = apart(gold), apart(predicted)
@@ -157,7 +157,7 @@ ANY = st.sets(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ANY, ANY)
 def test_seqeval_is_the_same_on_all_words_as_on_those_inside_an_entity(gold, predicted):
     gold, predicted = (
@@ -170,7 +170,7 @@ def test_seqeval_is_the_same_on_all_words_as_on_those_inside_an_entity(gold, pre
         assert scores.seqeval_f1(gold=gold, predicted=predicted, words=words) == pytest.approx(expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ALIGNED, ALIGNED)
 def test_partial_counts_an_overlap_half(gold, predicted):
     gold, predicted = apart(gold), apart(predicted)

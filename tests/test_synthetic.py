@@ -89,7 +89,7 @@ def test_another_process_gives_the_same_text() -> None:
     assert len(outputs.pop()) > 10_000
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS, domain=st.sampled_from(synthetic.DOMAINS), language=st.sampled_from(LANGUAGES))
 def test_documents_depend_on_the_seed_alone(seed: int, domain: str, language: str) -> None:
     first, again = (list(islice(synthetic.documents(domain, language, seed), 5)) for _ in range(2))
@@ -100,7 +100,7 @@ def test_documents_depend_on_the_seed_alone(seed: int, domain: str, language: st
     assert all(d.spans == () and d.text == d.text.strip() and not re.search(r"[\[\]{}|]", d.text) for d in first)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS, split=st.sampled_from(PARTS), language=st.sampled_from(LANGUAGES))
 def test_every_mention_is_a_lexicon_form_of_its_type(seed: int, split: str, language: str) -> None:
     for document in synthetic.ner_documents(language, split, 5, seed):
@@ -174,7 +174,7 @@ def label_of(events: tuple[synthetic.Event, ...]) -> int:
     return open_condition
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=SEEDS, split=st.sampled_from(PARTS), count=st.integers(1, 60), share=st.sampled_from((0.1, 0.3)))
 def test_patients_are_labelled_by_their_events(seed: int, split: str, count: int, share: float) -> None:
     pairs = list(synthetic.patients_with_events(count, seed, split, share))
