@@ -101,7 +101,7 @@ def strict_scores(*, gold: pd.DataFrame, predicted: pd.DataFrame, by: Sequence[s
     """
     table = counts(gold=gold, predicted=predicted, by=[*by, "label"]).reset_index()
     whole = pd.concat([table.assign(label="all"), table])
-    table = whole.groupby([*by, "label"], sort=False)[["tp", "fp", "fn"]].sum()
+    table = whole.groupby([*by, "label"], sort=False, observed=True)[["tp", "fp", "fn"]].sum()
     scores = precision_recall_f1(table["tp"], table["fp"], table["fn"])
     table = table.assign(**dict(zip(("precision", "recall", "f1"), scores, strict=True)))
     return table.reset_index().melt([*by, "label"], var_name="metric", value_name="value")

@@ -169,14 +169,14 @@ class Rotated(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Three of (rows, length, heads, width)."""
-        context.angles = cos, sin = [angle[:, :, None, None].float() for angle in (cos, sin)]
+        cos, sin = (angle[:, :, None, None].float() for angle in (cos, sin))
+        context.save_for_backward(cos, sin)
         return *rotated(heads[:, :, :2], cos, sin).unbind(2), heads[:, :, 2]
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         """The gradient of all three."""
-        found = torch.stack(gradients, 2)
-        cos, sin = context.angles
+        (cos, sin), found = context.saved_tensors, torch.stack(gradients, 2)
         found[:, :, :2] = rotated(found[:, :, :2], cos, -sin)
         return found, None, None
 

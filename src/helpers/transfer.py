@@ -1,7 +1,7 @@
 """A run's saved models and predictions side by side: scores, losses on task text, terms across languages."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations, islice
+from itertools import chain, combinations, islice
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +43,14 @@ def task_texts(folder: Path, task: str) -> list[str]:
 
 def masked_losses(folder: Path, arms: Sequence[str], trained: Sequence[str], rows: int, length: int) -> pd.DataFrame:
     """Masked-token loss (nats) of each arm on each task's test text, one fixed mask: columns task, arm, loss."""
-    found = []
+    found, texts = [], {task: task_texts(folder, task) for task in trained}
     for arm in arms:
         model, tokenizer = models.load(folder / "models" / arm)
         model.to(training.accelerator().device)
         for task in trained:
-            pieces = [piece for ids in tokenizer(task_texts(folder, task), verbose=False)["input_ids"] for piece in ids]
-            count = min(rows, len(pieces) // length)
+            cut = (tokenizer(text, verbose=False)["input_ids"] for text in texts[task])  # no more than are needed
+            pieces = list(islice(chain.from_iterable(cut), rows * length))
+            count = len(pieces) // length
             packed = np.array(pieces[: count * length]).reshape(count, length)
             found.append({"task": task, "arm": arm, "loss": pretraining.heldout_loss(model, tokenizer, packed)})
     return pd.DataFrame(found)
