@@ -3,9 +3,11 @@
 import re
 import warnings
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn as sns
 
 from helpers import figures, names, style
 from helpers.names import GROUPS, SYNTHETIC
@@ -200,3 +202,10 @@ def test_an_arm_may_lack_in_one_panel():
     some = part[(part["arm"] != arm) | (part["task"] != task)]
     other = part.assign(task="another")
     assert names.shown(arm) in texts(figures.recall_groups(pd.concat([some, other])))
+
+
+def test_colours_and_style_are_those_of_seaborn():
+    np.testing.assert_allclose(style.COLOURS[:10], sns.color_palette("colorblind", 10))
+    ours = {"font.family", "font.sans-serif", "axes.edgecolor", "grid.color", "image.cmap"}
+    theirs = {key: value for key, value in sns.axes_style("whitegrid").items() if key not in ours}
+    assert {key: style.STYLE.get(key, mpl.rcParams[key]) for key in theirs} == theirs

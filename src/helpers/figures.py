@@ -3,7 +3,6 @@
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -124,6 +123,8 @@ def _compared(row: dict) -> str:
 
 def _heat(panel: Axes, table: pd.DataFrame, labels: np.ndarray, title: str) -> None:
     """An annotated heat map of values from 0 to 1."""
+    import seaborn as sns  # here, as the pages without a map would wait a second for it
+
     bar = {"label": title, "shrink": 0.8}
     style = {"vmin": 0, "vmax": 1, "cmap": "cividis", "linewidths": 0.5, "cbar_kws": bar, "annot_kws": {"fontsize": 8}}
     sns.heatmap(table, annot=labels, fmt="", square=True, ax=panel, **style)
