@@ -266,7 +266,8 @@ def score_file(
     Mistake when the file is missing or lacks a column.
     """
     rows = to_common(read_predictions(path), common or {})
-    by, own = [*FIT, "language"], rows[rows["task"] == rows["test"]] if words is not None else rows[:0]
+    by = [*FIT, "language"]
+    own = rows[:0] if words is None else rows[rows["task"] == rows["test"]]
     tables = [strict_scores(**_sides(rows), by=by)]
     for values, part in own.groupby(by, sort=False):
         more = {"partial_f1": partial_f1(**_sides(part)), "seqeval_f1": seqeval_f1(**_sides(part), words=words)}

@@ -171,17 +171,17 @@ class Rotated(torch.autograd.Function):
         """Three of (rows, length, heads, width)."""
         cos, sin = (angle[:, :, None, None].float() for angle in (cos, sin))
         context.save_for_backward(cos, sin)
-        return *rotated(heads[:, :, :2], cos, sin).unbind(2), heads[:, :, 2]
+        return *turned(heads[:, :, :2], cos, sin).unbind(2), heads[:, :, 2]
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         """The gradient of all three."""
         (cos, sin), found = context.saved_tensors, torch.stack(gradients, 2)
-        found[:, :, :2] = rotated(found[:, :, :2], cos, -sin)
+        found[:, :, :2] = turned(found[:, :, :2], cos, -sin)
         return found, None, None
 
 
-def rotated(values: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+def turned(values: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Each pair (first, second half) of (..., width) turned by its angle."""
     wide, half = values.float(), values.shape[-1] // 2
     found = wide * cos

@@ -7,10 +7,10 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 from IPython.display import display
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.style import library
 
 from helpers.names import NAMES, SYNTHETIC
 from helpers.project import Mistake, write_atomically
@@ -24,7 +24,7 @@ COLOURS = [
 VERDICTS = {"supported": COLOURS[2], "contradicted": COLOURS[3], "inconclusive": "0.45", "not testable here": "0.75"}
 MARKERS = "osD^vPX*"
 STYLE = {
-    **style.library["seaborn-v0_8-whitegrid"], "axes.linewidth": 0.8, "patch.edgecolor": "w",
+    **library["seaborn-v0_8-whitegrid"], "axes.linewidth": 0.8, "patch.edgecolor": "w",
     "patch.force_edgecolor": True, "xtick.bottom": False, "ytick.left": False, "xtick.major.size": 3.5,
     "ytick.major.size": 3.5,
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 9,
