@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from engine import processes
 from helpers import environment
 
 # Tokens a second of some steps, the warm-up not counted.
@@ -37,7 +38,7 @@ class Apart(ProcessPoolExecutor):
     """A process that lives as long as the measurement: what one side sets there does not reach the others."""
 
     def __init__(self) -> None:
-        super().__init__(1, mp_context=get_context("spawn"))
+        super().__init__(1, mp_context=get_context("spawn"), initializer=processes.end_with_parent)
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What `function` returns there."""

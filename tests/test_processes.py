@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from engine import processes
-from helpers import finetuning, tables
+from helpers import finetuning, project, tables
 from runner import machine
 
 VALUES = {"tests": ["ner_es"], "length": 48, "overlap": 8, "epochs": 1, "patience": 1, "batch_rows": 8, "share": 0.5}
@@ -37,18 +37,24 @@ def test_fits_at_a_time_give_what_one_after_the_other_does(tmp_path):
     assert found[0][0] == [0, 2, 3]
 
 
-def test_no_process_outlives_the_one_that_asked():
-    code = "import time; from engine import processes; processes.at_once(time.sleep, [(99,), (99,)], 2)"
-    asking = subprocess.Popen([sys.executable, "-c", code])
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [  # two that work, their server and its tracker; one that works and its tracker
+        ("from engine import processes; processes.at_once(time.sleep, [(99,), (99,)], 2)", 4),
+        ("from benchmarks import paired; paired.Apart().ask(time.sleep, 99)", 2),
+    ],
+)
+def test_no_process_outlives_the_one_that_asked(code, count):
+    asking = subprocess.Popen([sys.executable, "-c", f"import time; {code}"], cwd=project.ROOT)
     begun, children = time.monotonic(), []
-    while len(children) < 4 and time.monotonic() - begun < 60:  # two that work, their server and its tracker
+    while len(children) < count and time.monotonic() - begun < 60:
         time.sleep(0.2)
         children = psutil.Process(asking.pid).children(recursive=True)
-    assert len(children) == 4
+    assert len(children) == count
     asking.kill()
     asking.wait()
     gone, alive = psutil.wait_procs(children, timeout=20)
-    assert alive == [] and len(gone) == 4
+    assert alive == [] and len(gone) == count
 
 
 @pytest.fixture

@@ -43,9 +43,14 @@ def at_once(function: Callable[..., Any], calls: Sequence[tuple], count: int, /,
         return list(pool.map(partial(function, **named), *zip(*calls, strict=True)))
 
 
-def _begin(taken: Any, threads: int) -> None:
-    """What a process of `at_once` does first; it ends when the one that asked does."""
+def end_with_parent() -> None:
+    """Have this process end when the one that started it does, even if that was killed."""
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
+
+
+def _begin(taken: Any, threads: int) -> None:
+    """What a process of `at_once` does first."""
+    end_with_parent()
     torch.set_num_threads(threads)
     with taken.get_lock():
         number, taken.value = taken.value, taken.value + 1
