@@ -41,7 +41,7 @@ def load(profile, sets):
     dump = {"description": "mini", "seed": 1, **values}
     return SimpleNamespace(
         run="mini", name="mini", description="A mini run.", synthetic=True, stages=lambda: stages,
-        problems=lambda: [], check_own=lambda: None, parts=lambda: [], model_dump=lambda mode: dump,
+        check_parts=lambda: None, check_own=lambda: None, parts=lambda: [], model_dump=lambda mode: dump,
     )
 '''
 

@@ -216,7 +216,7 @@ def example(ward: Path, change=lambda values: None) -> str:
 
 def test_the_profile_of_the_page_is_valid_and_follows_its_files(ward):
     profile = settings.load(example(ward))
-    assert profile.problems() == []
+    profile.check_parts()
     profile.check_own()
     assert not profile.synthetic
     assert {item["task"]: item.get("reason") for item in profile.stages()[-1].parameters["family"]} == {
@@ -247,7 +247,7 @@ def test_the_profile_of_the_page_is_valid_and_follows_its_files(ward):
 def test_a_profile_that_names_what_is_not_there_is_refused(ward, change, said):
     def looked_at():
         profile = settings.load(example(ward, change))
-        profile.problems()
+        profile.check_parts()
         profile.check_own()
 
     with pytest.raises(Mistake, match=said):

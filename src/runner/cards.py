@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from helpers.names import shown, shown_corpus
-from texts import sources
+from texts import downloads, sources
 
 STAYS = ("kept", "held out")
 SHOWN_LEAKS = 2000
@@ -39,14 +39,14 @@ def corpora(folder: Path) -> list[dict[str, Any]]:
 
 
 def _origin(part: str) -> dict[str, str]:
-    """Name, licence, repository and commit of a part."""
+    """Name, licence, address and version of a part."""
     if part == "synthetic":
-        return {"part": "synthetic, made by the project", "licence": "as the project", "url": "", "commit": ""}
+        return {"part": "synthetic, made by the project", "licence": "as the project", "url": "", "version": ""}
     if sources.is_own(part):
-        return {"part": part, "licence": sources.OWN, "url": "", "commit": ""}
+        return {"part": part, "licence": sources.OWN, "url": "", "version": ""}
     source = sources.entry("sources", sources.entry("parts", part)["source"])
-    url = f"https://github.com/{source['owner']}/{source['repo']}"
-    return {"part": part, "licence": source["licence"], "url": url, "commit": source["commit"][:12]}
+    url, version = downloads.page(source)
+    return {"part": part, "licence": source["licence"], "url": url, "version": version[:12]}
 
 
 def models(folder: Path, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
     """Everything that can be known to fail is refused here, before any work; `work` = it is more than a look."""
     if mirror is not None and not Path(mirror).is_dir():
         raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the source archives")
-    problems = profile.problems()
+    profile.check_parts()
     profile.check_own()
     for line in notebooks.sync_pairs():
         print(line)
@@ -36,8 +36,6 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
         notebooks.check_parameters(stage.id, path, stage.parameters | stage.speed)
     if not work:
         return
-    if problems:
-        raise Mistake(problems[0])
     if any(stage.speed.get("compiled") for stage in profile.stages()) and not any(map(shutil.which, COMPILERS)):
         raise Mistake(
             f"compute.compiled: true needs a C++ compiler ({' or '.join(COMPILERS)}); install one, or set false"

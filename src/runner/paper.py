@@ -81,13 +81,13 @@ def _table(rows: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
 
 
 def _sources(data: dict[str, dict[str, str]]) -> dict[str, Any]:
-    """The archives that were read: whose, which commit, under which licence."""
+    """The sources that were read: where they are, which version, under which licence."""
     rows = [
-        {"source": id, "repository": f"{one['owner']}/{one['repo']}" if "repo" in one else "–"}
-        | {"commit": one.get("commit", "–")[:12], "licence*": one["licence"]}
+        {"source": id, "place*": one.get("url", "–").removeprefix("https://").removeprefix("github.com/")}
+        | {"version": one.get("version", "")[:12] or "–", "licence*": one["licence"]}
         for id, one in data.items()
     ]
-    return _table(rows, ["source", "repository", "commit", "licence*"])
+    return _table(rows, ["source", "place*", "version", "licence*"])
 
 
 def _number(value: float, form: str = "+.3f") -> str:

@@ -44,7 +44,7 @@ class Stage:
 def data_digest(parts: list[str], synthetic: bool) -> str:
     """What texts are made from in data/: a changed word, commit or count makes them stale."""
     known = sources.catalogue()
-    read = sources.needed(part for part in parts if part not in known["planned"])
+    read = sources.needed(parts)
     listed = [known["tasks"].get(part) for part in parts] + [known["sources"][id] for id in read]
     states = [(part, own.state(part)) for part in parts if sources.is_own(part)]
     files = [*DATA.glob("lexicons/*.tsv"), *DATA.glob("grammars/*.yaml")] if synthetic else []
@@ -211,28 +211,25 @@ class Profile(Section):
         terms = set() if "synthetic" in parts else {*sources.PARALLEL.values()}  # `corpora.terms`
         return sorted((parts | terms | {task.source for task in self.tasks}) - {"synthetic"})
 
-    def problems(self) -> list[str]:
-        """One line for each thing that this version cannot load yet; Mistake for what can never be read as asked.
+    def check_parts(self) -> None:
+        """Mistake for a text or task that can never be read as asked.
 
         Of own files it is only seen that they are there; `check_own` reads them.
         """
-        planned = sources.catalogue()["planned"]
         for domain, languages in self.corpora.items():
             for language, parts in languages.items():
                 for part in parts:
                     self._readable(f"corpora.{domain}.{language}", "parts", part, language)
         for task in self.tasks:
             self._readable(f"tasks.{task.name}", "tasks", task.source, task.language)
-            public = not sources.is_own(task.source) and task.source not in ("synthetic", *planned)
+            public = not sources.is_own(task.source) and task.source != "synthetic"
             if task.kind == "screening" and public:
                 raise Mistake(f"profile {self.name}: tasks.{task.name}: {task.source!r} has entities, no patients")
-        lines = [f"{part} ({planned[part]})" for part in self.parts() if part in planned]
-        return [f"profile {self.name}: no loader yet for {', '.join(lines)}; --dry-run works"] if lines else []
 
     def _readable(self, where: str, kind: str, name: str, language: str) -> None:
         """Mistake unless own files are there, or data/sources.yaml has such "parts" or "tasks" in this language."""
         listed = sources.catalogue()
-        if name == "synthetic" or name in listed["planned"]:
+        if name == "synthetic":
             return
         if sources.is_own(name):
             if not own.place(name).exists():

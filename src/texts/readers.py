@@ -8,7 +8,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
@@ -18,13 +18,10 @@ from lxml import etree
 
 from helpers.project import Mistake
 from texts import sources
+from texts.bulk import articles, opus
 from texts.documents import Document, Span
+from texts.files import GROUP_CHARACTERS, GROUP_SENTENCES, Files, Reader, grouped, text_of
 
-Files = Iterable[tuple[str, bytes]]
-Reader = Callable[[Files, str, Counter[str]], Iterator[Document]]
-
-GROUP_CHARACTERS = 2000  # a document of a long text: whole paragraphs until it has this many
-GROUP_SENTENCES = 20  # neighbouring sentences, or terms, that make a document
 MENTION = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
 TAG = re.compile(r"([BI])-(\S+)")
 LINK = re.compile(r"!?\[([^\]]*)\]\((?:[^()\n]|\([^()\n]*\)?)*\)")
@@ -33,15 +30,6 @@ MARKUP = re.compile(r"<[^>\n]*>|^#+|^[|\s-]+$|(?<!\w)[*_]{1,2}(?=\S)|(?<=\S)[*_]
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.S)
 FIELD = re.compile(rf"\b(?:text|description|comment|purpose|use|misuse|keywords) = <((?:{QUOTED.pattern}[, ]*)+)", re.S)
 NOT_TRANSLATED = re.compile(r"\([a-z]{2}\)\s*$")
-
-
-def _text(path: str, content: bytes, exact: bool = False) -> str:
-    """A file's text, unless `exact` without byte order mark and with \\n as the end of lines; Mistake if not UTF-8."""
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Mistake(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
-    return text if exact else text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
@@ -59,10 +47,10 @@ def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Docum
             waiting[stem] = (path, content)
             continue
         pair = dict([waiting.pop(stem), (path, content)])
-        mentions = list(_mentions(f"{stem}.ann", _text(f"{stem}.ann", pair[f"{stem}.ann"])))
-        text = _text(f"{stem}.txt", pair[f"{stem}.txt"], exact=True)
+        mentions = list(_mentions(f"{stem}.ann", text_of(f"{stem}.ann", pair[f"{stem}.ann"])))
+        text = text_of(f"{stem}.txt", pair[f"{stem}.txt"], exact=True)
         # Offsets count characters; whether a byte order mark or the \r of \r\n is one, the mentions' texts tell.
-        candidates = dict.fromkeys((text, text.removeprefix("\ufeff"), _text(path, text.encode())))
+        candidates = dict.fromkeys((text, text.removeprefix("\ufeff"), text_of(path, text.encode())))
         misplaced = {t: sum(" ".join(t[a:b] for a, b in m.pieces) != m.said for m in mentions) for t in candidates}
         text = min(misplaced, key=misplaced.__getitem__)
         for mention, (start, end) in ((m, piece) for m in mentions for piece in m.pieces):
@@ -101,7 +89,7 @@ def _mentions(path: str, text: str) -> Iterator[Mention]:
 def _sentences(path: str, content: bytes, columns: int) -> Iterator[list[tuple[int, list[str]]]]:
     """The (line number, fields) rows of each sentence of a tab-separated file; comments stay out."""
     rows: list[tuple[int, list[str]]] = []
-    for number, line in enumerate([*_text(path, content).split("\n"), ""], start=1):
+    for number, line in enumerate([*text_of(path, content).split("\n"), ""], start=1):
         fields = line.split("\t")
         if not line.strip():
             if rows:
@@ -161,41 +149,26 @@ def _tagged(
 def plain(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
     """A document for each text file that is not blank."""
     for path, content in files:
-        text = _text(path, content)
+        text = text_of(path, content)
         if text.strip():
             yield Document(PurePosixPath(path).stem, language, text)
         else:
             blemishes["blank file"] += 1
 
 
-def _grouped(
-    path: str, language: str, pieces: Iterable[str], full: int, size: Callable[[str], int] = len
-) -> Iterator[Document]:
-    """Documents of neighbouring pieces, a line each, whose sizes add up to `full` or more; the last has the rest."""
-    id = "-".join(PurePosixPath(path).with_suffix("").parts[-2:])
-    group, held, number = [], 0, 0
-    for piece in chain(filter(None, pieces), [None]):
-        if group and (piece is None or held >= full):
-            yield Document(f"{id}-{number}", language, "\n".join(group))
-            group, held, number = [], 0, number + 1
-        if piece is not None:
-            group.append(piece)
-            held += size(piece)
-
-
 def wikineural(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
     """A document for 20 neighbouring sentences of number, token, tag; tokens are joined by spaces."""
     for path, content in files:
         lines = (" ".join(fields[1] for _, fields in rows) for rows in _sentences(path, content, 3))
-        yield from _grouped(path, language, lines, GROUP_SENTENCES, lambda _: 1)
+        yield from grouped(path, language, lines, GROUP_SENTENCES, lambda _: 1)
 
 
 def ronec(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
     """A document for 20 neighbouring sentences of a JSON list; `tokens` are joined after `space_after`."""
     for path, content in files:
-        pairs = (zip(i["tokens"], i["space_after"], strict=True) for i in json.loads(_text(path, content)))
+        pairs = (zip(i["tokens"], i["space_after"], strict=True) for i in json.loads(text_of(path, content)))
         lines = ("".join(token + " " * space for token, space in sentence).strip() for sentence in pairs)
-        yield from _grouped(path, language, lines, GROUP_SENTENCES, lambda _: 1)
+        yield from grouped(path, language, lines, GROUP_SENTENCES, lambda _: 1)
 
 
 def tei(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
@@ -204,14 +177,14 @@ def tei(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Docume
         root = etree.fromstring(content, etree.XMLParser(resolve_entities=False))
         elements = (e for body in root.iter("{*}body") for e in body.iter("{*}p", "{*}l", "{*}head"))
         lines = (" ".join("".join(element.itertext()).split()) for element in elements)
-        yield from _grouped(path, language, lines, GROUP_CHARACTERS)
+        yield from grouped(path, language, lines, GROUP_CHARACTERS)
 
 
 def openehr(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
     """A document for each archetype (ADL 1.4): the prose of its sections in `language`; what is English is counted."""
     section = re.compile(rf'^\t\t\["{language}"\] = <\n(.*?)^\t\t>', re.MULTILINE | re.DOTALL)
     for path, content in files:
-        fields = (field[1] for part in section.finditer(_text(path, content)) for field in FIELD.finditer(part[1]))
+        fields = (field[1] for part in section.finditer(text_of(path, content)) for field in FIELD.finditer(part[1]))
         said = [text.replace('\\"', '"') for field in fields for text in QUOTED.findall(field) if text.strip()]
         english = [text for text in said if NOT_TRANSLATED.search(text)]
         blemishes["characters not translated"] += sum(map(len, english))
@@ -224,12 +197,12 @@ def terms(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Docu
     """A document for 20 neighbouring terms of an HPO table; terms left in English are counted."""
     for path, content in files:
         named = (term for _, term in _translated(path, content, blemishes))
-        yield from _grouped(path, language, named, GROUP_SENTENCES, lambda _: 1)
+        yield from grouped(path, language, named, GROUP_SENTENCES, lambda _: 1)
 
 
 def _translated(path: str, content: bytes, blemishes: Counter[str]) -> Iterator[tuple[str, str]]:
     """(HPO id, term) of the translated labels or synonyms of a table; its template header and definitions stay out."""
-    for row in csv.DictReader(_text(path, content).split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE):
+    for row in csv.DictReader(text_of(path, content).split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE):
         concept, term = row["subject_id"] or "", (row["translation_value"] or "").strip()
         if concept.startswith("HP:") and row.get("predicate_id", "rdfs:label") == "rdfs:label":
             if "NOT_TRANSLATED" in (row.get("translation_status"), row.get("comment")):
@@ -241,19 +214,35 @@ def _translated(path: str, content: bytes, blemishes: Counter[str]) -> Iterator[
 def markdown(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
     """Documents of about 2,000 characters of a Markdown text, its mark-up and link addresses taken out."""
     for path, content in files:
-        text = MARKUP.sub("", LINK.sub(r"\1", _text(path, content)))
+        text = MARKUP.sub("", LINK.sub(r"\1", text_of(path, content)))
         lines = (" ".join(line.replace("|", " ").split()) for line in text.split("\n"))
-        yield from _grouped(path, language, lines, GROUP_CHARACTERS)
+        yield from grouped(path, language, lines, GROUP_CHARACTERS)
 
 
 READERS: dict[str, Reader] = {
     reader.__name__: reader
-    for reader in (brat, conll_tab, conllu_misc, plain, wikineural, ronec, tei, openehr, terms, markdown)
+    for reader in (
+        brat,
+        conll_tab,
+        conllu_misc,
+        plain,
+        wikineural,
+        ronec,
+        tei,
+        openehr,
+        terms,
+        markdown,
+        opus,
+        articles,
+    )
 }
 
 
 def part(name: str, mirror: Path | None = None, offline: bool | None = None) -> Iterator[Document]:
-    """Stream the documents of a part of data/sources.yaml; Mistake at their end unless the counts are those listed."""
+    """Stream the documents of a part of data/sources.yaml; Mistake at their end unless the counts are those listed.
+
+    A part without counts was not read yet by whoever listed it: nothing is asserted of it.
+    """
     entry = sources.entry("parts", name)
     if "split" not in entry:
         return _read(f"part {name}", entry, entry["language"], Counter(), mirror, offline)
@@ -265,7 +254,8 @@ def part(name: str, mirror: Path | None = None, offline: bool | None = None) -> 
 def _read(what: str, entry: dict[str, Any], language: str, blemishes: Counter[str], *place: Any) -> Iterator[Document]:
     """Read and count the documents of an entry with `reader`, `source`, `files` and `counts`."""
     files = sources.read_files(entry["source"], entry.get("files"), *place)
-    return _counted(what, READERS[entry["reader"]](files, language, blemishes), entry["counts"], blemishes)
+    documents = READERS[entry["reader"]](files, language, blemishes)
+    return _counted(what, documents, entry["counts"], blemishes) if "counts" in entry else documents
 
 
 def _counted(

@@ -1,8 +1,8 @@
-"""Archives of public commits: found in a folder, the cache or on the network, verified by the checksum of their files.
+"""Sources of text: found in a folder, the cache or on the network, verified by the checksum of their files.
 
-`data/sources.yaml` lists them. A stamp in the cache remembers an archive that was verified by its path, size and time
-of change, so that it is hashed once. Environment: HELPERS_CACHE (folder), HELPERS_MIRROR (folder of archives),
-HELPERS_OFFLINE (not empty: no network), HELPERS_ARCHIVES_URL (in place of https://github.com).
+`data/sources.yaml` lists them. One is an archive, or the folder of a data set's files. A stamp in the cache remembers
+what was verified by its path, sizes and times of change, so that it is hashed once. Environment: HELPERS_CACHE
+(folder), HELPERS_MIRROR (folder of sources), HELPERS_OFFLINE (not empty: no network).
 """
 
 import hashlib
@@ -11,23 +11,25 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from helpers.project import DATA, Mistake, digest, read_yaml, write_atomically
+from texts import downloads
 
 LISTED = DATA / "sources.yaml"
 PARALLEL = {"nl": "nl_hpo_labels", "es": "es_hpo_labels"}  # language -> the part that names the same concepts
 OWN = "own files, not public"  # in the place of a licence
+Content = Mapping[str, Callable[[], bytes]]
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
 
 
 @cache
 def catalogue() -> dict[str, dict[str, Any]]:
-    """What data/sources.yaml says, by name: `sources`, `tasks`, `parts` (each with its `source`) and `planned`."""
+    """What data/sources.yaml says, by name: `sources`, `tasks`, and `parts`, each with its `source`."""
     listed = read_yaml(LISTED)
     sources = listed["sources"].items()
     return {**listed, "parts": {name: {"source": id, **part} for id, s in sources for name, part in s["parts"].items()}}
@@ -64,29 +66,36 @@ def needed(names: Iterable[str]) -> list[str]:
 
 
 def provenance(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Repository, commit, licence and checksum of each archive behind `names`, by its id; of own files the path."""
-    kept = ("owner", "repo", "commit", "licence", "tree_sha256")
-    found = {id: {key: entry("sources", id)[key] for key in kept} for id in needed(names)}
+    """Address, version, licence and checksum of each source behind `names`, by its id; of own files the path.
+
+    Where data/sources.yaml has no checksum yet, it is that of the source at hand.
+    """
+    found = {}
+    for id in needed(names):
+        source = entry("sources", id)
+        url, version = downloads.page(source)
+        of_files = source.get("tree_sha256") or _verify(id, archive(id))
+        found[id] = {"url": url, "version": version, "licence": source["licence"], "tree_sha256": of_files}
     return found | {name: {"licence": OWN} for name in names if is_own(name)}
 
 
 def check(names: Iterable[str], mirror: Path | None = None, offline: bool | None = None) -> None:
-    """Mistake if an archive behind `names` is missing or wrong; one that can still be downloaded passes, and waits."""
+    """Mistake if a source behind `names` is missing or wrong; one that can still be downloaded passes, and waits."""
     mirror, offline = _place(mirror, offline)
     for id in needed(names):
-        if mirror or offline or _cached(id).is_file():
+        if mirror or offline or _cached(id).exists():
             archive(id, mirror, offline)
 
 
 def archive(id: str, mirror: Path | None = None, offline: bool | None = None) -> Path:
-    """The verified archive of a source in the folder `mirror`, or without one in the cache, downloaded if need be."""
+    """A verified source in the folder `mirror`, or else in the cache, downloaded if need be: a file or a folder."""
     mirror, offline = _place(mirror, offline)
     path = _in_mirror(id, mirror) if mirror else _cached(id)
-    if not path.is_file() and offline:
+    if not path.exists() and offline:
         raise Mistake(
             f"source {id}: {path} is missing and --offline forbids a download; leave it out or give --mirror DIR"
         )
-    if not path.is_file():
+    if not path.exists():
         _download(id, path)
     _verify(id, path)
     return path
@@ -97,13 +106,13 @@ def read_files(
 ) -> Iterator[tuple[str, bytes]]:
     """Stream (path without the top folder, content) of a source's needed files, sorted by path; `files` selects some.
 
-    `files`: globs in which `*` stays within a folder, or `@name` for a list of paths in data/.
+    `files`: globs in which `*` stays within a folder and `**` does not, or `@name` for a list of paths in data/.
     """
     path = archive(id, mirror, offline)
-    with _opened(id, path) as zipped:
-        inside = _inside(zipped, files or entry("sources", id)["files"])
+    with _opened(id, path) as content:
+        inside = _inside(content, files or entry("sources", id)["files"])
         for name in sorted(inside):
-            yield name, zipped.read(inside[name])
+            yield name, inside[name]()
 
 
 def _place(mirror: Path | None, offline: bool | None) -> tuple[Path | None, bool]:
@@ -114,72 +123,87 @@ def _place(mirror: Path | None, offline: bool | None) -> tuple[Path | None, bool
 
 
 def _cached(id: str) -> Path:
-    source, given = entry("sources", id), os.environ.get("HELPERS_CACHE")
+    given = os.environ.get("HELPERS_CACHE")
     folder = Path(given) if given else Path.home() / ".cache" / "multilingual-medical-bert"
-    return folder / f"{source['owner']}__{source['repo']}__{source['commit'][:12]}.zip"
+    return folder / _names(id)[0]
+
+
+def _names(id: str) -> list[str]:
+    """What a source is called in the cache, and what else in a folder that somebody filled."""
+    source = entry("sources", id)
+    if source.get("hub"):
+        return [id]
+    if "commit" not in source:
+        return [f"{id}.zip"]
+    return [f"{source['owner']}__{source['repo']}__{source['commit'][:12]}.zip", "{repo}-{commit}.zip".format(**source)]
 
 
 def _in_mirror(id: str, mirror: Path) -> Path:
     """The archive in a folder of archives, under one of its two names."""
     if not mirror.is_dir():
         raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the source archives")
-    names = [_cached(id).name, "{repo}-{commit}.zip".format(**entry("sources", id))]
-    for path in (mirror / name for name in names):
-        if path.is_file():
+    for path in (mirror / name for name in _names(id)):
+        if path.exists():
             return path
-    raise Mistake(f"source {id}: {mirror} has no {' or '.join(names)}; add it, or leave out --mirror to download it")
+    wanted = " or ".join(_names(id))
+    raise Mistake(f"source {id}: {mirror} has no {wanted}; add it, or leave out --mirror to download it")
 
 
 def _download(id: str, path: Path) -> None:
-    """Download a source's archive to `path`, which appears only when it is complete and verified."""
-    import pooch  # here, as most runs download nothing
-    import requests
-
-    base = os.environ.get("HELPERS_ARCHIVES_URL", "https://github.com").rstrip("/")
-    url = base + "/{owner}/{repo}/archive/{commit}.zip".format(**entry("sources", id))
-    pooch.get_logger().setLevel("WARNING")
-    beside = path.with_name(f".{path.name}")
-    shutil.rmtree(beside, ignore_errors=True)  # what a killed download left
-    print(f"source {id}: downloading {url}", flush=True)
+    """Download a source to `path`, which appears only when it is complete and verified."""
+    source, beside = entry("sources", id), path.with_name(f".{path.name}")
+    if not source.get("hub"):  # of a data set what a failed download left is complete files
+        shutil.rmtree(beside, ignore_errors=True)
+    print(f"source {id}: downloading {downloads.page(source)[0]}", flush=True)
+    beside.mkdir(parents=True, exist_ok=True)
     try:
-        beside.mkdir(parents=True)
-        got = Path(pooch.retrieve(url, None, path.name, beside, downloader=pooch.HTTPDownloader(timeout=60)))
+        got = downloads.fetch(source, beside)
         _verify(id, got)
         os.replace(got, path)
-    except (requests.RequestException, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise Mistake(f"source {id}: {url} cannot be downloaded ({reason}); try again, or give --mirror DIR") from None
+    except Mistake as error:
+        raise Mistake(f"source {id}: {str(error).removeprefix(f'source {id}: ')}") from None
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        if not source.get("hub"):
+            shutil.rmtree(beside, ignore_errors=True)
 
 
-def _verify(id: str, path: Path) -> None:
-    r"""Mistake unless the archive's needed files have the listed checksum.
+def _verify(id: str, path: Path) -> str:
+    r"""The checksum of a source's needed files; Mistake unless it is the listed one, or none is listed yet.
 
     It is the SHA-256 of the sorted lines "<sha256 of a file>  <path without the top folder>\n".
     """
-    source, at = entry("sources", id), path.stat()
-    listed = source["tree_sha256"]
-    stamp = _cached(id).parent / "verified" / digest([str(path.resolve()), at.st_size, at.st_mtime_ns, listed])
+    source = entry("sources", id)
+    within = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    states = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in within]
+    stamp = _cached(id).parent / "verified" / digest([states, source.get("tree_sha256"), source["files"]])
     if stamp.is_file():
-        return
-    with _opened(id, path) as zipped:
-        inside = _inside(zipped, source["files"]).items()
-        lines = sorted(f"{hashlib.sha256(zipped.read(info)).hexdigest()}  {name}\n" for name, info in inside)
+        return stamp.read_text(encoding="utf-8").strip()
+    with _opened(id, path) as content:
+        inside = _inside(content, source["files"]).items()
+        lines = sorted(f"{hashlib.sha256(read()).hexdigest()}  {name}\n" for name, read in inside)
     found = digest("".join(lines).encode())
-    if found != listed:
-        files = f"{found} of {len(lines)} files, {LISTED.name} lists {listed[:12]}… of {source['n_files']}"
+    if not lines:
+        raise Mistake(f"source {id}: {path} has none of {', '.join(source['files'])}; look at what it holds")
+    if found != source.get("tree_sha256", found):
+        files = (
+            f"{found} of {len(lines)} files, {LISTED.name} lists {source['tree_sha256'][:12]}… of {source['n_files']}"
+        )
         raise Mistake(f"source {id}: wrong checksum of {path}: {files}; replace it by the commit's archive")
     with suppress(OSError):  # without a place for stamps archives are hashed each time
-        write_atomically(stamp, f"{id}\n")
+        write_atomically(stamp, f"{found}\n")
+    return found
 
 
 @contextmanager
-def _opened(id: str, path: Path) -> Iterator[zipfile.ZipFile]:
-    """The archive at `path`; what shows that it is damaged becomes a Mistake."""
+def _opened(id: str, path: Path) -> Iterator[Content]:
+    """What reads each file of a source, by its path there; what shows damage becomes a Mistake."""
     try:
+        if path.is_dir():
+            yield {file.relative_to(path).as_posix(): file.read_bytes for file in path.rglob("*") if file.is_file()}
+            return
         with zipfile.ZipFile(path) as zipped:
-            yield zipped
+            files = (i for i in zipped.infolist() if not (i.is_dir() or i.filename.startswith("__MACOSX/")))
+            yield {info.filename.partition("/")[2]: partial(zipped.read, info) for info in files}
     except DAMAGE as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise Mistake(
@@ -187,15 +211,14 @@ def _opened(id: str, path: Path) -> Iterator[zipfile.ZipFile]:
         ) from None
 
 
-def _inside(zipped: zipfile.ZipFile, files: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
-    """The files of an archive that `files` selects, by path without the top folder."""
-    named = ((info.filename.partition("/")[2], info) for info in zipped.infolist() if not info.is_dir())
-    return {name: info for name, info in named if _pattern(tuple(files)).match(name)}
+def _inside(content: Content, files: Sequence[str]) -> Content:
+    """The files of a source that `files` selects."""
+    return {name: read for name, read in content.items() if _pattern(tuple(files)).match(name)}
 
 
 @cache
 def _pattern(files: tuple[str, ...]) -> re.Pattern[str]:
     """One pattern for globs and for `@name`, a list of paths in data/."""
     listed = [(DATA / item[1:]).read_text(encoding="utf-8").split() if item[0] == "@" else [item] for item in files]
-    paths = ("[^/]*".join(map(re.escape, glob.split("*"))) + r"\Z" for globs in listed for glob in globs)
-    return re.compile("|".join(paths))
+    paths = (re.escape(glob).replace(r"\*\*", ".*").replace(r"\*", "[^/]*") for globs in listed for glob in globs)
+    return re.compile("|".join(f"(?:{path})\\Z" for path in paths))

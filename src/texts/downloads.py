@@ -1,0 +1,99 @@
+"""Where a source is downloaded from: a commit's archive, a file, a record of Zenodo, or a data set of the hub.
+
+Environment: HELPERS_ARCHIVES_URL (in place of https://<host> of archives, files and records), HF_ENDPOINT (of the hub).
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from helpers.project import Mistake
+
+Source = Mapping[str, Any]
+GITHUB, HUB, ZENODO = "https://github.com", "https://huggingface.co/datasets", "https://zenodo.org"
+
+
+def page(source: Source) -> tuple[str, str]:
+    """The address that a reader of the source's provenance looks up, and the version there, empty where none is."""
+    if "url" in source:
+        return source["url"], ""
+    if "record" in source:
+        return f"{ZENODO}/records/{source['record']}", ""
+    return f"{HUB if source.get('hub') else GITHUB}/{source['owner']}/{source['repo']}", source["commit"]
+
+
+def fetch(source: Source, folder: Path) -> Path:
+    """Download a source into `folder`; its archive, or the folder of its files. Mistake where it cannot be had."""
+    import requests  # here, as most runs download nothing
+
+    way: Callable[[Source, Path], Path] = _files if source.get("hub") else _archive
+    try:
+        return way(source, folder)
+    except (requests.RequestException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise Mistake(f"{page(source)[0]} cannot be downloaded ({reason}); try again, or give --mirror DIR") from None
+
+
+def _archive(source: Source, folder: Path) -> Path:
+    """A source that is one file."""
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    url, known = _of_record(source) if "record" in source else (_address(source), None)
+    return Path(pooch.retrieve(url, known, "archive", folder, downloader=pooch.HTTPDownloader(timeout=60)))
+
+
+def _files(source: Source, folder: Path) -> Path:
+    """The needed files of a data set of the hub, with the checksums that it has; those that are there already stay."""
+    from huggingface_hub import HfApi, RepoFile
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()
+    hub, repo = HfApi(os.environ.get("HF_ENDPOINT")), "{owner}/{repo}".format(**source)
+    where: dict[str, Any] = {"repo_type": "dataset", "revision": source["commit"]}
+    for within, globs in groupby(sorted(source["files"]), os.path.dirname):
+        wanted = tuple(globs)
+        listed = [file for file in hub.list_repo_tree(repo, within, **where) if isinstance(file, RepoFile)]
+        for file in (file for file in listed if any(fnmatch(file.path, glob) for glob in wanted)):
+            path = Path(hub.hf_hub_download(repo, file.path, local_dir=folder, **where))
+            if file.lfs and _sha256(path) != file.lfs.sha256:
+                path.unlink()
+                raise ValueError(f"{file.path} did not arrive as it is there")
+    return folder
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _address(source: Source) -> str:
+    if "url" in source:
+        return _elsewhere(source["url"])
+    return _elsewhere("{0}/{owner}/{repo}/archive/{commit}.zip".format(GITHUB, **source))
+
+
+def _elsewhere(url: str) -> str:
+    """The address, at HELPERS_ARCHIVES_URL where that is given."""
+    base = os.environ.get("HELPERS_ARCHIVES_URL")
+    return base.rstrip("/") + urlunsplit(("", "", *urlsplit(url)[2:])) if base else url
+
+
+def _of_record(source: Source) -> tuple[str, str]:
+    """Address and checksum of the one file of a Zenodo record that `archive`, a glob, selects."""
+    import requests
+
+    answer = requests.get(_elsewhere(f"{ZENODO}/api/records/{source['record']}"), timeout=60)
+    answer.raise_for_status()
+    listed = {file["key"]: file["checksum"] for file in answer.json()["files"]}
+    chosen = [name for name in listed if fnmatch(name.lower(), source["archive"])]
+    if len(chosen) != 1:
+        names = ", ".join(listed) or "no files"
+        raise ValueError(f"the record has {names}; {source['archive']!r} selects {len(chosen)} of them, 1 is needed")
+    url = f"{ZENODO}/records/{source['record']}/files/{quote(chosen[0])}?download=1"
+    return _elsewhere(url), listed[chosen[0]]
