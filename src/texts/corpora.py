@@ -306,8 +306,7 @@ def make(
                 continue
             entry = {} if sources.is_own(part) else sources.entry("parts", part)
             place[part] = _documents(part, language)
-            if sources.is_own(part) or "counts" in entry:
-                real.append(place[part])
+            real += [place[part]] * ("counts" in entry)
             if "remove" in entry:
                 remove[part] = [d for task in entry["remove"] for s in readers.tasks(task).values() for d in s]
             if len(listed[domain][language]) == 1 and limits.remove_leaks:
