@@ -71,10 +71,11 @@ class Mixture:
         """How much each text gives: pieces packed (no more than needed), pieces read, and how often each is read."""
         read = self.order.counts()
         rows = [
-            {"domain": d, "language": lang, "tokens packed": len(s) * self.length, "tokens read": int(n) * self.length}
-            for (d, lang, _), s, n in zip(self.names, self.stores, read, strict=True)
+            (domain, language, len(store) * self.length, int(n) * self.length)
+            for (domain, language, _), store, n in zip(self.names, self.stores, read, strict=True)
         ]
-        return pd.DataFrame(rows).assign(passes=lambda t: t["tokens read"] / t["tokens packed"])
+        table = pd.DataFrame(rows, columns=["domain", "language", "tokens packed", "tokens read"])
+        return table.assign(passes=lambda t: t["tokens read"] / t["tokens packed"])
 
 
 def packed(folder: Path, name: str, tokenizer: PreTrainedTokenizerFast, length: int, rows: int) -> tokens.Rows:
