@@ -94,4 +94,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from benchmarks import tokenise  # datasets sends functions of __main__ to its processes with all that it imports
+
+    tokenise.main()

@@ -1,119 +1,48 @@
-"""Large public collections: from a local server in the layout of the real places to documents."""
+"""Large public collections: from their places, on a local server in the real layout, to documents and a whole run."""
 
 import hashlib
-import http.server
-import io
+import itertools
 import json
-import threading
-import zipfile
+import os
+import subprocess
+import sys
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from conftest import copied
+from places import data_set, model, opus, parquet, record, served, zipped
+from test_sources import MIRROR, needs_mirror
 
+from helpers import models
 from helpers.project import Mistake
-from texts import readers, sources
+from runner import settings
+from texts import readers, sources, synthetic
 
+LISTED = sources.catalogue()["sources"]
+WIKIPEDIA, COMMIT = "wikimedia/wikipedia", LISTED["nl_wikipedia_dump"]["commit"]
 SENTENCES = ["Lees de bijsluiter.", "Neem elke dag een tablet."]
-XML = '<?xml version="1.0" encoding="utf-8"?>\n<text><p id="1"><s id="1">{}</s>\n<s id="2">{}</s></p></text>\n'
-
-
-def zipped(files):
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return held.getvalue()
-
-
-def parquet(rows):
-    held = io.BytesIO()
-    names = ("id", "url", "title", "text")
-    pq.write_table(pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)}), held)
-    return held.getvalue()
-
-
-EMEA = zipped(
-    {
-        "README": "",
-        "EMEA/raw/nl/humandocs/EPAR/one/H-1-nl1.xml": XML.format(*SENTENCES),
-        "EMEA/raw/nl/humandocs/EPAR/two/H-2-nl1.xml": XML.format("Bewaar het", "goed & droog"),
-    }
+EMEA = {
+    "README": "",
+    "EMEA/raw/nl/humandocs/EPAR/one/H-1-nl1.xml": opus(SENTENCES),
+    "EMEA/raw/nl/humandocs/EPAR/two/H-2-nl1.xml": opus(["Bewaar het", "goed &amp; <b>droog</b>"]),
+}
+CASES = {
+    f"MultiClinNER/MultiClinNER-{lang}/MultiClinNER-{lang}-{part}/MultiClinNER-{lang}-{part}-{kind}/{file}": said
+    for lang, part, kind, file, said in [
+        ("nl", "train", "disease", "txt/nl-1.txt", "\ufeffMan van 60 jaar.\nKoorts."),
+        ("nl", "train", "disease", "tsv/nl-train-disease.tsv", "filename\tlabel\tstart_span\tend_span\ttext\n"),
+        ("nl", "train", "symptom", "txt/nl-2.txt", "Vrouw van 40 jaar."),
+        ("nl", "test", "disease", "txt/nl-3.txt", "Niet lezen."),
+        ("es", "train", "disease", "txt/es-1.txt", "Varón de 60 años."),
+    ]
+}
+CASES |= {"__MACOSX/MultiClinNER/MultiClinNER-nl/MultiClinNER-nl-train/._nl-1.txt": b"\xff\xfe"}
+FIRST = parquet(
+    id=["7", "12"], title=["Hart", "Nier"], text=["Hart\n\nHet hart is een spier.", "De nier filtert bloed."]
 )
-CASES = zipped(
-    {
-        f"MultiClinNER/MultiClinNER-{lang}/MultiClinNER-{lang}-{part}/MultiClinNER-{lang}-{part}-{kind}/{file}": said
-        for lang, part, kind, file, said in [
-            ("nl", "train", "disease", "txt/nl-1.txt", "\ufeffMan van 60 jaar.\nKoorts."),
-            ("nl", "train", "disease", "tsv/nl-train-disease.tsv", "filename\tlabel\tstart_span\tend_span\ttext\n"),
-            ("nl", "train", "symptom", "txt/nl-2.txt", "Vrouw van 40 jaar."),
-            ("nl", "test", "disease", "txt/nl-3.txt", "Niet lezen."),
-            ("es", "train", "disease", "txt/es-1.txt", "Varón de 60 años."),
-        ]
-    }
-    | {"__MACOSX/MultiClinNER/MultiClinNER-nl/MultiClinNER-nl-train/._nl-1.txt": b"\xff\xfe"}
-)
-FIRST = parquet([("7", "", "Hart", "Hart\n\nHet hart is een spier."), ("12", "", "Nier", "De nier filtert bloed.")])
-SECOND = parquet([("9", "", "Oor", "Met het oor hoort men.")])
-COMMIT = sources.catalogue()["sources"]["nl_wikipedia_dump"]["commit"]
-DATA_SET = "wikimedia/wikipedia"
-WIKIPEDIA = {f"20231101.nl/train-0000{n}-of-00003.parquet": file for n, file in enumerate((FIRST, SECOND, b"third"))}
-
-
-@pytest.fixture
-def places(tmp_path, monkeypatch):
-    """A local server in the layouts of OPUS, Zenodo and the hub: path -> content, and the paths that were asked for."""
-    checksum = f"md5:{hashlib.md5(CASES, usedforsecurity=False).hexdigest()}"
-    listed = [{"key": "Train data.zip", "checksum": checksum}, {"key": "guidelines.pdf", "checksum": "md5:0"}]
-    serves = {
-        "/OPUS-EMEA/v3/raw/nl.zip": EMEA,
-        "/api/records/18772832": json.dumps({"files": listed}).encode(),
-        "/records/18772832/files/Train%20data.zip": CASES,
-    }
-    tree = [{"type": "directory", "path": "20231101.nl/more", "oid": "0"}]
-    for name, content in WIKIPEDIA.items():
-        state = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
-        tree.append({"type": "file", "path": name, "oid": "0", "size": len(content), "lfs": state})
-        serves[f"/datasets/{DATA_SET}/resolve/{COMMIT}/{name}"] = content
-    serves[f"/api/datasets/{DATA_SET}/tree/{COMMIT}/20231101.nl"] = json.dumps(tree).encode()
-    asked = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            path = self.path.partition("?")[0].replace("%2F", "/")
-            asked.append((self.command, path))
-            content = serves.get(path)
-            self.send_response(404 if content is None else 200)
-            self.send_header("Content-Length", str(len(content or b"")))
-            self.send_header("ETag", f'"{hashlib.sha256(content or b"").hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(content or b"")
-
-        do_HEAD = do_GET
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    for name in ("HELPERS_ARCHIVES_URL", "HF_ENDPOINT"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
-    for name in ("HELPERS_MIRROR", "HELPERS_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HELPERS_CACHE", str(tmp_path / "cache"))
-    yield serves, asked
-    server.shutdown()
-    server.server_close()
-
-
-def left(tmp_path):
-    return sorted(path.name for path in (tmp_path / "cache").iterdir() if path.name != "verified")
-
-
+SECOND = parquet(id=["9"], title=["Oor"], text=["Met het oor hoort men."])
+PIECES = {f"train-0000{number}-of-00003.parquet": file for number, file in enumerate((FIRST, SECOND, b"third"))}
 TEXTS = {
-    "nl_emea": {"one-H-1-nl1-0": "\n".join(SENTENCES), "two-H-2-nl1-0": "Bewaar het\ngoed droog"},
+    "nl_emea": {"one-H-1-nl1-0": "\n".join(SENTENCES), "two-H-2-nl1-0": "Bewaar het\ngoed & droog"},
     "nl_multiclinner": {"nl-1": "Man van 60 jaar.\nKoorts.", "nl-2": "Vrouw van 40 jaar."},
     "nl_wikipedia_dump": {
         "7-0": "Hart\nHet hart is een spier.",
@@ -121,6 +50,25 @@ TEXTS = {
         "9-0": "Met het oor hoort men.",
     },
 }
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """OPUS, Zenodo and the hub: path -> content, and the paths that were asked for."""
+    serves = {"/OPUS-EMEA/v3/raw/nl.zip": zipped(EMEA)}
+    serves |= record(LISTED["multiclinner"]["record"], "Train data.zip", zipped(CASES))
+    serves |= data_set(WIKIPEDIA, COMMIT, "20231101.nl", PIECES)
+    for name in ("HELPERS_MIRROR", "HELPERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HELPERS_CACHE", str(tmp_path / "cache"))
+    with served(serves) as (address, asked):
+        for name in ("HELPERS_ARCHIVES_URL", "HF_ENDPOINT"):
+            monkeypatch.setenv(name, address)
+        yield serves, asked
+
+
+def left(tmp_path):
+    return sorted(path.name for path in (tmp_path / "cache").iterdir() if path.name != "verified")
 
 
 @pytest.mark.parametrize("part", TEXTS)
@@ -147,9 +95,9 @@ def test_of_a_data_set_only_the_needed_files_are_fetched(places, tmp_path):
 
 def test_provenance_has_the_checksum_of_what_was_read(places):
     found = sources.provenance(["nl_emea", "nl_wikipedia_dump"])
-    lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in WIKIPEDIA.items()][:2]
+    lines = [f"{hashlib.sha256(content).hexdigest()}  20231101.nl/{name}\n" for name, content in PIECES.items()][:2]
     assert found["nl_wikipedia_dump"] == {
-        "url": f"https://huggingface.co/datasets/{DATA_SET}",
+        "url": f"https://huggingface.co/datasets/{WIKIPEDIA}",
         "version": COMMIT,
         "licence": "CC-BY-SA-3.0, GFDL",
         "tree_sha256": hashlib.sha256("".join(sorted(lines)).encode()).hexdigest(),
@@ -158,28 +106,38 @@ def test_provenance_has_the_checksum_of_what_was_read(places):
     assert found["nl_emea"]["version"] == ""
 
 
+RESOLVED = f"/datasets/{WIKIPEDIA}/resolve/{COMMIT}/20231101.nl/train-00001-of-00003.parquet"
+NUMBER = LISTED["multiclinner"]["record"]
+
+
 @pytest.mark.parametrize(
     ("part", "path", "content", "said"),
     [
         ("nl_emea", "/OPUS-EMEA/v3/raw/nl.zip", None, "source nl_emea: .*cannot be downloaded"),
         ("nl_emea", "/OPUS-EMEA/v3/raw/nl.zip", b"<html>", "source nl_emea: .*damaged"),
-        ("nl_emea", "/OPUS-EMEA/v3/raw/nl.zip", zipped({"EMEA/raw/es/a.xml": "<s/>"}), r"has none of raw/nl/\*\*.xml"),
-        ("nl_multiclinner", "/records/18772832/files/Train%20data.zip", EMEA, "source multiclinner: .*cannot be down"),
-        ("nl_multiclinner", "/api/records/18772832", b'{"files": []}', "no files; .* selects 0 of them"),
-        ("nl_multiclinner", "/api/records/18772832", b"gone", "source multiclinner: .*cannot be downloaded"),
+        ("nl_emea", "/OPUS-EMEA/v3/raw/nl.zip", zipped({"EMEA/raw/es/a.xml": ""}), r"has none of raw/nl/\*\*.xml"),
+        (
+            "nl_multiclinner",
+            f"/records/{NUMBER}/files/Train%20data.zip",
+            b"PK",
+            "source multiclinner: .*cannot be down",
+        ),
+        ("nl_multiclinner", f"/api/records/{NUMBER}", b'{"files": []}', "no files; .* selects 0 of them"),
+        ("nl_multiclinner", f"/api/records/{NUMBER}", b"gone", "source multiclinner: .*cannot be downloaded"),
+        ("nl_multiclinner", f"/api/records/{NUMBER}", b'{"message": "moved"}', "multiclinner: .*cannot be downloaded"),
         (
             "nl_wikipedia_dump",
-            f"/datasets/{DATA_SET}/resolve/{COMMIT}/20231101.nl/train-00001-of-00003.parquet",
+            RESOLVED,
             bytes(len(SECOND)),
             "source nl_wikipedia_dump: .*did not arrive as it is there",
         ),
-        ("nl_wikipedia_dump", f"/api/datasets/{DATA_SET}/tree/{COMMIT}/20231101.nl", b"[]", "has none of 20231101.nl"),
+        ("nl_wikipedia_dump", f"/api/datasets/{WIKIPEDIA}/tree/{COMMIT}/20231101.nl", b"[]", "has none of 20231101.nl"),
     ],
 )
 def test_what_cannot_be_had_is_one_line_and_leaves_no_source(places, tmp_path, part, path, content, said):
     serves, _ = places
     whole = dict(serves)
-    serves.update({path: content})
+    serves[path] = content
     with pytest.raises(Mistake, match=said) as caught:
         list(readers.part(part))
     assert "\n" not in str(caught.value)
@@ -189,19 +147,73 @@ def test_what_cannot_be_had_is_one_line_and_leaves_no_source(places, tmp_path, p
 
 
 def test_broken_files_of_collections(places):
-    serves, _ = places
-    serves["/OPUS-EMEA/v3/raw/nl.zip"] = zipped(
-        {
-            "EMEA/raw/nl/a.xml": XML.format(*SENTENCES)[:-30],
-            "EMEA/raw/nl/b.xml": "",
-            "EMEA/raw/nl/c.xml": XML.format(*SENTENCES),
-        }
-    )
-    found = list(readers.part("nl_emea"))
-    assert [document.text for document in found][-1] == "\n".join(SENTENCES)
-    assert len(found) >= 2
-    other = io.BytesIO()
-    pq.write_table(pa.table({"name": ["a"]}), other)
-    for content in (b"PAR1 and no more", other.getvalue()):
+    blemishes = dict.fromkeys(["broken XML"], 0)
+    files = {"a.xml": opus(SENTENCES)[:-9].encode(), "b.xml": b"", "c.xml": opus(SENTENCES).encode()}
+    found = list(readers.opus(files.items(), "nl", blemishes))
+    assert [document.text for document in found] == ["\n".join(SENTENCES)] * 2
+    assert blemishes == {"broken XML": 2}
+    for content in (b"PAR1 and no more", parquet(name=["a"])):
         with pytest.raises(Mistake, match=r"x\.parquet: no Parquet file of articles"):
             list(readers.articles([("x.parquet", content)], "nl", {}))
+
+
+def made_up(domain, language, count):
+    return [document.text for document in itertools.islice(synthetic.documents(domain, language, 11), count)]
+
+
+def whole(folder):
+    """All that the profile full reads, with made-up text and a small model in the place of mBERT."""
+    serves = {}
+    for source in (source for source in LISTED.values() if "commit" in source and "hub" not in source):
+        owner, repo, commit = (source[key] for key in ("owner", "repo", "commit"))
+        serves[f"/{owner}/{repo}/archive/{commit}.zip"] = MIRROR / f"{owner}__{repo}__{commit[:12]}.zip"
+    cases = {}
+    for lang in ("nl", "ro", "es"):
+        leaflets = enumerate(made_up("biomedical", lang, 120))
+        files = {f"EMEA/raw/{lang}/{number}.xml": opus(text.split("\n")) for number, text in leaflets}
+        serves[f"/OPUS-EMEA/v3/raw/{lang}.zip"] = zipped(files)
+        named = f"MultiClinNER/MultiClinNER-{lang}/MultiClinNER-{lang}-train"
+        cases |= {f"{named}/txt/{number}.txt": text for number, text in enumerate(made_up("clinical", lang, 120))}
+        articles = made_up("general", lang, 120)
+        pieces = {"train-00000-of-00001.parquet": parquet(id=[str(n) for n in range(120)], text=articles)}
+        serves |= data_set(WIKIPEDIA, COMMIT, f"20231101.{lang}", pieces)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    base = {"architecture": "bert", "vocabulary": 1000, "config": shape}
+    small, tokenizer = models.start(base, made_up("general", "nl", 300), 1)
+    for part in (small, tokenizer):
+        part.save_pretrained(folder)
+    full = settings.load("full").base
+    return serves | record(NUMBER, "train.zip", zipped(cases)) | model(full.hub, full.revision, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.mirror
+@needs_mirror
+def test_full_in_small_from_its_places_to_its_report(tmp_path):
+    root = copied(tmp_path / "copy")
+    values = {
+        "corpus": {"characters": 40000, "heldout_characters": 4000},
+        "pretrain": {"length": 64, "batch_rows": 8, "evaluations": 2, "heldout_rows": 8},
+        "ner": {"seeds": [1], "length": 64, "overlap": 8, "epochs": 1, "patience": 1, "batch_rows": 8},
+        "compute": {"threads": 1, "compiled": "false"},
+    }
+    changes = [f"{section}.{key}={value}" for section, keys in values.items() for key, value in keys.items()]
+    changes += [
+        "arms=[{name: base, tokens: 0}, {name: general, parent: base, text: {general: {nl: 1}}, tokens: 8192}, "
+        "{name: clinical, parent: base, text: {clinical: {nl: 1}}, tokens: 8192}]",
+        "tasks=[{name: monero, kind: ner, language: ro, source: monero, documents: {train: 40, dev: 20}}]",
+    ]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HELPERS_", "HF_"))}
+    kept |= {"PYTHONPATH": str(root / "src"), "HF_HOME": str(tmp_path / "hf"), "HELPERS_CACHE": str(tmp_path / "cache")}
+    with served(whole(tmp_path / "model")) as (address, asked):
+        command = [sys.executable, "-m", "runner.front_door", "full", *(f"--set={change}" for change in changes)]
+        kept |= {"HELPERS_ARCHIVES_URL": address, "HF_ENDPOINT": address}
+        done = subprocess.run(command, cwd=root, env=kept, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = root / "runs/full"
+    read = json.loads((run / "provenance.json").read_text())["data"]
+    assert {"nl_emea", "es_wikipedia_dump", "multiclinner", "ro_monero"} < set(read)
+    assert all(len(source["tree_sha256"]) == 64 for source in read.values())
+    assert (run / "models/base/model.safetensors").is_file()
+    assert "C1" in (run / "report.html").read_text(encoding="utf-8")
+    assert sum(path.endswith("model.safetensors") for path in asked) == 2, "asked whether it is there, then for it"

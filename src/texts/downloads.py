@@ -90,7 +90,7 @@ def _of_record(source: Source) -> tuple[str, str]:
 
     answer = requests.get(_elsewhere(f"{ZENODO}/api/records/{source['record']}"), timeout=60)
     answer.raise_for_status()
-    listed = {file["key"]: file["checksum"] for file in answer.json()["files"]}
+    listed = {file["key"]: file["checksum"] for file in answer.json().get("files", ())}
     chosen = [name for name in listed if fnmatch(name.lower(), source["archive"])]
     if len(chosen) != 1:
         names = ", ".join(listed) or "no files"
