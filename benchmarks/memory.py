@@ -28,7 +28,7 @@ from texts import synthetic
 
 GENERATED = 50  # megabytes of text that are made; more is the same again
 STEPS = 200
-QUARTERS, ROUNDS = 4, 3
+QUARTERS = 4
 
 
 def made(megabytes: int) -> list[str]:
@@ -49,8 +49,8 @@ class Whole(Mixture):
         self.order = tokens.Order([int(share * len(store))], [1.0], count, 1)
 
 
-def measure(megabytes: int, folder: Path) -> dict[str, Any]:
-    """Pace and peak memory of each part for so much text."""
+def measure(megabytes: int, rounds: int, folder: Path) -> dict[str, Any]:
+    """Pace and peak memory of each part for so much text; in `rounds` what is set beside each other."""
     shape = SHAPES["small"] | {"learn": 0}
     bench, length, rows = Bench(shape, 2), shape["length"], shape["rows"]
     found: dict[str, Any] = {"text_mb": megabytes}
@@ -85,7 +85,7 @@ def measure(megabytes: int, folder: Path) -> dict[str, Any]:
     def side(share: float) -> paired.Side:
         return lambda number: pace(bench, Whole(store, bench.tokenizer, STEPS * rows, share))
 
-    turns = paired.in_turn({"rows of all the text": side(1.0), "rows of a quarter": side(1 / QUARTERS)}, ROUNDS)
+    turns = paired.in_turn({"rows of all the text": side(1.0), "rows of a quarter": side(1 / QUARTERS)}, rounds)
     found["training_all_to_quarter"] = paired.ratio(*turns.values())
     return found
 
@@ -107,14 +107,17 @@ def main() -> None:
     """Measure each amount in a process of its own, print and write."""
     if sys.argv[1:2] == ["--one"]:
         with tempfile.TemporaryDirectory() as place:
-            Path(sys.argv[3]).write_text(json.dumps(measure(int(sys.argv[2]), Path(place))))
+            megabytes, rounds, told = sys.argv[2:]
+            Path(told).write_text(json.dumps(measure(int(megabytes), int(rounds), Path(place))))
         return
     asked = paired.options(__doc__.splitlines()[0])
     amounts, found = ([50, 200] if asked.quick else [1000, 4000]), []
+    rounds = str(asked.rounds or (1 if asked.quick else 3))
     with tempfile.TemporaryDirectory() as place:
         for megabytes in amounts:
             told = Path(place) / f"{megabytes}.json"
-            subprocess.run([sys.executable, "-m", "benchmarks.memory", "--one", str(megabytes), str(told)], check=True)
+            one = [sys.executable, "-m", "benchmarks.memory", "--one", str(megabytes), rounds, str(told)]
+            subprocess.run(one, check=True)
             found.append(json.loads(told.read_text()))
     parts = ("preparing", "reading", "training")
     peaks = {part: found[1][part]["peak_rss_mb"] / found[0][part]["peak_rss_mb"] for part in parts}

@@ -1,8 +1,29 @@
-"""The page of measured figures is the one that its files make."""
+"""The benchmarks run; the page of measured figures is the one that its files make."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
 
 from benchmarks import show
+from helpers.project import ROOT
 
 
 def test_the_page_shows_the_files():
     assert (show.RESULTS / "README.md").read_text(encoding="utf-8") == show.page()
     assert show.page().count("\n## ") == len(list(show.RESULTS.glob("*.json")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "recorded"), [("mlm", "mlm-mbert"), ("finetune", "finetune"), ("tokenise", "tokenise")]
+)
+def test_a_benchmark_writes_what_is_recorded(tmp_path, name, recorded):
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--rounds=1", f"--json={tmp_path / 'it.json'}"]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}"}, check=True)
+    found, before = (json.loads(path.read_text()) for path in (tmp_path / "it.json", show.RESULTS / f"{recorded}.json"))
+    assert set(found) == set(before) - {"note"}
+    for one in (found.get("ner_es", found), found.get("screening_nl", found)):
+        assert one.get("ratio_default", one.get("ratio")) > 0

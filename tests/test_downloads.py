@@ -72,13 +72,15 @@ def left(tmp_path):
 
 
 @pytest.mark.parametrize("part", TEXTS)
-def test_a_collection_is_fetched_once_and_read(places, part, tmp_path):
+def test_a_collection_is_fetched_once_and_read(places, part, tmp_path, capsys):
     _, asked = places
     sources.check([part])
     assert not asked, "a check downloads nothing"
     found = list(readers.part(part))
     assert {document.id: document.text for document in found} == TEXTS[part]
     assert {document.language for document in found} == {"nl"}
+    sizes = f"{len(found)} documents, {sum(len(document.text) for document in found)} characters"
+    assert f"part {part}: {sizes}; sources.yaml lists no counts" in capsys.readouterr().out
     before = len(asked)
     assert list(readers.part(part, offline=True)) == found
     sources.check([part], None, True)
@@ -186,6 +188,26 @@ def whole(folder):
     return serves | record(NUMBER, "train.zip", zipped(cases)) | model(full.hub, full.revision, folder)
 
 
+def front_door(root, address, *arguments):
+    """The profile full at work in a copy of the project, with one server in the place of all public ones."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HELPERS_", "HF_"))}
+    kept |= {"PYTHONPATH": str(root / "src"), "HF_HOME": str(root / "hf"), "HELPERS_CACHE": str(root / "cache")}
+    kept |= {"HELPERS_ARCHIVES_URL": address, "HF_ENDPOINT": address}
+    command = [sys.executable, "-m", "runner.front_door", "full", *arguments]
+    return subprocess.run(command, cwd=root, env=kept, capture_output=True, text=True, timeout=900)
+
+
+@pytest.mark.parametrize("offline", [[], ["--offline"]])
+def test_a_base_that_cannot_be_had_is_told_before_any_work(tmp_path, offline):
+    root = copied(tmp_path / "copy")
+    with served({}) as (address, asked):
+        done = front_door(root, address, "--set=compute.compiled=false", *offline)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("run_all.sh: base: no model at 'google-bert/bert-base-multilingual-cased': ")
+    assert done.stderr.count("\n") == 1
+    assert bool(asked) is not bool(offline)
+
+
 @pytest.mark.slow
 @pytest.mark.mirror
 @needs_mirror
@@ -203,12 +225,8 @@ def test_full_in_small_from_its_places_to_its_report(tmp_path):
         "{name: clinical, parent: base, text: {clinical: {nl: 1}}, tokens: 8192}]",
         "tasks=[{name: monero, kind: ner, language: ro, source: monero, documents: {train: 40, dev: 20}}]",
     ]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HELPERS_", "HF_"))}
-    kept |= {"PYTHONPATH": str(root / "src"), "HF_HOME": str(tmp_path / "hf"), "HELPERS_CACHE": str(tmp_path / "cache")}
     with served(whole(tmp_path / "model")) as (address, asked):
-        command = [sys.executable, "-m", "runner.front_door", "full", *(f"--set={change}" for change in changes)]
-        kept |= {"HELPERS_ARCHIVES_URL": address, "HF_ENDPOINT": address}
-        done = subprocess.run(command, cwd=root, env=kept, capture_output=True, text=True, timeout=900)
+        done = front_door(root, address, *(f"--set={change}" for change in changes))
     assert done.returncode == 0, done.stdout + done.stderr
     run = root / "runs/full"
     read = json.loads((run / "provenance.json").read_text())["data"]

@@ -122,13 +122,18 @@ def configuration(base: dict[str, Any], **values: int) -> PretrainedConfig:
 
 
 def check(base: dict[str, Any]) -> None:
-    """Mistake for a base that cannot be had, as far as that can be known without its text or a network."""
+    """Mistake for a base that cannot be had, as far as its configuration tells."""
     if base["architecture"]:
         configuration(base)
     elif base["folder"] and not (ROOT / Path(base["folder"]).expanduser() / "config.json").is_file():
         raise Mistake(
             f"base.folder: no model in {base['folder']!r}; give the folder of a saved model and its tokenizer"
         )
+    elif base["hub"]:
+        try:
+            AutoConfig.from_pretrained(base["hub"], revision=base["revision"])
+        except (OSError, ValueError) as error:
+            raise _missing(base["hub"], error) from None
 
 
 def _pretrained(where: str, revision: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -137,9 +142,13 @@ def _pretrained(where: str, revision: str | None = None) -> tuple[PreTrainedMode
         tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
         model = AutoModelForMaskedLM.from_pretrained(where, revision=revision, dtype=torch.float32)
     except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise Mistake(f"base: no model at {where!r}: {reason} (check the name, the folder or the network)") from None
+        raise _missing(where, error) from None
     return _checked(model), tokenizer
+
+
+def _missing(where: str, error: Exception) -> Mistake:
+    reason = str(error).splitlines()[0]
+    return Mistake(f"base: no model at {where!r}: {reason} (check the name, the folder or the network)")
 
 
 def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:

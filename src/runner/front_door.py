@@ -47,6 +47,8 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
         except OSError as error:
             shown = os.path.relpath(folder, ROOT)
             raise Mistake(f"{shown}: cannot be written ({error.strerror}); make it writable") from None
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
     for stage in profile.stages():
         if stage.parameters.get("base") and not (RUNS / profile.run / stage.outputs[0]).exists():
             from helpers import models

@@ -33,7 +33,7 @@ def articles(files: Files, language: str, blemishes: Counter[str]) -> Iterator[D
             if missing := set(columns).difference(file.schema_arrow.names):
                 raise ArrowInvalid(f"no column {' or '.join(sorted(missing))}")
             for row in (row for batch in file.iter_batches(columns=columns) for row in batch.to_pylist()):
-                lines = (" ".join(line.split()) for line in row["text"].split("\n"))
-                yield from grouped(row["id"], language, lines, GROUP_CHARACTERS)
+                lines = (" ".join(line.split()) for line in (row["text"] or "").split("\n"))
+                yield from grouped(str(row["id"]), language, lines, GROUP_CHARACTERS)
         except ArrowInvalid as error:
             raise Mistake(f"{path}: no Parquet file of articles ({' '.join(str(error).split())[:120]})") from None

@@ -241,7 +241,7 @@ READERS: dict[str, Reader] = {
 def part(name: str, mirror: Path | None = None, offline: bool | None = None) -> Iterator[Document]:
     """Stream the documents of a part of data/sources.yaml; Mistake at their end unless the counts are those listed.
 
-    A part without counts was not read yet by whoever listed it: nothing is asserted of it.
+    A part without counts was not read yet by whoever listed it: what is found is printed.
     """
     entry = sources.entry("parts", name)
     if "split" not in entry:
@@ -254,14 +254,16 @@ def part(name: str, mirror: Path | None = None, offline: bool | None = None) -> 
 def _read(what: str, entry: dict[str, Any], language: str, blemishes: Counter[str], *place: Any) -> Iterator[Document]:
     """Read and count the documents of an entry with `reader`, `source`, `files` and `counts`."""
     files = sources.read_files(entry["source"], entry.get("files"), *place)
-    documents = READERS[entry["reader"]](files, language, blemishes)
-    return _counted(what, documents, entry["counts"], blemishes) if "counts" in entry else documents
+    return _counted(what, READERS[entry["reader"]](files, language, blemishes), entry.get("counts"), blemishes)
 
 
 def _counted(
-    what: str, documents: Iterable[Document], counts: dict[str, Any], blemishes: Counter[str]
+    what: str, documents: Iterable[Document], counts: dict[str, Any] | None, blemishes: Counter[str]
 ) -> Iterator[Document]:
-    """Pass documents on; at their end Mistake where a count is not that of `counts`. No other blemishes may occur."""
+    """Pass documents on; at their end Mistake where a count is not that of `counts`, or without them print what came.
+
+    No other blemishes may occur than those in `counts`.
+    """
     found: dict[str, Any] = {"documents": 0, "characters": 0, "overlapping": 0, "entities": Counter()}
     for document in documents:
         found["documents"] += 1
@@ -270,6 +272,11 @@ def _counted(
         found["overlapping"] += sum(b.start < a.end for a, b in pairwise(document.spans))
         yield document
     found["blemishes"] = {blemish: number for blemish, number in blemishes.items() if number}
+    if counts is None:
+        sizes = {"documents": found["documents"], "characters": found["characters"], **found["blemishes"]}
+        told = ", ".join(f"{number:,} {of}" for of, number in sizes.items())
+        print(f"{what}: {told}; {sources.LISTED.name} lists no counts to compare")
+        return
     for key, listed in {"blemishes": {}, **counts}.items():
         if found[key] != listed:
             raise Mistake(f"{what}: {key} {found[key]}, {sources.LISTED.name} lists {listed}; mend one of them")
