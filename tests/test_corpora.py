@@ -14,8 +14,9 @@ from test_sources import MIRROR, MIRRORED, needs_mirror
 
 from helpers.project import Mistake
 from texts import corpora, sources, tasks
-from texts.corpora import Leak, Limits
+from texts.corpora import Limits
 from texts.documents import Document, Note, Patient, read_jsonl, write_jsonl
+from texts.gate import Leak, gate
 
 LIMITS = Limits(characters=10**9, heldout_characters=0, near_duplicate=0.8)
 
@@ -101,17 +102,17 @@ def test_task_documents_are_removed_and_the_gate_sees_them(tmp_path, leak, reaso
         "task document",
         "task/8",
     ]
-    assert corpora.gate(read_jsonl(tmp_path / "clinical-es.jsonl"), held) == len(kept)
+    assert gate(read_jsonl(tmp_path / "clinical-es.jsonl"), held) == len(kept)
     if reason:
         with pytest.raises(Leak) as caught:
-            corpora.gate(documents(text(2), leak), held)
+            gate(documents(text(2), leak), held)
         assert "1 of a corpus repeats task/7;" in str(caught.value)
         assert isinstance(caught.value, Mistake)
         assert "\n" not in str(caught.value)
 
 
 def test_the_gate_passes_other_text():
-    assert corpora.gate(documents(text(2), "corto"), documents(text(1), "otro")) == 2
+    assert gate(documents(text(2), "corto"), documents(text(1), "otro")) == 2
 
 
 @settings(max_examples=60)
@@ -135,7 +136,7 @@ def test_search_and_gate_agree_with_the_definition(data):
     found = bool(corpora.Repeats(heldout).find(key, hashed)[1]) and bool(one)
     assert found == expected
     try:
-        leak = not corpora.gate(documents(*[" ".join(one)] * bool(one)), heldout) and bool(one)
+        leak = not gate(documents(*[" ".join(one)] * bool(one)), heldout) and bool(one)
     except Leak:
         leak = True
     assert leak == expected
@@ -174,6 +175,22 @@ def test_over_the_limit_is_still_judged_where_documents_are_removed(tmp_path):
     limits = Limits(len(one[0]) + 10, 0, 0.8)
     _, counts, _ = built(tmp_path, [*one, one[3], text("held")], limits=limits, remove={"p": documents(text("held"))})
     assert counts == {"kept": 1, "over the limit": 9, "exact duplicate": 1, "task document": 1}
+
+
+def test_how_far_it_is_is_left_for_who_looks(tmp_path, monkeypatch):
+    monkeypatch.setenv("HELPERS_PROGRESS", str(tmp_path / "progress"))
+    clock = itertools.count()
+    monkeypatch.setattr(corpora.time, "monotonic", lambda: next(clock))
+    found = list(corpora.told(documents(text(1), text(2)), "clinical-es"))
+    assert found == documents(text(1), text(2))
+    size = sum(map(len, (text(1), text(2)))) / 1e6
+    assert (tmp_path / "progress").read_text().startswith(f"clinical-es  2 texts  {size:.1f} million characters  ")
+    built(tmp_path, [text(3)])
+    assert (tmp_path / "progress").read_text().startswith("clinical-es  1 texts  ")
+    monkeypatch.delenv("HELPERS_PROGRESS")
+    (tmp_path / "progress").unlink()
+    assert list(corpora.told(found, "clinical-es")) == found
+    assert not (tmp_path / "progress").exists()
 
 
 def test_an_endless_source_that_repeats_itself(tmp_path, monkeypatch):
@@ -317,7 +334,7 @@ def test_test_documents_that_the_training_part_has_are_counted(tmp_path, monkeyp
 
 def test_the_gate_names_some_of_very_many():
     with pytest.raises(Leak, match=r"; and 10 more; set corpus\.remove_leaks"):
-        corpora.gate(documents(*[HELD] * 30), documents(HELD))
+        gate(documents(*[HELD] * 30), documents(HELD))
 
 
 @pytest.mark.mirror

@@ -1,14 +1,11 @@
 """Domain corpora: texts normalised, told apart, kept clear of every held-out task document, and written by language.
 
-A text repeats another one when both are equal without case and spaces, or nearly: when more than a third of the
-different runs of 5 words of either occur in the other. Texts of fewer than 13 words can only be equal. Runs of 13 words
-(Brown et al. 2020, appendix C) would miss a text of which every twentieth word was changed: it keeps a third of them,
-and three quarters of its runs of 5.
+What repeats what is defined in `texts.gate`, which checks the result without the index used here.
 """
 
 import json
-import re
-from collections import Counter, defaultdict, deque
+import time
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,29 +18,21 @@ import numpy as np
 import pandas as pd
 from datasketch import MinHash, MinHashLSH
 
+from helpers.progress import Line
 from helpers.project import Mistake, write_json
 from texts import languages, readers, sources, synthetic, tasks
 from texts.cleaning import normalise
 from texts.documents import Document, Patient, read_jsonl, write_jsonl
+from texts.gate import RUN, SHARE, SHORT, WORD, gate
 
-RUN = 5  # words
-SHARE = 1 / 3  # of the runs of a text; in the replica's texts nothing lies between 0.27 and 0.57
-SHORT = 13  # words; a text below that shares runs by chance
 PERMUTATIONS = 64
 ENDINGS = (".jsonl", ".heldout.jsonl")
 COUNTED = ("documents", "characters", "words")
 EVERY = 20  # of so many documents of a part one is set aside for the held-out loss
-NAMED = 20  # leaks, in a message
 HOPELESS = 100_000  # an endless source that repeats itself so often in a row will not fill a corpus
 
 Texts = Mapping[str, Mapping[str, Mapping[str, Iterable[Document]]]]
 Rows = list[dict[str, Any]]
-
-WORD = re.compile(r"\w+")
-
-
-class Leak(Mistake):
-    """A held-out task document is repeated in a corpus."""
 
 
 @lru_cache(maxsize=2**18)
@@ -210,6 +199,17 @@ class Corpus:
         return before % EVERY == 0 and sum(len(d.text) for d in self.aside) + size <= self.limits.heldout_characters
 
 
+def told(documents: Iterable[Document], what: str) -> Iterator[Document]:
+    """Pass documents on, and leave how many there were, their size and its growth a second as progress."""
+    line, began, number, size = Line(), time.monotonic(), 0, 0
+    for document in documents:
+        number, size = number + 1, size + len(document.text)
+        if line.due():
+            pace = size / (time.monotonic() - began)
+            line.leave(f"{what}  {number:,} texts  {size / 1e6:,.1f} million characters  {pace:,.0f} a second")
+        yield document
+
+
 def build(
     folder: Path,
     texts: Texts,
@@ -234,7 +234,7 @@ def build(
     for domain, language in [(domain, language) for domain, by in texts.items() for language in by]:
         corpus, place = Corpus(against, removed, limits), {"domain": domain, "language": language}
         for end, documents in zip(ENDINGS, (corpus.documents(texts[domain][language]), corpus.aside), strict=True):
-            write_jsonl(folder / f"{domain}-{language}{end}", documents)
+            write_jsonl(folder / f"{domain}-{language}{end}", told(documents, f"{domain}-{language}"))
         found = {key: dict(zip(COUNTED, n.tolist(), strict=True)) for key, n in corpus.counts.items() if n[0]}
         counts += [{**place, "part": part, "reason": reason, **n} for (part, reason), n in found.items()]
         repeated += [{**place, **row} for row in corpus.repeated]
@@ -242,39 +242,6 @@ def build(
         sizes.append({**place, "words": kept, "different words": len(corpus.vocabulary)})
     pd.DataFrame(sizes).to_csv(folder / "words.csv", index=False)
     return counts, repeated
-
-
-def _plainly(document: Document) -> tuple[str, set[tuple[str, ...]]]:
-    text = normalise(document.text, document.language).casefold()
-    words = WORD.findall(text)
-    runs = set(zip(*(words[i:] for i in range(RUN)), strict=False)) if len(words) >= SHORT else set()
-    return "".join(text.split()), runs
-
-
-def gate(documents: Iterable[Document], heldout: Iterable[Document]) -> int:
-    """How many `documents` there are; Leak names those that repeat a `heldout` one. It uses no index of `build`."""
-    whole: dict[str, str] = {}
-    owners: dict[tuple[str, ...], list[tuple[str, int]]] = {}
-    for document in heldout:
-        squeezed, runs = _plainly(document)
-        whole[squeezed] = document.id
-        for run in runs:
-            owners.setdefault(run, []).append((document.id, len(runs)))
-    checked, leaks = 0, []
-    for document in documents:
-        squeezed, runs = _plainly(document)
-        shared = Counter(owner for run in runs if run in owners for owner in owners[run])
-        near = [id for (id, size), count in shared.most_common() if count > SHARE * min(size, len(runs))]
-        if squeezed in whole or near:
-            leaks.append(f"{document.id} of a corpus repeats {whole.get(squeezed) or near[0]}")
-        checked += 1
-    if leaks:
-        more = f"; and {len(leaks) - NAMED:,} more" if len(leaks) > NAMED else ""
-        raise Leak(
-            f"leak of dev or test text: {'; '.join(leaks[:NAMED])}{more}; "
-            "set corpus.remove_leaks to true, or take them out of the source"
-        )
-    return checked
 
 
 def held_out(folder: Path) -> Iterator[Document]:
@@ -320,7 +287,7 @@ def make(
                 f"{' '.join(key)}: {found.get(key, 0)} removed, {sources.LISTED.name} lists {number}; mend it"
             )
     written = (folder / "corpora" / f"{domain}-{language}{end}" for domain, language in places for end in ENDINGS)
-    gate(chain.from_iterable(map(read_jsonl, written)), held_out(folder))
+    gate(told(chain.from_iterable(map(read_jsonl, written)), "gate"), held_out(folder))
     return rows, repeated
 
 

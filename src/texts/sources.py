@@ -17,6 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from helpers.progress import Line
 from helpers.project import DATA, Mistake, digest, read_yaml, write_atomically
 from texts import downloads
 
@@ -154,7 +155,9 @@ def _download(id: str, path: Path) -> None:
     source, beside = entry("sources", id), path.with_name(f".{path.name}")
     if not source.get("hub"):  # of a data set what a failed download left is complete files
         shutil.rmtree(beside, ignore_errors=True)
-    print(f"source {id}: downloading {downloads.page(source)[0]}", flush=True)
+    told = f"source {id}: downloading {downloads.page(source)[0]}"
+    print(told, flush=True)
+    Line().leave(told)
     beside.mkdir(parents=True, exist_ok=True)
     try:
         got = downloads.fetch(source, beside)
