@@ -26,7 +26,7 @@ LINE_SECONDS = 60  # between progress lines when no terminal is attached
 def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
     """Everything that can be known to fail is refused here, before any work; `work` = it is more than a look."""
     if mirror is not None and not Path(mirror).is_dir():
-        raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the source archives")
+        raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the sources")
     profile.check_parts()
     profile.check_own()
     for line in notebooks.sync_pairs():

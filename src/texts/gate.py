@@ -33,7 +33,7 @@ def _plainly(document: Document) -> tuple[str, set[tuple[str, ...]]]:
 
 
 def gate(documents: Iterable[Document], heldout: Iterable[Document]) -> int:
-    """How many `documents` there are; Leak names those that repeat a `heldout` one. It uses no index of `build`."""
+    """How many `documents` there are; Leak names those that repeat a `heldout` one."""
     whole: dict[str, str] = {}
     owners: dict[tuple[str, ...], list[tuple[str, int]]] = {}
     for document in heldout:

@@ -140,9 +140,9 @@ def _names(id: str) -> list[str]:
 
 
 def _in_mirror(id: str, mirror: Path) -> Path:
-    """The archive in a folder of archives, under one of its two names."""
+    """A source in a folder that somebody filled, under one of its names."""
     if not mirror.is_dir():
-        raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the source archives")
+        raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the sources")
     for path in (mirror / name for name in _names(id)):
         if path.exists():
             return path
@@ -192,7 +192,7 @@ def _verify(id: str, path: Path) -> str:
             f"{found} of {len(lines)} files, {LISTED.name} lists {source['tree_sha256'][:12]}… of {source['n_files']}"
         )
         raise Mistake(f"source {id}: wrong checksum of {path}: {files}; replace it by the commit's archive")
-    with suppress(OSError):  # without a place for stamps archives are hashed each time
+    with suppress(OSError):  # without a place for stamps sources are hashed each time
         write_atomically(stamp, f"{found}\n")
     return found
 
