@@ -5,8 +5,9 @@ import http.server
 import io
 import json
 import threading
+import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,8 +62,11 @@ def model(repo: str, commit: str, folder: Path) -> Serves:
 
 
 @contextmanager
-def served(serves: Serves) -> Iterator[tuple[str, list[str]]]:
-    """The address of a server of these paths, and the paths that it was asked for."""
+def served(serves: Serves, faults: Callable[[], Collection[str]] = tuple) -> Iterator[tuple[str, list[str]]]:
+    """The address of a server of these paths, and the paths that it was asked for.
+
+    `faults` of the moment: "slow", it waits in the middle of an answer; "broken", it ends there.
+    """
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -79,7 +83,16 @@ def served(serves: Serves) -> Iterator[tuple[str, list[str]]]:
                 self.send_header("X-Error-Code", "EntryNotFound") if content is None else None
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(content or b"")
+                self.answer(content or b"")
+
+        def answer(self, content: bytes) -> None:
+            half = len(content) // 2
+            self.wfile.write(content[:half])
+            self.wfile.flush()
+            if "slow" in faults():
+                time.sleep(60)
+            if "broken" not in faults():
+                self.wfile.write(content[half:])
 
         do_HEAD = do_GET
 
@@ -87,6 +100,7 @@ def served(serves: Serves) -> Iterator[tuple[str, list[str]]]:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", asked

@@ -181,7 +181,7 @@ def test_how_far_it_is_is_left_for_who_looks(tmp_path, monkeypatch):
     monkeypatch.setenv("HELPERS_PROGRESS", str(tmp_path / "progress"))
     clock = itertools.count()
     monkeypatch.setattr(corpora.time, "monotonic", lambda: next(clock))
-    found = list(corpora.told(documents(text(1), text(2)), "clinical-es"))
+    found = list(corpora.with_progress(documents(text(1), text(2)), "clinical-es"))
     assert found == documents(text(1), text(2))
     size = sum(map(len, (text(1), text(2)))) / 1e6
     assert (tmp_path / "progress").read_text().startswith(f"clinical-es  2 texts  {size:.1f} million characters  ")
@@ -189,7 +189,7 @@ def test_how_far_it_is_is_left_for_who_looks(tmp_path, monkeypatch):
     assert (tmp_path / "progress").read_text().startswith("clinical-es  1 texts  ")
     monkeypatch.delenv("HELPERS_PROGRESS")
     (tmp_path / "progress").unlink()
-    assert list(corpora.told(found, "clinical-es")) == found
+    assert list(corpora.with_progress(found, "clinical-es")) == found
     assert not (tmp_path / "progress").exists()
 
 

@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from conftest import copied
 from places import data_set, model, opus, parquet, record, served, zipped
-from test_sources import MIRROR, needs_mirror
+from test_sources import MIRROR, MIRRORED, needs_mirror
 
 from helpers import models
 from helpers.project import Mistake
@@ -148,15 +149,15 @@ def test_what_cannot_be_had_is_one_line_and_leaves_no_source(places, tmp_path, p
     assert {document.id: document.text for document in readers.part(part)} == TEXTS[part], "the next try is sound"
 
 
-def test_broken_files_of_collections(places):
-    blemishes = dict.fromkeys(["broken XML"], 0)
+def test_broken_files_of_collections():
+    blemishes = Counter()
     files = {"a.xml": opus(SENTENCES)[:-9].encode(), "b.xml": b"", "c.xml": opus(SENTENCES).encode()}
     found = list(readers.opus(files.items(), "nl", blemishes))
     assert [document.text for document in found] == ["\n".join(SENTENCES)] * 2
     assert blemishes == {"broken XML": 2}
     for content in (b"PAR1 and no more", parquet(name=["a"])):
         with pytest.raises(Mistake, match=r"x\.parquet: no Parquet file of articles"):
-            list(readers.articles([("x.parquet", content)], "nl", {}))
+            list(readers.articles([("x.parquet", content)], "nl", Counter()))
 
 
 def made_up(domain, language, count):
@@ -166,8 +167,8 @@ def made_up(domain, language, count):
 def whole(folder):
     """All that the profile full reads, with made-up text and a small model in the place of mBERT."""
     serves = {}
-    for source in (source for source in LISTED.values() if "commit" in source and "hub" not in source):
-        owner, repo, commit = (source[key] for key in ("owner", "repo", "commit"))
+    for id in MIRRORED:
+        owner, repo, commit = (LISTED[id][key] for key in ("owner", "repo", "commit"))
         serves[f"/{owner}/{repo}/archive/{commit}.zip"] = MIRROR / f"{owner}__{repo}__{commit[:12]}.zip"
     cases = {}
     for lang in ("nl", "ro", "es"):

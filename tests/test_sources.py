@@ -1,13 +1,11 @@
 """Archives of sources: where they are looked for, how they are verified, and what is left when something goes wrong."""
 
 import hashlib
-import http.server
 import os
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 import zipfile
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from places import served
 
 from helpers.project import DATA, ROOT, Mistake
 from texts import readers, sources
@@ -65,36 +64,28 @@ def mirror(tmp_path, monkeypatch):
     return write_zip(tmp_path / "mirror" / f"someone__texts__{COMMIT[:12]}.zip", NEEDED).parent
 
 
+class Folder(dict):
+    """What lies in a folder, whatever the address before a file's name; files `slow` and `broken` are faults."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def get(self, address):
+        file = self.path / Path(address).name
+        return file if file.is_file() else None
+
+    def faults(self):
+        return [name for name in ("slow", "broken") if (self.path / name).exists()]
+
+
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """A local server of archives in the public layout: (its folder of files, the paths that were asked for)."""
-    asked, folder = [], tmp_path / "served"
+    folder = tmp_path / "served"
     folder.mkdir()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            file = folder / Path(self.path).name
-            content = file.read_bytes() if file.is_file() else b""
-            self.send_response(200 if file.is_file() else 404)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if (folder / "slow").exists():
-                self.wfile.write(content[: len(content) // 2])
-                self.wfile.flush()
-                time.sleep(60)
-            self.wfile.write(content[: len(content) // 2] if (folder / "broken").exists() else content)
-
-        def log_message(self, *_):
-            pass
-
-    it = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    it.daemon_threads = True
-    threading.Thread(target=it.serve_forever, daemon=True).start()
-    monkeypatch.setenv("HELPERS_ARCHIVES_URL", f"http://127.0.0.1:{it.server_port}")
-    yield folder, asked
-    it.shutdown()
-    it.server_close()
+    with served(Folder(folder), Folder(folder).faults) as (address, asked):
+        monkeypatch.setenv("HELPERS_ARCHIVES_URL", address)
+        yield folder, asked
 
 
 def left(tmp_path):
@@ -223,7 +214,7 @@ def test_a_failed_download_leaves_nothing(mirror, server, tmp_path, fault):
     if fault == "no zip":
         (folder / f"{COMMIT}.zip").write_bytes(b"<html>try later</html>")
     with pytest.raises(Mistake) as caught:
-        sources.archive("one")
+        sources.at_hand("one")
     one_line(caught, "source one", {"wrong": "checksum", "no zip": "damaged"}.get(fault, "--mirror DIR"))
     assert left(tmp_path) == []
 
@@ -231,7 +222,7 @@ def test_a_failed_download_leaves_nothing(mirror, server, tmp_path, fault):
 def test_no_network(mirror, monkeypatch):
     monkeypatch.setenv("HELPERS_ARCHIVES_URL", "http://127.0.0.1:9")
     with pytest.raises(Mistake) as caught:
-        sources.archive("one")
+        sources.at_hand("one")
     one_line(caught, "cannot be downloaded", "try again")
 
 
@@ -241,7 +232,7 @@ def test_a_killed_download_leaves_no_archive(mirror, server, tmp_path):
     (folder / "slow").touch()
     program = f"""import test_sources as t
 t.sources.catalogue = lambda: t.catalogue({checksum(NEEDED)!r})
-t.sources.archive('one')"""
+t.sources.at_hand('one')"""
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
     process = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path})
     for _ in range(600):

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from helpers.project import ROOT, RUNS, Mistake
 from runner import notebooks, options, stages
+from texts import sources
 
 REPORT = "report"
 COMPILERS = ("g++", "clang++")
@@ -25,8 +26,8 @@ LINE_SECONDS = 60  # between progress lines when no terminal is attached
 
 def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
     """Everything that can be known to fail is refused here, before any work; `work` = it is more than a look."""
-    if mirror is not None and not Path(mirror).is_dir():
-        raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the sources")
+    if mirror is not None:
+        sources.check_mirror(Path(mirror))
     profile.check_parts()
     profile.check_own()
     for line in notebooks.sync_pairs():
@@ -55,8 +56,6 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
 
             models.check(stage.parameters["base"])
     if profile.parts():
-        from texts import sources
-
         sources.check(profile.parts(), Path(mirror) if mirror else None, offline)
 
 
@@ -311,7 +310,7 @@ def run(asked: Namespace) -> int:
         os.environ["HELPERS_MIRROR"] = str(Path(asked.mirror).resolve())
     if asked.offline:
         os.environ["HELPERS_OFFLINE"] = "1"
-    check(profile, asked.mirror, asked.offline, work=not asked.dry_run)
+    check(profile, asked.mirror, bool(os.environ.get("HELPERS_OFFLINE")), work=not asked.dry_run)
     jobs = asked.jobs or os.cpu_count() or 1
     if asked.dry_run:
         return dry_run(profile, jobs, arguments)

@@ -74,7 +74,6 @@ def _environment(run: Path, stage: str, threads: int) -> dict[str, str]:
         "JUPYTER_PREFER_ENV_PATH": "1",
         "HELPERS_STAGE": stage,
         "HELPERS_PROGRESS": str(run / "status" / f"{stage}.progress"),
-        **({"HF_HUB_OFFLINE": "1"} if os.environ.get("HELPERS_OFFLINE") else {}),
     }
 
 

@@ -199,7 +199,7 @@ class Corpus:
         return before % EVERY == 0 and sum(len(d.text) for d in self.aside) + size <= self.limits.heldout_characters
 
 
-def told(documents: Iterable[Document], what: str) -> Iterator[Document]:
+def with_progress(documents: Iterable[Document], what: str) -> Iterator[Document]:
     """Pass documents on, and leave how many there were, their size and its growth a second as progress."""
     line, began, number, size = Line(), time.monotonic(), 0, 0
     for document in documents:
@@ -234,7 +234,7 @@ def build(
     for domain, language in [(domain, language) for domain, by in texts.items() for language in by]:
         corpus, place = Corpus(against, removed, limits), {"domain": domain, "language": language}
         for end, documents in zip(ENDINGS, (corpus.documents(texts[domain][language]), corpus.aside), strict=True):
-            write_jsonl(folder / f"{domain}-{language}{end}", told(documents, f"{domain}-{language}"))
+            write_jsonl(folder / f"{domain}-{language}{end}", with_progress(documents, f"{domain}-{language}"))
         found = {key: dict(zip(COUNTED, n.tolist(), strict=True)) for key, n in corpus.counts.items() if n[0]}
         counts += [{**place, "part": part, "reason": reason, **n} for (part, reason), n in found.items()]
         repeated += [{**place, **row} for row in corpus.repeated]
@@ -273,7 +273,8 @@ def make(
                 continue
             entry = {} if sources.is_own(part) else sources.entry("parts", part)
             place[part] = _documents(part, language)
-            real += [place[part]] * ("counts" in entry)
+            if "counts" in entry:
+                real.append(place[part])
             if "remove" in entry:
                 remove[part] = [d for task in entry["remove"] for s in readers.tasks(task).values() for d in s]
             if len(listed[domain][language]) == 1 and limits.remove_leaks:
@@ -287,7 +288,7 @@ def make(
                 f"{' '.join(key)}: {found.get(key, 0)} removed, {sources.LISTED.name} lists {number}; mend it"
             )
     written = (folder / "corpora" / f"{domain}-{language}{end}" for domain, language in places for end in ENDINGS)
-    gate(told(chain.from_iterable(map(read_jsonl, written)), "gate"), held_out(folder))
+    gate(with_progress(chain.from_iterable(map(read_jsonl, written)), "gate"), held_out(folder))
     return rows, repeated
 
 

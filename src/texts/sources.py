@@ -51,7 +51,7 @@ def is_own(name: str) -> bool:
 
 
 def needed(names: Iterable[str]) -> list[str]:
-    """The ids of the archives that parts, tasks or sources of these names are read from."""
+    """The ids of the sources that parts, tasks or sources of these names are read from."""
     listed, found = catalogue(), set()
     for name in names:
         if is_own(name):
@@ -75,8 +75,8 @@ def provenance(names: Iterable[str]) -> dict[str, dict[str, str]]:
     for id in needed(names):
         source = entry("sources", id)
         url, version = downloads.page(source)
-        of_files = source.get("tree_sha256") or _verify(id, archive(id))
-        found[id] = {"url": url, "version": version, "licence": source["licence"], "tree_sha256": of_files}
+        checksum = source.get("tree_sha256") or _verify(id, at_hand(id))
+        found[id] = {"url": url, "version": version, "licence": source["licence"], "tree_sha256": checksum}
     return found | {name: {"licence": OWN} for name in names if is_own(name)}
 
 
@@ -85,10 +85,16 @@ def check(names: Iterable[str], mirror: Path | None = None, offline: bool | None
     mirror, offline = _place(mirror, offline)
     for id in needed(names):
         if mirror or offline or _cached(id).exists():
-            archive(id, mirror, offline)
+            at_hand(id, mirror, offline)
 
 
-def archive(id: str, mirror: Path | None = None, offline: bool | None = None) -> Path:
+def check_mirror(mirror: Path) -> None:
+    """Mistake unless it is a folder."""
+    if not mirror.is_dir():
+        raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the sources")
+
+
+def at_hand(id: str, mirror: Path | None = None, offline: bool | None = None) -> Path:
     """A verified source in the folder `mirror`, or else in the cache, downloaded if need be: a file or a folder."""
     mirror, offline = _place(mirror, offline)
     path = _in_mirror(id, mirror) if mirror else _cached(id)
@@ -109,7 +115,7 @@ def read_files(
 
     `files`: globs in which `*` stays within a folder and `**` does not, or `@name` for a list of paths in data/.
     """
-    path = archive(id, mirror, offline)
+    path = at_hand(id, mirror, offline)
     with _opened(id, path) as content:
         inside = _inside(content, files or entry("sources", id)["files"])
         for name in sorted(inside):
@@ -117,7 +123,7 @@ def read_files(
 
 
 def _place(mirror: Path | None, offline: bool | None) -> tuple[Path | None, bool]:
-    """Where archives come from: the arguments, or else the environment."""
+    """Where sources come from: the arguments, or else the environment."""
     given = os.environ.get("HELPERS_MIRROR")
     mirror = mirror or (Path(given) if given else None)
     return mirror, bool(os.environ.get("HELPERS_OFFLINE")) if offline is None else offline
@@ -141,8 +147,7 @@ def _names(id: str) -> list[str]:
 
 def _in_mirror(id: str, mirror: Path) -> Path:
     """A source in a folder that somebody filled, under one of its names."""
-    if not mirror.is_dir():
-        raise Mistake(f"--mirror {mirror}: no such folder; give the folder that holds the sources")
+    check_mirror(mirror)
     for path in (mirror / name for name in _names(id)):
         if path.exists():
             return path
@@ -184,9 +189,9 @@ def _verify(id: str, path: Path) -> str:
     with _opened(id, path) as content:
         inside = _inside(content, source["files"]).items()
         lines = sorted(f"{hashlib.sha256(read()).hexdigest()}  {name}\n" for name, read in inside)
-    found = digest("".join(lines).encode())
     if not lines:
         raise Mistake(f"source {id}: {path} has none of {', '.join(source['files'])}; look at what it holds")
+    found = digest("".join(lines).encode())
     if found != source.get("tree_sha256", found):
         files = (
             f"{found} of {len(lines)} files, {LISTED.name} lists {source['tree_sha256'][:12]}… of {source['n_files']}"
