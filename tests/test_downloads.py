@@ -19,6 +19,7 @@ from runner import settings
 from texts import readers, sources, synthetic
 
 LISTED = sources.catalogue()["sources"]
+NUMBER = LISTED["multiclinner"]["record"]
 WIKIPEDIA, COMMIT = "wikimedia/wikipedia", LISTED["nl_wikipedia_dump"]["commit"]
 SENTENCES = ["Lees de bijsluiter.", "Neem elke dag een tablet."]
 EMEA = {
@@ -29,14 +30,20 @@ EMEA = {
 CASES = {
     f"MultiClinNER/MultiClinNER-{lang}/MultiClinNER-{lang}-{part}/MultiClinNER-{lang}-{part}-{kind}/{file}": said
     for lang, part, kind, file, said in [
-        ("nl", "train", "disease", "txt/nl-1.txt", "\ufeffMan van 60 jaar.\nKoorts."),
-        ("nl", "train", "disease", "tsv/nl-train-disease.tsv", "filename\tlabel\tstart_span\tend_span\ttext\n"),
-        ("nl", "train", "symptom", "txt/nl-2.txt", "Vrouw van 40 jaar."),
-        ("nl", "test", "disease", "txt/nl-3.txt", "Niet lezen."),
-        ("es", "train", "disease", "txt/es-1.txt", "Varón de 60 años."),
+        ("nl", "test_batch1", "disease", "txt/nl-1.txt", "\ufeffMan van 60 jaar.\nKoorts."),
+        ("nl", "test_batch2", "symptom", "txt/nl-2.txt", "Vrouw van 40 jaar."),
+        ("nl", "train", "disease", "txt/nl-3.txt", "Niet lezen."),
+        (
+            "nl",
+            "train",
+            "disease",
+            "tsv/MultiClinNER-nl-train-disease.tsv",
+            "filename\tlabel\tstart_span\tend_span\ttext\n",
+        ),
+        ("es", "test_batch1", "disease", "txt/es-1.txt", "Varón de 60 años."),
     ]
 }
-CASES |= {"__MACOSX/MultiClinNER/MultiClinNER-nl/MultiClinNER-nl-train/._nl-1.txt": b"\xff\xfe"}
+CASES |= {"__MACOSX/MultiClinNER/MultiClinNER-nl/MultiClinNER-nl-test_batch1/._nl-1.txt": b"\xff\xfe"}
 FIRST = parquet(
     id=["7", "12"], title=["Hart", "Nier"], text=["Hart\n\nHet hart is een spier.", "De nier filtert bloed."]
 )
@@ -53,11 +60,26 @@ TEXTS = {
 }
 
 
+def labelled(lang, kind, documents):
+    """Reports and their table as MultiClinNER has them; what is labelled otherwise is left out."""
+    folder = f"MultiClinNER/MultiClinNER-{lang}/MultiClinNER-{lang}-train/MultiClinNER-{lang}-train-{kind}"
+    files, rows = {}, ["filename\tlabel\tstart_span\tend_span\ttext"]
+    for number, document in enumerate(documents, start=1):
+        name = f"MultiClinNER-{lang}-train-{kind}-{number}"
+        files[f"{folder}/txt/{name}.txt"] = f"\ufeff{document.text}"
+        rows += [
+            f"{name}\t{kind.upper()}\t{span.start}\t{span.end}\t{document.text[span.start : span.end]}"
+            for span in document.spans
+            if span.label == "DISO"
+        ]
+    return files | {f"{folder}/tsv/MultiClinNER-{lang}-train-{kind}.tsv": "\n".join(rows) + "\n"}
+
+
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     """OPUS, Zenodo and the hub: path -> content, and the paths that were asked for."""
     serves = {"/OPUS-EMEA/v3/raw/nl.zip": zipped(EMEA)}
-    serves |= record(LISTED["multiclinner"]["record"], "Train data.zip", zipped(CASES))
+    serves |= record(NUMBER, "Train data.zip", zipped(CASES))
     serves |= data_set(WIKIPEDIA, COMMIT, "20231101.nl", PIECES)
     for name in ("HELPERS_MIRROR", "HELPERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
@@ -109,8 +131,35 @@ def test_provenance_has_the_checksum_of_what_was_read(places):
     assert found["nl_emea"]["version"] == ""
 
 
+def test_a_task_without_its_labels_is_told(places):
+    serves, _ = places
+    cases = labelled("nl", "disease", synthetic.ner_documents("nl", "train", 40, 11))
+    other = {name: text.replace("DISEASE", "ZIEKTE") for name, text in cases.items()}
+    serves.update(record(NUMBER, "Train data.zip", zipped(other)))
+    with pytest.raises(Mistake, match="task disease_nl, train: no DISEASE in .* documents; look at the files"):
+        readers.tasks("disease_nl")
+
+
+def test_a_report_and_its_translations_are_in_the_same_part(places):
+    """Parts are drawn by the number of a report: what is learnt in one language was not translated from a test."""
+    serves, _ = places
+    cases = {}
+    for lang in ("nl", "ro"):
+        cases |= labelled(lang, "disease", synthetic.ner_documents(lang, "train", 400, 11))
+        cases |= labelled(lang, "symptom", synthetic.ner_documents(lang, "train", 400, 11))
+    serves.update(record(NUMBER, "Train data.zip", zipped(cases)))
+    found = [
+        {part: [d.id.rpartition("-")[2] for d in items] for part, items in readers.tasks(task).items()}
+        for task in ("disease_nl", "disease_ro", "symptom_nl")
+    ]
+    assert found[0] == found[1] == found[2]
+    sizes = {part: len(numbers) for part, numbers in found[0].items()}
+    assert sum(sizes.values()) == len({number for numbers in found[0].values() for number in numbers}) == 400
+    assert 20 < sizes["dev"] < 60, "a tenth"
+    assert 50 < sizes["test"] < 110, "a fifth"
+
+
 RESOLVED = f"/datasets/{WIKIPEDIA}/resolve/{COMMIT}/20231101.nl/train-00001-of-00003.parquet"
-NUMBER = LISTED["multiclinner"]["record"]
 
 
 @pytest.mark.parametrize(
@@ -175,8 +224,9 @@ def whole(folder):
         leaflets = enumerate(made_up("biomedical", lang, 120))
         files = {f"EMEA/raw/{lang}/{number}.xml": opus(text.split("\n")) for number, text in leaflets}
         serves[f"/OPUS-EMEA/v3/raw/{lang}.zip"] = zipped(files)
-        named = f"MultiClinNER/MultiClinNER-{lang}/MultiClinNER-{lang}-train"
+        named = f"MultiClinNER/MultiClinNER-{lang}/MultiClinNER-{lang}-test_batch1"
         cases |= {f"{named}/txt/{number}.txt": text for number, text in enumerate(made_up("clinical", lang, 120))}
+        cases |= labelled(lang, "disease", synthetic.ner_documents(lang, "train", 60, 11))
         articles = made_up("general", lang, 120)
         pieces = {"train-00000-of-00001.parquet": parquet(id=[str(n) for n in range(120)], text=articles)}
         serves |= data_set(WIKIPEDIA, COMMIT, f"20231101.{lang}", pieces)
@@ -224,7 +274,9 @@ def test_full_in_small_from_its_places_to_its_report(tmp_path):
     changes += [
         "arms=[{name: base, tokens: 0}, {name: general, parent: base, text: {general: {nl: 1}}, tokens: 8192}, "
         "{name: clinical, parent: base, text: {clinical: {nl: 1}}, tokens: 8192}]",
-        "tasks=[{name: monero, kind: ner, language: ro, source: monero, documents: {train: 40, dev: 20}}]",
+        "tasks=[{name: monero, kind: ner, language: ro, source: monero, documents: {train: 40, dev: 20}}, "
+        "{name: disease_es, kind: ner, language: es, source: disease_es, common: {DISEASE: DISEASE}}, "
+        "{name: disease_nl, kind: ner, language: nl, source: disease_nl, trained: false, common: {DISEASE: DISEASE}}]",
     ]
     with served(whole(tmp_path / "model")) as (address, asked):
         done = front_door(root, address, *(f"--set={change}" for change in changes))

@@ -88,6 +88,43 @@ def test_brat_names_file_and_line(line, words):
     assert "\n" not in str(caught.value)
 
 
+ROWS = "filename\tlabel\tstart_span\tend_span\ttext\n"
+
+
+def test_multiclinner():
+    table = ROWS + (
+        "2.txt\tDISEASE\t5\t13\thoge\nkoo\n"  # over two lines, after \r\n
+        '1\tDISEASE\t8\t12\t"""A"" "\n'  # in quotes
+        "2\tDISEASE\t0\t3\tUit\n\n"  # misplaced
+    )
+    texts = {
+        "x/txt/1.txt": 'Koorts, "A" griep',
+        "x/txt/2.txt": "\ufeffEen\r\nhoge\nkoorts",
+        "x/txt/3.txt": "\ufeffNiets",
+    }
+    found, blemishes = read(readers.multiclinner, {"x/tsv/x.tsv": table, **texts})
+    assert [document.id for document in found] == ["1", "2", "3"]
+    assert mentions(found[0]) == [('"A" ', "DISEASE")]
+    assert mentions(found[1]) == [("Een", "DISEASE"), ("hoge\nkoo", "DISEASE")]
+    assert found[2] == Document("3", "es", "Niets")
+    assert blemishes == {"misplaced mention": 1}
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (ROWS + "1\tDISEASE\t0\t4\tToma\n1\tDISEASE\tzero\t4\tToma", r"x\.tsv, line 3: found '1\\tDISEASE\\tzero"),
+        (ROWS + "\nToma aspirina", "line 3: found 'Toma aspirina', expected filename<tab>LABEL"),
+        (ROWS + "1\tDISEASE\t0\t99\tToma", r"x\.tsv, line 2: 0 99 lies outside the text"),
+        ("2\tDISEASE\t0\t4\tToma", r"x\.tsv, line 1: there is no text 2\.txt"),
+    ],
+)
+def test_multiclinner_names_file_and_line(table, words):
+    with pytest.raises(Mistake, match=words) as caught:
+        read(readers.multiclinner, {"x.tsv": table, "1.txt": "Toma aspirina"})
+    assert "\n" not in str(caught.value)
+
+
 def test_brat_needs_both_files_and_utf8():
     with pytest.raises(Mistake, match=r"a/1.ann: its .txt or .ann is missing"):
         read(readers.brat, {"a/1.ann": ""})

@@ -10,19 +10,19 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from lxml import etree
 
-from helpers.project import Mistake
+from helpers.project import Mistake, digest
 from texts import sources
 from texts.bulk import articles, opus
 from texts.documents import Document, Span
 from texts.files import GROUP_CHARACTERS, GROUP_SENTENCES, Files, Reader, grouped, text_of
+from texts.standoff import brat, multiclinner
 
-MENTION = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
 TAG = re.compile(r"([BI])-(\S+)")
 LINK = re.compile(r"!?\[([^\]]*)\]\((?:[^()\n]|\([^()\n]*\)?)*\)")
 MARKUP = re.compile(r"<[^>\n]*>|^#+|^[|\s-]+$|(?<!\w)[*_]{1,2}(?=\S)|(?<=\S)[*_]{1,2}(?!\w)|\\(?=[^\w\s])", re.M)
@@ -30,60 +30,6 @@ MARKUP = re.compile(r"<[^>\n]*>|^#+|^[|\s-]+$|(?<!\w)[*_]{1,2}(?=\S)|(?<=\S)[*_]
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.S)
 FIELD = re.compile(rf"\b(?:text|description|comment|purpose|use|misuse|keywords) = <((?:{QUOTED.pattern}[, ]*)+)", re.S)
 NOT_TRANSLATED = re.compile(r"\([a-z]{2}\)\s*$")
-
-
-def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
-    """A document for each pair of .txt and .ann, of whose lines only text-bound annotations (T) are read.
-
-    A mention in several pieces is taken whole, from the first to the end of the last, and counted as a blemish.
-    Mistake with file and line for a malformed line, or a mention outside the text.
-    """
-    waiting: dict[str, tuple[str, bytes]] = {}
-    for path, content in files:
-        stem, _, suffix = path.rpartition(".")
-        if suffix not in ("txt", "ann"):
-            raise Mistake(f"{path}: brat has .txt and .ann; narrow `files` in {sources.LISTED.name}")
-        if stem not in waiting:
-            waiting[stem] = (path, content)
-            continue
-        pair = dict([waiting.pop(stem), (path, content)])
-        mentions = list(_mentions(f"{stem}.ann", text_of(f"{stem}.ann", pair[f"{stem}.ann"])))
-        text = text_of(f"{stem}.txt", pair[f"{stem}.txt"], exact=True)
-        # Offsets count characters; whether a byte order mark or the \r of \r\n is one, the mentions' texts tell.
-        candidates = dict.fromkeys((text, text.removeprefix("\ufeff"), text_of(path, text.encode())))
-        misplaced = {t: sum(" ".join(t[a:b] for a, b in m.pieces) != m.said for m in mentions) for t in candidates}
-        text = min(misplaced, key=misplaced.__getitem__)
-        for mention, (start, end) in ((m, piece) for m in mentions for piece in m.pieces):
-            if not start < end <= len(text):
-                what = f"lies outside the text ({len(text)})" if start < end else "is empty or ends before it starts"
-                raise Mistake(f"{stem}.ann, line {mention.line}: {start} {end} {what}")
-        blemishes["misplaced mention"] += misplaced[text]
-        blemishes["mention in several pieces"] += sum(len(mention.pieces) > 1 for mention in mentions)
-        spans = [Span(min(m.pieces)[0], max(end for _, end in m.pieces), m.label) for m in mentions]
-        spans.sort(key=lambda s: (s.start, s.end, s.label))
-        yield Document(PurePosixPath(stem).name, language, text, tuple(spans))
-    for path, _ in waiting.values():
-        raise Mistake(f"{path}: its .txt or .ann is missing; brat needs both")
-
-
-class Mention(NamedTuple):
-    """A text-bound annotation of a brat file: (start, end) of its pieces, and its text as annotated."""
-
-    line: int
-    label: str
-    pieces: list[tuple[int, int]]
-    said: str
-
-
-def _mentions(path: str, text: str) -> Iterator[Mention]:
-    """The mentions of a brat file."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip() and line[0] not in "#AREMN*":
-            found = MENTION.fullmatch(line)
-            if not found:
-                raise Mistake(f"{path}, line {number}: found {line[:60]!r}, expected T1<tab>LABEL start end<tab>text")
-            pieces = [(int(start), int(end)) for start, end in map(str.split, found[2].split(";"))]
-            yield Mention(number, found[1], pieces, found[3])
 
 
 def _sentences(path: str, content: bytes, columns: int) -> Iterator[list[tuple[int, list[str]]]]:
@@ -223,6 +169,7 @@ READERS: dict[str, Reader] = {
     reader.__name__: reader
     for reader in (
         brat,
+        multiclinner,
         conll_tab,
         conllu_misc,
         plain,
@@ -273,8 +220,8 @@ def _counted(
         yield document
     found["blemishes"] = {blemish: number for blemish, number in blemishes.items() if number}
     if counts is None:
-        sizes = {"documents": found["documents"], "characters": found["characters"], **found["blemishes"]}
-        told = ", ".join(f"{number:,} {of}" for of, number in sizes.items())
+        sizes = {"documents": found["documents"], "characters": found["characters"], **found["entities"]}
+        told = ", ".join(f"{number:,} {of}" for of, number in (sizes | found["blemishes"]).items())
         print(f"{what}: {told}; {sources.LISTED.name} lists no counts to compare")
         return
     for key, listed in {"blemishes": {}, **counts}.items():
@@ -298,6 +245,8 @@ def tasks(
         blemishes.update({f"{key}: {blemish}": number for blemish, number in seen.items() if number})
     if "matched" in entry:
         raw |= _matched(raw[entry["matched"]["of"]], {s: raw[key] for s, key in entry["matched"]["by"].items()})
+    if "drawn" in entry:
+        raw |= _drawn(raw[entry["drawn"]["of"]], entry["drawn"]["shares"])
     splits = {}
     for split, spec in entry["splits"].items():
         scored = []
@@ -305,9 +254,12 @@ def tasks(
             spans = tuple(span for span in document.spans if span.label in entry["labels"])
             blemishes.update(f"{split}: {s.label} is not scored" for s in document.spans if s not in spans)
             scored.append(replace(document, spans=spans))
-        splits[split] = list(_counted(f"task {name}, {split}", scored, spec["counts"], Counter()))
+        splits[split] = list(_counted(f"task {name}, {split}", scored, spec.get("counts"), Counter()))
         if twice := [id for id, number in Counter(d.id for d in scored).items() if number > 1]:
             raise Mistake(f"task {name}, {split}: several documents are {twice[0]!r}; give every file its own name")
+        if "counts" not in spec and not any(document.spans for document in scored):
+            found = f"no {' or '.join(entry['labels'])} in {len(scored):,} documents"
+            raise Mistake(f"task {name}, {split}: {found}; look at the files, and at labels in {sources.LISTED.name}")
     return splits
 
 
@@ -332,6 +284,16 @@ def _matched(whole: list[Document], by: dict[str, list[Document]]) -> dict[str, 
         split, document = missing[0]
         raise Mistake(f"{split} sentence {document.id}: has no partner in {len(whole)} sentences; check both sources")
     return {split: [d for i, d in enumerate(whole) if taken.get(i, "train") == split] for split in ("train", *by)}
+
+
+def _drawn(whole: list[Document], shares: dict[str, float]) -> dict[str, list[Document]]:
+    """Split `whole` by chance, the rest is "train"; what ids end on decides, so that translations stay together."""
+    parts: dict[str, list[Document]] = {split: [] for split in ("train", *shares)}
+    ends = dict(zip(shares, accumulate(shares.values()), strict=True))
+    for document in whole:
+        draw = int(digest(document.id.rpartition("-")[2].encode())[:8], 16) / 16**8
+        parts[next((split for split, end in ends.items() if draw < end), "train")].append(document)
+    return parts
 
 
 def parallel_terms(mirror: Path | None = None, offline: bool | None = None) -> Iterator[tuple[str, str, str, str]]:

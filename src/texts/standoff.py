@@ -1,0 +1,129 @@
+"""Labels that stand beside their text, as character offsets: brat's .ann files and MultiClinNER's tables."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from helpers.project import Mistake
+from texts.documents import Document, Span
+from texts.files import Files, text_of
+
+LINE = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
+ROW = re.compile(r"([^\t]+)\t(\S+)\t(\d+)\t(\d+)\t(.*)")
+QUOTED = re.compile(r'"(.*)"', re.S)
+
+
+class Mention(NamedTuple):
+    """An annotation: where it was read, (start, end) of its pieces, and its text as annotated."""
+
+    place: str
+    label: str
+    pieces: list[tuple[int, int]]
+    said: str
+
+
+def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
+    """A document for each pair of .txt and .ann, of whose lines only text-bound annotations (T) are read.
+
+    A mention in several pieces is taken whole, from the first to the end of the last, and counted as a blemish.
+    Mistake with file and line for a malformed line, or a mention outside the text.
+    """
+    waiting: dict[str, tuple[str, bytes]] = {}
+    for path, content in files:
+        stem, _, suffix = path.rpartition(".")
+        if suffix not in ("txt", "ann"):
+            raise Mistake(f"{path}: brat has .txt and .ann; narrow `files` in data/sources.yaml")
+        if stem not in waiting:
+            waiting[stem] = (path, content)
+            continue
+        pair = dict([waiting.pop(stem), (path, content)])
+        mentions = list(_lines(f"{stem}.ann", text_of(f"{stem}.ann", pair[f"{stem}.ann"])))
+        yield _document(f"{stem}.txt", pair[f"{stem}.txt"], mentions, language, blemishes)
+    for path, _ in waiting.values():
+        raise Mistake(f"{path}: its .txt or .ann is missing; brat needs both")
+
+
+def _lines(path: str, text: str) -> Iterator[Mention]:
+    """The mentions of a brat file."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip() and line[0] not in "#AREMN*":
+            found = LINE.fullmatch(line)
+            if not found:
+                raise Mistake(f"{path}, line {number}: found {line[:60]!r}, expected T1<tab>LABEL start end<tab>text")
+            pieces = [(int(start), int(end)) for start, end in map(str.split, found[2].split(";"))]
+            yield Mention(f"{path}, line {number}", found[1], pieces, found[3])
+
+
+def multiclinner(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
+    """A document for each .txt, labelled by the .tsv among the files, whose rows name it.
+
+    Mistake with file and line for a malformed row, one of a file that is not there, or a mention outside the text.
+    """
+    texts, mentions = dict[str, tuple[str, bytes]](), dict[str, list[Mention]]()
+    for path, content in files:
+        if path.endswith(".tsv"):
+            for name, mention in _rows(path, text_of(path, content)):
+                mentions.setdefault(name, []).append(mention)
+        else:
+            texts[PurePosixPath(path).stem] = (path, content)
+    if unknown := mentions.keys() - texts.keys():
+        name = min(unknown)
+        raise Mistake(f"{mentions[name][0].place}: there is no text {name}.txt; put it beside the others")
+    for name, (path, content) in texts.items():
+        yield _document(path, content, mentions.get(name, []), language, blemishes)
+
+
+def _rows(path: str, text: str) -> Iterator[tuple[str, Mention]]:
+    """Name of the text and mention of each row of a table: filename, label, start, end, text; a header may lead.
+
+    The text may go on over the next lines, and stand in quotes, as programs write tables.
+    """
+    rows: list[tuple[str, Mention]] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if found := ROW.fullmatch(line):
+            mention = Mention(f"{path}, line {number}", found[2], [(int(found[3]), int(found[4]))], found[5])
+            rows.append((found[1].removesuffix(".txt"), mention))
+        elif rows and "\t" not in line:
+            name, mention = rows[-1]
+            rows[-1] = name, mention._replace(said=f"{mention.said}\n{line}")
+        elif line and number > 1:
+            expected = "filename<tab>LABEL<tab>start<tab>end<tab>text"
+            raise Mistake(f"{path}, line {number}: found {line[:60]!r}, expected {expected}")
+    for name, mention in rows:
+        said = mention.said.rstrip("\n")
+        quoted = QUOTED.fullmatch(said)
+        yield name, mention._replace(said=quoted[1].replace('""', '"') if quoted else said)
+
+
+def _document(
+    path: str, content: bytes, mentions: Sequence[Mention], language: str, blemishes: Counter[str]
+) -> Document:
+    """A text with its mentions; those whose text is not what stands at their offsets are kept and counted."""
+    text = text_of(path, content, exact=True)
+    # Offsets count characters; whether a byte order mark or the \r of \r\n is one, the mentions' texts tell.
+    candidates = dict.fromkeys((text_of(path, content), text.removeprefix("\ufeff"), text))
+    misplaced = {
+        one: sum(_at(one, mention) != _blanks_alike(mention.said) for mention in mentions) for one in candidates
+    }
+    text = min(misplaced, key=misplaced.__getitem__)
+    for mention, (start, end) in ((m, piece) for m in mentions for piece in m.pieces):
+        if not start < end <= len(text):
+            what = f"lies outside the text ({len(text)})" if start < end else "is empty or ends before it starts"
+            raise Mistake(f"{mention.place}: {start} {end} {what}")
+    blemishes["misplaced mention"] += misplaced[text]
+    blemishes["mention in several pieces"] += sum(len(mention.pieces) > 1 for mention in mentions)
+    spans = [Span(min(m.pieces)[0], max(end for _, end in m.pieces), m.label) for m in mentions]
+    spans.sort(key=lambda s: (s.start, s.end, s.label))
+    return Document(PurePosixPath(path).stem, language, text, tuple(spans))
+
+
+def _at(text: str, mention: Mention) -> str:
+    """What stands at the offsets of a mention."""
+    return _blanks_alike(" ".join(text[start:end] for start, end in mention.pieces))
+
+
+def _blanks_alike(text: str) -> str:
+    """A text with a single space wherever it has blanks or ends a line."""
+    return re.sub(r"\s+", " ", text)
