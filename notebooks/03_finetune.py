@@ -75,9 +75,10 @@ tasks.show(folder, task)
 # %% [markdown]
 # ## Fine-tuning
 #
-# Every arm with every seed, and a baseline without a model: a look-up of training entities for NER, a keyword rule for
-# screening. A fit that is finished is not made again. `unreachable` counts gold entities that no tagging of words can
-# give back, because they overlap another one or end inside a word; they stay in the score as missed.
+# Every arm with every seed, and a baseline without such a model: a look-up of training entities for NER; for screening a
+# keyword rule, or for patients of your own a logistic regression on their words. A fit that is finished is not made
+# again. `unreachable` counts gold entities that no tagging of words can give back, because they overlap another one or
+# end inside a word; they stay in the score as missed.
 
 # %% tags=["training"]
 for arm in arms:

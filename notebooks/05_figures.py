@@ -180,7 +180,7 @@ style.keep(figures.recall_groups(recall, **looks) if len(recall) else None, name
 # %% [markdown]
 # ## Screening
 #
-# Precision against recall for each screening task of the run, with the share of positives and the keyword rule; and whether
+# Precision against recall for each screening task of the run, with the share of positives and the baseline; and whether
 # a probability can be taken at its word.
 
 # %%

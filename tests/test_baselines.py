@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import baselines
+from evidence import baselines
 from helpers.project import Mistake
 from texts.documents import Document, Note, Patient, Span
 
@@ -81,3 +81,31 @@ def test_keyword_score(notes, score):
 def test_no_terms_is_a_mistake():
     with pytest.raises(Mistake, match="keywords: no terms"):
         baselines.keyword_score(Patient("p", "nl", 0, (Note("2020-01-01", "x"),)), indicators=[], tests=["hiv-test"])
+
+
+def patients(*notes):
+    """Patients with some notes each, of which those that name a fever are positive."""
+    made = (tuple(Note(f"2020-01-0{at}", said) for at, said in enumerate(some, start=1)) for some in notes)
+    return [Patient(str(n), "nl", int("koorts" in " ".join(x.text for x in some)), some) for n, some in enumerate(made)]
+
+
+def test_word_scores_find_the_word_that_decides_in_any_note():
+    train = patients(*[["Geen klachten.", "Hoge koorts"], ["Goede nacht", "Wond"], ["Wond", "geen klachten"]] * 4)
+    dev = patients(["Koorts, wond"], ["wond"], ["niets", "KOORTS"], ["Iets anders"])
+    (on_dev,) = baselines.word_scores(train, (dev,))
+    assert min(on_dev[0], on_dev[2]) > max(on_dev[1], on_dev[3])
+
+
+def test_word_scores_do_not_depend_on_how_rare_a_label_is():
+    """The weighted sums of both labels are equal, so a patient without known words is undecided."""
+    rare = patients(["koorts"], *[["wond"]] * 9)
+    (known, (unknown,)) = baselines.word_scores(rare, (patients(["koorts"], ["wond"]), patients(["elders"])))
+    assert unknown == pytest.approx(sum(known) / 2, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "rule"),
+    [("ner", "monero", "dictionary"), ("screening", "synthetic", "keywords"), ("screening", "data/private/x", "words")],
+)
+def test_the_baseline_of_a_task(kind, source, rule):
+    assert baselines.rule(kind, source) == rule

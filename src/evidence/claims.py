@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evidence import baselines
 from evidence.bootstrap import (
     Part,
     Spread,
@@ -28,7 +29,6 @@ from evidence.bootstrap import (
     pooled,
 )
 from evidence.scores import SCREENING, counts, mcnemar, read_predictions, to_common
-from helpers import baselines
 from helpers.names import METRICS, SYNTHETIC, turn
 from helpers.project import Mistake
 from texts.cleaning import folded

@@ -1,12 +1,15 @@
 """The study's figures: each a function from a tidy table to a matplotlib figure."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.baselines import NAMES as BASELINES
+from evidence.baselines import NAMES as BASELINES
 from helpers.names import GROUPS, shown, shown_corpus
 from helpers.style import MARKERS, STYLE, VERDICTS, colours, legend, needed, panels
 
@@ -155,7 +158,7 @@ def transfer_matrix(metrics: pd.DataFrame, *, width_mm: float = 160, synthetic: 
 
 
 def precision_recall(rows: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
-    """Screening on the test patients: precision against recall, mean over seeds by arm; prevalence and keyword rule.
+    """Screening on the test patients: precision against recall, mean over seeds by arm; prevalence and baseline.
 
     `rows`: screening predictions of arms and seeds. Precision at a recall is that of the first threshold to reach it.
     """
@@ -174,15 +177,19 @@ def precision_recall(rows: pd.DataFrame, *, width_mm: float = 160, synthetic: bo
                 first = len(recall) - 1 - np.searchsorted(recall[::-1], recalls - 1e-9)
                 lines.append(precision[first])
                 areas.append(average_precision_score(fit["label"], fit["score"]))
-            fixed = arm in BASELINES
-            style = {"color": "0.15" if fixed else colours(rows["arm"])[arm], "linestyle": "--" if fixed else "-"}
-            axes[0, 0].plot(recalls, np.mean(lines, axis=0), label=f"{shown(arm)} ({np.mean(areas):.2f})", **style)
+            label = f"{shown(arm)} ({np.mean(areas):.2f})"
+            axes[0, 0].plot(recalls, np.mean(lines, axis=0), label=label, **_line(arm, rows["arm"]))
         share = rows["label"].mean()
         axes[0, 0].axhline(share, color="0.5", linestyle=":", label=f"Prevalence ({share:.2f})")
         axes[0, 0].set(xlabel="Recall (share of positives found)", ylabel="Precision (share of flagged)")
         axes[0, 0].set(xlim=(0, 1), ylim=(0, 1.02))
         figure.legend(loc="outside right center", title="Arm (AUPRC)", title_fontsize=8)
     return figure
+
+
+def _line(arm: str, arms: Iterable[str]) -> dict[str, Any]:
+    """How the line of an arm looks beside those of `arms`; a baseline's is dashed."""
+    return {"color": "0.15", "linestyle": "--"} if arm in BASELINES else {"color": colours(arms)[arm]}
 
 
 def calibration_curve(rows: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
@@ -198,10 +205,8 @@ def calibration_curve(rows: pd.DataFrame, *, width_mm: float = 160, synthetic: b
         for arm, part in rows.groupby("arm", sort=False):
             group = (part["probability"].rank(method="first", pct=True) * 8).clip(upper=7.99).astype(int)
             means = part.groupby(group)[["probability", "label"]].mean()
-            colour = colours(rows["arm"])[arm]
-            axes[0, 0].plot(
-                means["probability"], means["label"], marker="o", markersize=4, color=colour, label=shown(arm)
-            )
+            looks = _line(arm, rows["arm"])
+            axes[0, 0].plot(means["probability"], means["label"], marker="o", markersize=4, label=shown(arm), **looks)
         top = 1.05 * max(axes[0, 0].get_xlim()[1], axes[0, 0].get_ylim()[1])
         axes[0, 0].plot([0, top], [0, top], color="0.5", linestyle=":", label="As predicted")
         axes[0, 0].set(xlabel="Predicted probability (mean of a group)", ylabel="Share of positives in the group")

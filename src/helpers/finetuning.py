@@ -15,13 +15,13 @@ from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer
 
 from engine import checkpoints, processes, training, windows
-from evidence import scores
+from evidence import baselines, scores
 from evidence.scores import best_threshold, calibrated, calibration
-from helpers import baselines, devices, models, ner, screening, tables
+from helpers import devices, models, ner, screening, tables
 from helpers.names import model_name
 from helpers.project import code_digest, digest, file_digest, write_atomically
 from texts import synthetic
-from texts.documents import Document, Patient, Span
+from texts.documents import PARTS, Document, Patient, Span
 from texts.tasks import split, task
 
 CODE = (baselines, checkpoints, devices, ner, processes, scores, screening, training, windows, sys.modules[__name__])
@@ -39,11 +39,13 @@ def all_fits(
     wanted = [(arm, model_name(arm, seed, copies.get(arm, 1)), seed) for arm in arms for seed in seeds]
     for _, model, _ in wanted:
         models.sound(folder / "models" / model)
-    kind = task(folder, name)["kind"]
-    baseline, fit = {"ner": (_dictionary, _fit_ner), "screening": (_keywords, _fit_screening)}[kind]
-    rule = baseline.__name__.strip("_")
+    spec = task(folder, name)
+    rule, fit = (
+        baselines.rule(spec["kind"], spec["source"]),
+        {"ner": _fit_ner, "screening": _fit_screening}[spec["kind"]],
+    )
     calls = [(folder, name, *one, fit) for one in wanted]
-    first = _once(folder, name, rule, rule, 0, baseline, **values)
+    first = _once(folder, name, rule, rule, 0, RULES[rule], **values)
     table = pd.DataFrame([first, *processes.at_once(_once, calls, values["fits"], **values)])
     write_atomically(tables.predictions(folder, name, values["share"]) / "fits.csv", table.to_csv(index=False))
     return table
@@ -77,7 +79,7 @@ def _once(folder: Path, name: str, arm: str, model: str, seed: int, fit: Fit, **
     if (row := _kept(place, note)).get("key") == key:
         return row
     began = time.monotonic()
-    count = 1 if fit in (_dictionary, _keywords) else values.pop("processes")
+    count = 1 if fit in RULES.values() else values.pop("processes")
     predictions, told = processes.together(fit, count, folder, name, model, seed, key, **values)
     predictions.insert(0, "task", name)
     predictions.insert(1, "arm", arm)
@@ -267,3 +269,15 @@ def _keywords(
     rows, told = patient_rows(dev, found[0], test, found[1])
     # A count of mentions is no log-odds: a probability made of it would mean nothing.
     return rows.assign(probability=float("nan")), {"threshold": told["threshold"]}
+
+
+def _words(
+    folder: Path, name: str, model: str, seed: int, key: str, *, share: float, **values: Any
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Logistic regression on words, on the same patients."""
+    train, dev, test = (split(folder, name, part) for part in PARTS)
+    on_dev, on_test = baselines.word_scores(nested_sample(train, share, seed), (dev, test))
+    return patient_rows(dev, on_dev, test, on_test)
+
+
+RULES: dict[str, Fit] = {"dictionary": _dictionary, "keywords": _keywords, "words": _words}

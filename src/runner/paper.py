@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from helpers import baselines, sentences
+from evidence import baselines
+from helpers import sentences
 from helpers.names import shown, shown_corpus, shown_p
 from helpers.project import ROOT, write_json
 from runner import stages

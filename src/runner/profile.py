@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from helpers import baselines
+from evidence import baselines
 from helpers.names import model_name
 from helpers.project import DATA, Mistake, digest, file_digest, read_yaml
 from runner.sections import (
@@ -170,7 +170,7 @@ class Profile(Section):
         for arm in (item.arm, item.against):
             if task.arms and arm in arms and arm not in task.arms:
                 return f"arm {arm!r} is not fine-tuned on task {item.task!r} (only {', '.join(task.arms)})"
-        return item.unfit(task.kind)
+        return item.unfit(task.kind, baselines.rule(task.kind, task.source))
 
     def untestable(self, item: Comparison) -> str:
         """Why a comparison cannot say anything about its claim with this profile's tasks, arms and texts, or empty."""

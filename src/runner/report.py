@@ -10,7 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from helpers.baselines import NAMES as BASELINES
+from evidence.baselines import NAMES as BASELINES
 from helpers.names import shown_p
 from helpers.project import ROOT, write_atomically
 from runner import provenance, stages
@@ -68,7 +68,7 @@ def read_figures(folder: Path) -> list[dict[str, str]]:
 def key_results(metrics: Path) -> dict[str, Any]:
     """The primary metrics by task and test (rows) and arm (columns): mean and spread over seeds, the best marked.
 
-    The look-up and the keyword rule share the first column: a task has one of them.
+    The baselines share the first column: a task has one of them.
     """
     values: dict[tuple[str, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     arms: dict[str, None] = {"baseline": None}

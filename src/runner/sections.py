@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from helpers import baselines
+from evidence import baselines
 from helpers.names import METRICS
 
 Name = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -179,9 +179,9 @@ class Comparison(Section):
             raise ValueError(f"arm {self.arm!r} is compared with itself")
         return self
 
-    def unfit(self, kind: str) -> str:
-        """Why it cannot be made on a task of this kind, or empty."""
-        metrics, rule = METRICS[kind], {"ner": "dictionary", "screening": "keywords"}[kind]
+    def unfit(self, kind: str, rule: str) -> str:
+        """Why it cannot be made on a task of this kind, whose baseline is `rule`, or empty."""
+        metrics = METRICS[kind]
         if self.metric not in metrics:
             return f"metric {self.metric!r} does not fit {kind} task {self.task!r}; allowed: {', '.join(metrics)}"
         if self.against in baselines.NAMES and self.against != rule:

@@ -1,4 +1,4 @@
-"""What a model must beat: dictionary look-up of training mentions, and a keyword rule for screening."""
+"""What a model must beat: a look-up of training mentions; for screening a keyword rule, or a patient's words."""
 
 import re
 from collections import Counter
@@ -9,11 +9,18 @@ from helpers.project import Mistake
 from texts.documents import Document, Patient, Span
 
 WORD = re.compile(r"\w+|[^\w\s]")
-NAMES = ("dictionary", "keywords")  # where tables name an arm
+NAMES = ("dictionary", "keywords", "words")  # where tables name an arm
 SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 NEGATIONS = ("geen", "niet", "nooit", "zonder", "ontkent", "uitgesloten")  # Dutch, whole words
 
 Dictionary = dict[tuple[str, ...], str]
+
+
+def rule(kind: str, source: str) -> str:
+    """The baseline of a task: the keyword rule is one for the study that synthetic patients are made after."""
+    if kind == "ner":
+        return "dictionary"
+    return "keywords" if source == "synthetic" else "words"
 
 
 def build_dictionary(documents: Iterable[Document]) -> Dictionary:
@@ -57,6 +64,23 @@ def keyword_score(patient: Patient, *, indicators: Sequence[str], tests: Sequenc
             break
         score += sum(len(indicator.findall(sentence)) for sentence in affirmed)
     return score
+
+
+def word_scores(train: Sequence[Patient], others: Sequence[Sequence[Patient]]) -> list[list[float]]:
+    """Log-odds of groups of patients by logistic regression on the words of their notes (TF-IDF), fitted to `train`.
+
+    Labels weigh the same together, however rare one is.
+    """
+    # Here, as the front door has no use for it.
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    texts = [[" ".join(note.text for note in patient.notes) for patient in some] for some in (train, *others)]
+    vectors = TfidfVectorizer(token_pattern=WORD.pattern, sublinear_tf=True)
+    model = make_pipeline(vectors, LogisticRegression(class_weight="balanced", max_iter=1000))
+    model.fit(texts[0], [patient.label for patient in train])
+    return [model.decision_function(some).tolist() for some in texts[1:]]
 
 
 @cache
