@@ -24,6 +24,7 @@
 # %%
 import pandas as pd
 import torch
+from IPython.display import Markdown
 from helpers import figures, finetuning, project, transfer
 from runner import stages
 from texts import tasks
@@ -67,7 +68,7 @@ tasks.summary(folder, task)
 # %% [markdown]
 # ## One labelled item
 #
-# What a model has to find, marked in the text.
+# What a model has to find, marked in the text; for screening, a patient's notes and what to decide from them.
 
 # %%
 tasks.show(folder, task)
@@ -79,6 +80,11 @@ tasks.show(folder, task)
 # keyword rule, or for patients of your own a logistic regression on their words. A fit that is finished is not made
 # again. `unreachable` counts gold entities that no tagging of words can give back, because they overlap another one or
 # end inside a word; they stay in the score as missed.
+#
+# For screening, all training patients with the condition are used, and for each of them `negatives_per_positive` without
+# (0: all). What follows is chosen on `dev`: `aggregation`, how the scores of a patient's windows become one; `threshold`, the
+# score from which a patient is flagged; `slope` and `intercept`, which turn the score into a probability. With few positives
+# in `dev` these are uncertain.
 
 # %% tags=["training"]
 for arm in arms:
@@ -103,7 +109,7 @@ fits.drop(columns=["task", "key"]).round(3).style.format(precision=3, na_rep="")
 budgets = [
     finetuning.all_fits(folder, task, share_arms, seeds, copies, tests=[task], share=share, **settings).assign(share=share)
     for share in shares]
-pd.concat([fits.iloc[:0], *budgets]).groupby(["share", "arm"], sort=False)[["dev_score", "epochs"]].mean() if shares else None
+pd.concat([fits.iloc[:0], *budgets]).groupby(["share", "arm"], sort=False)[["dev_score", "epochs"]].mean() if shares else Markdown("This task has no shares.")
 
 # %% [markdown]
 # ## Scores on the task's own test set
@@ -132,7 +138,7 @@ figures.task_scores(metrics, synthetic=tasks.made_up(folder))
 
 # %%
 away = metrics.query("test != @task and label == 'all' and metric == 'f1'")
-pd.pivot_table(away, index="arm", columns="test", values="value", sort=False).round(3)
+pd.pivot_table(away, index="arm", columns="test", values="value", sort=False).round(3) if len(away) else Markdown("There is none.")
 
 # %% [markdown]
 # ## Errors

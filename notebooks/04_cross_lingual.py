@@ -129,14 +129,15 @@ Markdown(sentences.gains(gains))
 # %% [markdown]
 # ## The same term in two languages
 #
-# Linear CKA: do two languages' terms lie alike in the model's space? Retrieval: how often is a term's nearest neighbour in
-# the other language its translation? The table that is kept also has their syntactic distance (lang2vec, syntax_knn, cosine).
+# Linear CKA: do two languages' terms lie alike in the model's space? It is never 0, so beside it stands what it is for terms
+# that are paired at random. Retrieval: how often is a term's nearest neighbour in the other language its translation? The
+# table that is kept also has their syntactic distance (lang2vec, syntax_knn, cosine).
 
 # %%
 parallel = transfer.parallel_terms(folder, terms)
 alignment = transfer.alignment(folder, arms, parallel)
 project.write_table(results / "alignment.csv", alignment)
-display(alignment.pivot_table(index="arm", columns=["one", "other"], values=["cka", "retrieval"], sort=False).round(3))
+display(alignment.pivot_table(index="arm", columns=["one", "other"], values=["cka", "cka_chance", "retrieval"], sort=False).round(3))
 Markdown(sentences.alignment(alignment))
 
 # %% [markdown]

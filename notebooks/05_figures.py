@@ -78,11 +78,12 @@ frequent_words = 500  # most frequent words of each corpus whose overlap was mea
 # A comparison is an arm against another on one test set, with the same documents on both sides. How far another study like
 # this one could come out from it has two sources: other documents (the test set's are drawn with replacement) and other
 # seeds (they differ among themselves). The interval is that of the difference, not corrected. `p_holm` is corrected for all
-# comparisons and claims together, and the verdict goes by it: in at most one study of twenty (at 95 %) does chance alone give
-# any verdict.
+# comparisons and claims together, and the verdict goes by it: in at most one study of twenty (at 95 %) do other documents and
+# seeds alone give any verdict.
 #
 # Where an arm was pre-trained more than once (`copies`), its copies count, each the mean of the seeds that use it. Of an arm
-# with one copy, what another pre-training would change is in no interval. Two or three seeds say little about how much
+# with one copy, what another pre-training would change is in no interval: a verdict is then about these models, and chance
+# gives one more often than that. Two or three seeds say little about how much
 # seeds differ. It is worked out from all arms that are compared on a test set, and intervals are wider for what is still not
 # known; `python -m benchmarks.intervals` has how often they hold.
 
@@ -116,21 +117,24 @@ shown.style.format(precision=3, na_rep="", formatter={"p_holm": names.shown_p}).
 
 # %%
 shutil.rmtree(folder / "figures", ignore_errors=True)  # of a run with other tasks
-looks, n = {"width_mm": width_mm, "synthetic": synthetic}, tables.tested(folder)
+looks = {"width_mm": width_mm, "synthetic": synthetic}
 keep = {"folder": folder / "figures", "formats": formats, "dpi": dpi}
 forest = figures.forest(comparisons, **looks) if len(comparisons) else None
 style.keep(forest, name="differences", caption=(
     f"Difference of the first arm to the second on the same documents, with intervals over seeds and documents "
-    f"({confidence:.0%}, not corrected for the number of comparisons); colours are the verdicts after correction. {n}"), **keep)
+    f"({confidence:.0%}, not corrected for the number of comparisons); colours are the verdicts after correction. "
+    f"{tables.tested(folder, [*comparisons['test']])}"), **keep)
 
 # %% [markdown]
 # ## Scores by arm
 #
-# A point is a seed; the dashed line is the baseline without a model.
+# A point is a seed; the dashed line is the baseline: a look-up, a rule, or a regression on words.
 
 # %%
 style.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
-    f"Test scores: a point is a fine-tuning seed, a bar their mean; the dashed line is the baseline without a model. {n}"), **keep)
+    "Test scores: a point is a fine-tuning seed, a bar their mean; the dashed line is the baseline. "
+    f"{tables.tested(folder, trained)}"), **keep)
+Markdown(sentences.below_baseline(metrics))
 
 # %% [markdown]
 # ## Fewer labels
@@ -141,7 +145,8 @@ style.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
 # %%
 points, worth = budgets.measure(folder, label_budgets, control=control, draws=draws, confidence=confidence, seed=seed)
 style.keep(figures.budget_curves(points, **looks) if label_budgets else None, name="labels", caption=(
-    f"Test score by labelled items (log scale), mean over seeds; bands are its intervals over seeds and documents ({confidence:.0%}). {n}"), **keep)
+    f"Test score by labelled items (log scale), mean over seeds; bands are its intervals over seeds and documents ({confidence:.0%}). "
+    f"{tables.tested(folder, [item['task'] for item in label_budgets])}"), **keep)
 display(worth.round(0))
 Markdown(sentences.worth(worth))
 
@@ -158,13 +163,14 @@ style.keep(figures.loss_curves(tables.curves(folder, arms), **looks), name="held
 # %% [markdown]
 # ## Transfer
 #
-# Trained on one task, tested on another.
+# Trained on one task, tested on another. On the diagonal all labels of a task count, elsewhere those that both tasks have.
 
 # %%
-away = (metrics["task"] != metrics["test"]).any()
-style.keep(figures.transfer_matrix(metrics, **looks) if away else None, name="transfer", caption=(
+away = metrics[metrics["task"] != metrics["test"]]
+style.keep(figures.transfer_matrix(metrics, **looks) if len(away) else None, name="transfer", caption=(
     "Strict F1 of models fine-tuned on a row's task and tested on a column's, of the arm that is best on that very test: an "
-    f"upper end. Off the diagonal no labelled example of the test's language was seen. {n}"), **keep)
+    "upper end. Off the diagonal no labelled example of the test's language was seen. "
+    f"{tables.tested(folder, {*away['task'], *away['test']})}"), **keep)
 
 # %% [markdown]
 # ## Seen and unseen mentions
@@ -191,7 +197,7 @@ for task, rows in zip(screened, patients, strict=True):
         "Precision at each recall on the test patients, mean over seeds; in brackets the area under the curve."), **keep)
     style.keep(figures.calibration_curve(rows, **looks), name=f"calibration_{task}", caption=(
         "Predicted probability against the share of positives among the test patients: eight groups of equal size, seeds "
-        "pooled. Slope and intercept were fitted on the development patients."), **keep)
+        "pooled."), **keep)
 
 # %% [markdown]
 # ## Who is flagged
@@ -203,8 +209,9 @@ flagged = pd.concat(map(scores.confusions, patients)) if patients else pd.DataFr
 flagged.round(1).style.format(precision=1).hide()
 
 # %% [markdown]
-# McNemar's exact test on the same decisions, by majority of the seeds: patients that only one of two arms decides rightly.
-# It looks at one threshold, and is secondary to the ranking above; p is not corrected.
+# McNemar's exact test on the same decisions, a patient is flagged by more than half of the seeds: patients that only one of two arms decides rightly.
+# It looks at one threshold, and is secondary to the ranking above; p is not corrected. Where positives are few, it rewards
+# the arm that flags less: who flags nobody decides rightly on every negative.
 
 # %%
 decisions = claims.flagged_alike(folder / "predictions", family)

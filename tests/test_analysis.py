@@ -169,7 +169,22 @@ def test_labels_in_common_and_tests_between_languages(tmp_path):
     ]
     metrics = pd.DataFrame(rows, columns=["task", "test", "arm", "seed", "metric", "value"])
     found = transfer.between(tmp_path, metrics.assign(split="test", label="all"))
-    assert found.round(3).to_numpy().tolist() == [["a", "a", 0, "x", 0.5], ["a", "b", 0.098, "x", 0.3]]
+    columns = ["task", "test", "distance", "arm", "value"]
+    assert found[columns].round(3).to_numpy().tolist() == [["a", "a", 0, "x", 0.5], ["a", "b", 0.098, "x", 0.3]]
+    assert found["there"].isna().all(), "b is no task that a model was fine-tuned on"
+    # Two seeds on b: both find one of the two shared mentions, the second one also a false one.
+    mentions = [("d", 0, 3, "CHEM", "gold"), ("d", 5, 8, "CHEM", "gold"), ("d", 9, 12, "OTHER", "gold")]
+    mentions += [("d", 0, 3, "CHEM", "predicted"), ("d", 9, 12, "OTHER", "predicted")]
+    place = tmp_path / "predictions/b/x"
+    place.mkdir(parents=True)
+    for seed, more in ((1, []), (2, [("d", 20, 22, "CHEM", "predicted")])):
+        fit = pd.DataFrame(mentions + more, columns=["document", "start", "end", "label", "kind"])
+        fit = fit.assign(task="b", test="b", arm="x", seed=seed, language="es", text="")
+        fit.to_parquet(place / f"seed-{seed}.parquet")
+    (place.parent / "fits.csv").write_text("arm,seed\nx,1\nx,2\n")
+    again = pd.concat([metrics, pd.DataFrame([("b", "b", "x", 1, "f1", 0.6)], columns=metrics.columns)])
+    found = transfer.between(tmp_path, again.assign(split="test", label="all"))
+    assert found.loc[found["task"] != found["test"], "there"].tolist() == [pytest.approx((2 / 3 + 1 / 2) / 2)]
     (tmp_path / "corpora/tasks.json").write_text(json.dumps(specs[2:]))
     assert tables.mapping(tmp_path).empty
 
@@ -179,4 +194,5 @@ def test_sizes_of_test_sets_in_words(tmp_path):
     (tmp_path / "corpora/tasks.csv").write_text(
         "task,part,items,gold\nmonero,train,9,9\nmonero,test,1491,9\nx_y,test,2,1\n"
     )
-    assert tables.tested(tmp_path) == "Test items: MoNERo 1,491; x y 2."
+    assert tables.tested(tmp_path, ["x_y", "monero"]) == "Test items: MoNERo 1,491; x y 2."
+    assert tables.tested(tmp_path, {"monero"}) == "Test items: MoNERo 1,491."

@@ -259,10 +259,34 @@ def test_decisions_of_two_arms_by_majority(tmp_path):
             table = table.assign(task="s", arm=arm, seed=seed, split="test", language="nl", probability=0.5)
             (tmp_path / "s" / arm).mkdir(parents=True, exist_ok=True)
             table.to_parquet(tmp_path / "s" / arm / f"seed-{seed}.parquet")
-    items = [item("one", "other", task="s", metric="auprc"), item("one", "absent", task="s", metric="auprc")]
+    rows = pd.read_parquet(tmp_path / "s/one/seed-0.parquet").assign(arm="once")
+    (tmp_path / "s/once").mkdir()
+    rows.to_parquet(tmp_path / "s/once/seed-0.parquet")
+    against = ("other", "absent", "once")  # the last has one seed, too few to compare
+    items = [item("one", arm, task="s", metric="auprc") for arm in against]
     table = claims.flagged_alike(tmp_path, items)
     assert len(table) == 1
     assert table.loc[0, ["patients", "only_arm", "only_against", "p"]].tolist() == [6, 3, 2, 1.0]
+
+
+def test_what_copies_of_an_arm_have_in_common_over_tasks_is_not_taken_for_chance():
+    """A copy that is good on one task may be good on all: its scores are added up before they count."""
+    values = np.array([[0.5, 0.7]] * 3)
+    scores = {"good": ([1, 2], values), "poor": ([1, 2], values - 0.1)}
+    spread = {}
+
+    def parts(copies):
+        found = []
+        for task in ("one", "two"):
+            row = item("good", "poor", task=task) | {"test": task, "mentions": "all"}
+            found.append(claims.difference(scores, row, copies=copies)[0])
+            spread.update({(*claims.measured(row), several): bootstrap.Spread(0.02, 0, 1) for several in (True, False)})
+        return claims.added(found)
+
+    seeds, copies = parts({}), parts({"good": 2, "poor": 2})
+    assert (len(seeds), len(copies)) == (4, 2)
+    alone, together = (bootstrap.estimate(list(some.values()), spread).seeds for some in (seeds, copies))
+    assert together == pytest.approx(2 * alone)
 
 
 def test_a_comparison_that_the_profile_cannot_make(folder):

@@ -41,15 +41,18 @@ def test_gains_need_three_points():
     assert "too few" in sentences.gains(table.iloc[:2])
 
 
-def test_transfer_is_a_share_of_the_best_model_there():
+def test_transfer_is_a_share_of_what_the_same_arms_reach_there():
+    none = float("nan")
     rows = [
-        ("a", "a", 0, "x", 0.8),
-        ("b", "b", 0, "x", 0.5),
-        ("b", "b", 0, "y", 0.4),
-        ("a", "b", 0.2, "x", 0.25),
-        ("b", "a", 0.1, "x", 0.2),
+        ("a", "a", 0, "x", 0.8, none),
+        ("b", "b", 0, "y", 0.4, none),
+        ("a", "b", 0.2, "x", 0.3, 0.5),
+        ("a", "b", 0.2, "y", 0.2, 0.5),
+        ("a", "b", 0.2, "not fine-tuned there", 0.9, none),
+        ("a", "b", 0.2, "dictionary", 0.9, 0.9),
+        ("b", "a", 0.1, "x", 0.2, 0.8),
     ]
-    said = sentences.transfer(pd.DataFrame(rows, columns=["task", "test", "distance", "arm", "value"]))
+    said = sentences.transfer(pd.DataFrame(rows, columns=["task", "test", "distance", "arm", "value", "there"]))
     assert "reaches 38% of the F1" in said
     assert "2 pairs: b to a 25% (syntactic distance 0.100); a to b 50% (syntactic distance 0.200)." in said
 
@@ -62,10 +65,11 @@ def test_mentions_set_the_best_arm_beside_the_control(missing):
 
 
 def test_alignment_orders_pairs_by_distance():
-    rows = [("base", "es", "nl", 0.1, 0.02, 0.01, 0.195), ("base", "es", "ro", 0.5, 0.04, 0.01, 0.098)]
-    columns = ["arm", "one", "other", "cka", "retrieval", "chance", "distance"]
+    rows = [("base", "es", "nl", 0.1, 0.07, 0.02, 0.01, 0.195), ("base", "es", "ro", 0.5, 0.06, 0.04, 0.01, 0.098)]
+    columns = ["arm", "one", "other", "cka", "cka_chance", "retrieval", "chance", "distance"]
     said = sentences.alignment(pd.DataFrame(rows, columns=columns))
-    assert said.index("Romanian 0.50 (syntactic distance 0.098)") < said.index("Dutch 0.10 (syntactic distance 0.195)")
+    nearer = "Romanian 0.50 (paired at random 0.06; syntactic distance 0.098)"
+    assert said.index(nearer) < said.index("Dutch 0.10 (paired at random 0.07; syntactic distance 0.195)")
     assert "at most 4.0% of cases (Base, Spanish and Romanian; by chance 1.0%)" in said
 
 
@@ -74,9 +78,23 @@ def test_worth_says_saved_or_costs():
     rows = [("ner_ro", "clinical", "general", 60, 40.4, 10, 42, True)]
     rows.append(("monero", "base", "general", 60, -5, -9, 3, False))
     said = sentences.worth(pd.DataFrame(rows, columns=columns))
-    assert "saves at least 40 of 60 labelled items against general text (interval +10 to +42)" in said
+    known = "(interval +10 to +42; the shares tried can show no more)"
+    assert f"saves at least 40 of 60 labelled items against general text {known}" in said
     assert "On MoNERo base adaptation costs 5 of 60" in said
     assert sentences.worth(pd.DataFrame(columns=columns)) == ""
+    certain = pd.DataFrame([("ner_ro", "clinical", "general", 60, 28, 28, 28, True)], columns=columns)
+    assert sentences.worth(certain).endswith("against general text (the shares tried can show no more).")
+
+
+def test_what_no_arm_beats_is_told():
+    columns = ["task", "test", "arm", "seed", "split", "label", "metric", "value"]
+    rows = [
+        ("t", "t", arm, seed, "test", "all", "f1", v) for arm, seed, v in (("base", 1, 0.3), ("dictionary", 0, 0.5))
+    ]
+    rows += [("s", "s", arm, 1, "test", "all", "auprc", v) for arm, v in (("base", 0.6), ("words", 0.5))]
+    said = sentences.below_baseline(pd.DataFrame(rows, columns=columns))
+    assert said.startswith("No arm beats the baseline on t 0.300 (Base) against 0.500 (dictionary look-up): ")
+    assert sentences.below_baseline(pd.DataFrame(rows[2:], columns=columns)) == ""
 
 
 def test_probes_name_the_best_arm_and_layer():

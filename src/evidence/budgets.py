@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ def curve(
     spreads = {share: bootstrap.pooled([values[arm, share] for arm in arms]) for share in points}
     table, drawn = [], {}
     for arm in arms:
-        found = [_over_seeds(values[arm, share], task, seed) for share in points]
+        found = [_over_seeds(values[arm, share], spreads[share], f"{arm} {share} of {task}", seed) for share in points]
         drawn[arm] = np.stack(found)
         for share, scores in zip(points, found, strict=True):
             score = bootstrap.estimate([bootstrap.Part(values[arm, share], {share: 1.0})], spreads)
@@ -62,16 +63,18 @@ def _values(
     return item["metric"], dict(zip(rows, values, strict=True))
 
 
-def _over_seeds(values: np.ndarray, task: str, seed: int) -> np.ndarray:
-    """Draws of the mean over seeds, which are drawn too where there are several; `values` (draws, seeds).
+def _over_seeds(values: np.ndarray, spread: bootstrap.Spread, key: str, seed: int) -> np.ndarray:
+    """Draws of the mean over seeds, which vary too where there are several; `values` (1 + draws, seeds).
 
-    A draw's deviation is stretched by sqrt(n / (n - 1)): n drawn of n vary too little by that much (Rao and Wu 1988).
+    Their error is drawn from Student's law with the spread that arms have in common: two or three seeds, drawn with
+    replacement, would take few values and vary too little.
     """
     (draws, seeds), every = values.shape, values.mean(axis=1)
     if seeds == 1:
         return every
-    weights = bootstrap.draw_weights(units=seeds, draws=draws - 1, seed=seed, key=f"seeds of {task}")
-    return every + np.sqrt(seeds / (seeds - 1)) * ((values * weights).sum(axis=1) / seeds - every)
+    generator = np.random.default_rng([seed, crc32(key.encode())])
+    errors = np.sqrt(spread.seeds / seeds) * generator.standard_t(spread.freedom, draws)
+    return every + np.append(0, errors[1:])
 
 
 def saved(arm: np.ndarray, control: np.ndarray, items: Sequence[int]) -> tuple[float, bool]:

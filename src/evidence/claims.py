@@ -1,9 +1,10 @@
 """Verdicts on the claims: paired differences between arms, their uncertainty, and what follows from them.
 
 Comparisons on one test set share their draws of documents, and those of one fit its seeds, so that differences can be
-pooled. Where an arm was pre-trained several times, its copies count and not the seeds that use them; what another
-pre-training of an arm with one copy would change is in no interval. A document that has no gold and where no arm of the
-family predicts anything adds to no count and is left out.
+pooled. Where an arm was pre-trained several times, its copies count and not the seeds that use them, and a copy that is
+good on one task is taken to be good on all; what another pre-training of an arm with one copy would change is in no
+interval, so that chance may give verdicts more often than the level says. A document that has no gold and where no arm
+of the family predicts anything adds to no count and is left out.
 
 Claims, rule and families are declared beforehand, in profiles/claims.yaml.
 """
@@ -40,7 +41,9 @@ SIDES = ("arm", "against")
 Item = Mapping[str, Any]
 Fits = dict[tuple[str, str], pd.DataFrame]
 Scores = dict[str, tuple[list[int], np.ndarray]]  # arm -> its seeds, its scores by draw (1 + draws, seeds)
-Parts = dict[tuple[Any, ...], Part]  # (task, arm, *seeds) -> what the fit adds
+Parts = dict[
+    tuple[Any, ...], Part
+]  # (task, arm, *seeds) -> what the fit adds; of copies, which tasks share, without task
 
 
 def load_fits(folder: Path, family: Sequence[Item]) -> Fits:
@@ -93,7 +96,7 @@ def difference(scores: Scores, item: Item, *, copies: Mapping[str, int]) -> tupl
         known, values = scores[item[side]]
         values, used = of_copies(values[:, [known.index(n) for n in numbers]], numbers, copies.get(item[side], 1))
         part = Part(values, {(*measured(item), used > 1): 1.0}) * sign
-        parts.append({(item["task"], item[side], *numbers): part})
+        parts.append({(item["task"] if used == 1 else "", item[side], *numbers): part})
         found |= {f"{side}_value": float(values[0].mean()), "copies": max(used, found["copies"])}
     if np.isnan(found["arm_value"] - found["against_value"]):
         raise Mistake(f"{item['metric']} is undefined: nothing to score in test {item['test']!r}")
@@ -216,7 +219,7 @@ def assess(folder: Path, family: Sequence[Item], **how: Any) -> tuple[pd.DataFra
 
 
 def flagged_alike(folder: Path, family: Sequence[Item]) -> pd.DataFrame:
-    """McNemar's exact test for the comparisons on patients, one row each: decisions by majority of the common seeds.
+    """McNemar's exact test for the comparisons on patients, one row each: what more than half of the seeds flag.
 
     Secondary to the ranking: it looks at one threshold only, the one chosen on dev. Not corrected.
     """
@@ -225,12 +228,15 @@ def flagged_alike(folder: Path, family: Sequence[Item]) -> pd.DataFrame:
         sides = [fits.get((item["task"], item[side])) for side in SIDES]
         if any(side is None or "flagged" not in side for side in sides):
             continue
-        seeds = _paired_seeds(item, *(_seeds(item[name], rows) for name, rows in zip(SIDES, sides, strict=True)))
+        try:
+            seeds = _paired_seeds(item, *(_seeds(item[name], rows) for name, rows in zip(SIDES, sides, strict=True)))
+        except Mistake:
+            continue
         tested = [
             side[(side["split"] == "test") & side["seed"].isin(numbers)].groupby("patient")[["label", "flagged"]].mean()
             for side, numbers in zip(sides, seeds, strict=True)
         ]
-        one, other = ((side["flagged"] >= 0.5).astype(int).reindex(tested[0].index) for side in tested)
+        one, other = ((side["flagged"] > 0.5).astype(int).reindex(tested[0].index) for side in tested)
         only_one, only_other, p = mcnemar(gold=tested[0]["label"], one=one, other=other)
         place = {name: item[name] for name in ("claim", "task", "arm", "against")}
         rows.append(place | {"patients": len(one), "only_arm": only_one, "only_against": only_other, "p": p})

@@ -121,6 +121,12 @@ def cka(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.linalg.norm(y.T @ x) ** 2 / scale) if scale > 0 else float("nan")
 
 
+def chance_cka(one: np.ndarray, other: np.ndarray, draws: int = 20) -> float:
+    """Mean `cka` of items paired at random: it grows with the width, and is far from 0 where items are few."""
+    order = np.random.default_rng(0)
+    return float(np.mean([cka(one, order.permutation(other)) for _ in range(draws)]))
+
+
 def retrieval(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
     """Translation retrieval: share of rows whose nearest row on the other side, by cosine, is their own translation.
 

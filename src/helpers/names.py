@@ -7,13 +7,12 @@ NAMES = {
     "clinical_nl": "Clinical, Dutch only", "sequential": "Biomedical, then clinical",
     "biomedical_half": "Biomedical, half", "es_only": "Medical, Spanish only", "ro_only": "Medical, Romanian only",
     "dictionary": "Dictionary look-up", "keywords": "Keyword rule", "words": "Regression on words",
+    "general_es": "General, Spanish only", "general_ro": "General, Romanian only",
     "f1": "Strict F1", "recall": "Recall", "precision": "Precision", "partial_f1": "Partial F1",
     "auprc": "AUPRC", "auroc": "AUROC", "nl": "Dutch", "ro": "Romanian", "es": "Spanish",
     "ner_nl": "NER, Dutch", "ner_ro": "NER, Romanian", "ner_es": "NER, Spanish",
     "screening_nl": "Screening, Dutch", "monero": "MoNERo", "pharmaconer": "PharmaCoNER", "cantemist": "CANTEMIST",
     "disease_nl": "Diseases, Dutch", "disease_ro": "Diseases, Romanian", "disease_es": "Diseases, Spanish",
-    "symptom_nl": "Symptoms, Dutch", "symptom_ro": "Symptoms, Romanian", "symptom_es": "Symptoms, Spanish",
-    "procedure_nl": "Procedures, Dutch", "procedure_ro": "Procedures, Romanian", "procedure_es": "Procedures, Spanish",
 }
 # fmt: on
 GROUPS = ("in training set", "in medical text", "in neither")  # of a test set's mentions

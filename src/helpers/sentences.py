@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from evidence.baselines import NAMES as BASELINES
 from helpers.analysis import associations
 from helpers.names import shown
 
@@ -47,12 +48,13 @@ def worth(table: pd.DataFrame) -> str:
     """On what adaptation is worth in labelled items; rows of `budgets.WORTH`."""
     said = []
     for row in table.to_dict("records"):
-        number = f"{'at least ' if row['bounded'] else ''}{abs(row['saved']):.0f} of {row['items']} labelled items"
-        what = "saves" if row["saved"] >= 0 else "costs"
+        what = ("saves" if row["saved"] >= 0 else "costs") + " at least" * row["bounded"]
         arm, control = (shown(row[side]).split(" (")[0].lower() for side in ("arm", "control"))
-        interval = f"{row['low']:+.0f} to {row['high']:+.0f}".replace("-", "−")
+        interval = f"interval {row['low']:+.0f} to {row['high']:+.0f}".replace("-", "−")
+        known = [interval] * (row["low"] < row["high"]) + ["the shares tried can show no more"] * row["bounded"]
         said.append(
-            f"On {shown(row['task'])} {arm} adaptation {what} {number} against {control} text (interval {interval})"
+            f"On {shown(row['task'])} {arm} adaptation {what} {abs(row['saved']):.0f} of {row['items']} labelled items "
+            f"against {control} text ({'; '.join(known)})"
         )
     return "; ".join(said) + "." if said else ""
 
@@ -69,13 +71,18 @@ def gains(table: pd.DataFrame) -> str:
 
 
 def alignment(table: pd.DataFrame) -> str:
-    """On terms in two languages; columns arm, one, other, cka, retrieval, chance, distance."""
+    """On terms in two languages; columns arm, one, other, cka, cka_chance, retrieval, chance, distance."""
     if table.empty:
         return ""
     best = table.loc[table["retrieval"].idxmax()]
-    by_pair = table.groupby(["one", "other"]).agg({"cka": "mean", "distance": "first"}).sort_values("distance")
+    by_pair = (
+        table.groupby(["one", "other"])
+        .agg({"cka": "mean", "cka_chance": "mean", "distance": "first"})
+        .sort_values("distance")
+    )
     pairs = [
-        f"{shown(one)} and {shown(other)} {row['cka']:.2f} (syntactic distance {row['distance']:.3f})"
+        f"{shown(one)} and {shown(other)} {row['cka']:.2f} (paired at random {row['cka_chance']:.2f}; "
+        f"syntactic distance {row['distance']:.3f})"
         for (one, other), row in by_pair.iterrows()
     ]
     return (
@@ -85,8 +92,25 @@ def alignment(table: pd.DataFrame) -> str:
     )
 
 
+def below_baseline(metrics: pd.DataFrame) -> str:
+    """On tasks where no arm beats what is simple; rows of results/metrics.csv."""
+    rows = metrics[(metrics["test"] == metrics["task"]) & (metrics["split"] == "test") & (metrics["label"] == "all")]
+    said = []
+    for task, part in rows.groupby("task", sort=False):
+        metric = "auprc" if "auprc" in set(part["metric"]) else "f1"
+        means = part[part["metric"] == metric].groupby("arm")["value"].mean()
+        simple, arms = means[means.index.isin(BASELINES)], means[~means.index.isin(BASELINES)]
+        if len(simple) and len(arms) and arms.max() <= simple.max():
+            best = f"{arms.max():.3f} ({shown(arms.idxmax())})"
+            said.append(f"{shown(task)} {best} against {simple.max():.3f} ({shown(simple.idxmax()).lower()})")
+    what = (
+        f"No arm beats the baseline on {'; '.join(said)}: what is compared are arms that know less there than a rule."
+    )
+    return what if said else ""
+
+
 def mentions(table: pd.DataFrame, *, control: str) -> str:
-    """On recall of mentions that only the medical text has; columns task, arm, group, recall."""
+    """On recall of mentions that training labels lack and medical text has; columns task, arm, group, recall."""
     rows = table[table["group"] == "in medical text"].groupby(["task", "arm"], sort=False)["recall"].mean()
     said = []
     for task, part in rows.groupby(level="task", sort=False):
@@ -95,22 +119,26 @@ def mentions(table: pd.DataFrame, *, control: str) -> str:
             said.append(
                 f"{by.max():.1%} ({shown(by.idxmax())}) against {by[control]:.1%} of the control in {shown(task)}"
             )
-    return f"Of the mentions that only the medical text has, the best arm finds {'; '.join(said)}." if said else ""
+    return (
+        f"Of the mentions that the training labels lack and the medical text has, the best arm finds {'; '.join(said)}."
+        if said
+        else ""
+    )
 
 
 def transfer(table: pd.DataFrame) -> str:
-    """On tests in another language; columns task, test, distance, arm, value (mean F1)."""
-    best = table.groupby(["task", "test"], sort=False)["value"].max()
-    apart = table.groupby(["task", "test"], sort=False)["distance"].first()
-    away = [(task, test) for task, test in best.index if task != test and (test, test) in best.index]
-    if not away:
+    """On tests in another language; columns task, test, distance, arm, value, there (mean F1)."""
+    both = table[(table["there"] > 0) & ~table["arm"].isin(BASELINES)]
+    if both.empty:
         return ""
-    kept = [best[pair] / best[pair[1], pair[1]] for pair in away]
+    means = both.groupby(["task", "test"], sort=False)[["value", "there", "distance"]].mean().sort_values("distance")
+    kept = means["value"] / means["there"]
     by_pair = [
-        f"{shown(pair[0])} to {shown(pair[1])} {share:.0%} (syntactic distance {apart[pair]:.3f})"
-        for pair, share in sorted(zip(away, kept, strict=True), key=lambda found: apart[found[0]])
+        f"{shown(task)} to {shown(test)} {kept[task, test]:.0%} (syntactic distance {row['distance']:.3f})"
+        for (task, test), row in means.iterrows()
     ]
     return (
-        f"A model tested in a language that it was not fine-tuned in reaches {np.mean(kept):.0%} of the F1 of the best "
-        f"model fine-tuned there, mean of {len(kept)} pairs: {'; '.join(by_pair)}."
+        f"A model tested in a language that it was not fine-tuned in reaches {kept.mean():.0%} of the F1 that the same "
+        f"arm has when fine-tuned there, on the labels that both tasks have, mean of {len(kept)} pairs: "
+        f"{'; '.join(by_pair)}."
     )

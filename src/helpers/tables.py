@@ -1,6 +1,6 @@
 """A run's tables, read from its folder: its tasks, fits, scores, training mentions and loss curves."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -31,9 +31,9 @@ def mapping(folder: Path) -> pd.DataFrame:
     return table.groupby(["shared label", "task"], sort=False)["own"].agg(", ".join).unstack("task").fillna("")
 
 
-def tested(folder: Path) -> str:
-    """How many documents, sentences or patients each test set has, in words, for captions."""
-    sizes = pd.read_csv(folder / "corpora/tasks.csv").query("part == 'test'")
+def tested(folder: Path, names: Collection[str]) -> str:
+    """How many documents, sentences or patients the test sets of some tasks have, in words, for captions."""
+    sizes = pd.read_csv(folder / "corpora/tasks.csv").query("part == 'test' and task in @names")
     return f"Test items: {'; '.join(f'{shown(row.task)} {row.items:,}' for row in sizes.itertuples())}."
 
 

@@ -26,13 +26,32 @@ def metrics(folder: Path, task: str) -> pd.DataFrame:
 
 
 def between(folder: Path, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Mean F1 of every arm on every test: columns task, test, distance (of their languages, syntactic), arm, value."""
+    """Mean F1 of every arm on every test: columns task, test, distance (of their languages, syntactic), arm, value, and
+    there, that of the same arm fine-tuned on the test's own task, on the labels that both tasks have.
+    """
     rows = metrics.query("metric == 'f1' and label == 'all' and split == 'test'")
     means = rows.groupby(["task", "test", "arm"], sort=False)["value"].mean().reset_index()
     language = {name: spec["language"] for name, spec in specs(folder).items()}
     apart = [analysis.distance(language[row.task], language[row.test]) for row in means.itertuples()]
     means.insert(2, "distance", apart)
-    return means
+    trained = set(means["task"])
+    there = {
+        (task, test): _on_shared(folder, task, test) if task != test and test in trained else {}
+        for task, test in means[["task", "test"]].drop_duplicates().itertuples(index=False)
+    }
+    return means.assign(there=[there[row.task, row.test].get(row.arm, np.nan) for row in means.itertuples()])
+
+
+def _on_shared(folder: Path, task: str, test: str) -> dict[str, float]:
+    """Arm -> mean F1 of its models fine-tuned on `test` there, on the labels that `task` has too."""
+    own, shared = common(folder)[test], [*common(folder)[task].values()]
+    rows = pd.concat([scores.read_predictions(path) for path in fits(folder, test)])
+    rows = rows[rows["test"] == test].assign(label=lambda found: found["label"].map(own))
+    rows = rows[rows["label"].isin(shared)]
+    sides = {kind: rows[rows["kind"] == kind] for kind in ("gold", "predicted")}
+    counts = scores.counts(**sides, by=["arm", "seed"])
+    f1 = scores.precision_recall_f1(counts["tp"], counts["fp"], counts["fn"])[2]
+    return pd.Series(f1, counts.index).groupby("arm").mean().to_dict()
 
 
 def task_texts(folder: Path, task: str) -> list[str]:
@@ -80,15 +99,17 @@ def term_vectors(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, ter
 
 
 def alignment(folder: Path, arms: Sequence[str], terms: pd.DataFrame) -> pd.DataFrame:
-    """How alike an arm represents terms in two languages: arm, one, other, cka, retrieval, chance, distance."""
+    """How alike an arm represents terms in two languages: arm, one, other, cka, cka_chance, retrieval, …"""
     found = []
     for arm in arms:
         model, tokenizer = models.load(folder / "models" / arm)
         model.to(training.accelerator().device)
         vectors = {language: term_vectors(model, tokenizer, terms[language]) for language in terms}
         for one, other in combinations(sorted(terms), 2):
-            near = analysis.retrieval(vectors[one], vectors[other])
-            row = {"arm": arm, "one": one, "other": other, "cka": analysis.cka(vectors[one], vectors[other])}
+            pair = vectors[one], vectors[other]
+            row = {"arm": arm, "one": one, "other": other, "cka": analysis.cka(*pair)}
+            row |= {"cka_chance": analysis.chance_cka(*pair)}
+            near = analysis.retrieval(*pair)
             row |= {"retrieval": near["mean"], "chance": near["chance"], "distance": analysis.distance(one, other)}
             found.append(row)
     return pd.DataFrame(found)

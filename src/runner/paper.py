@@ -330,6 +330,9 @@ def _limitations(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.Dat
         said.append(f"Arms read unequal amounts: {', '.join(f'{count:,}' for count in sorted(counts))} word pieces.")
     tokens = max(counts, default=0)
     said.append(f"An arm reads {tokens / 1e6:.1f} million word pieces, little beside what published models read.")
-    seeds = metrics.loc[~metrics["arm"].isin(baselines.NAMES), "seed"].nunique()
-    said.append(f"There are {seeds} fine-tuning seeds an arm and task.")
+    names = {"ner": "entities", "screening": "screening"}
+    seeds = [f"{len(profile[kind]['seeds'])} for {name}" for kind, name in names.items() if kind in kinds]
+    said.append(f"Fine-tuning seeds an arm: {' and '.join(seeds)}. All arms are taken to vary alike over them.")
+    if below := sentences.below_baseline(metrics):
+        said.append(below)
     return said

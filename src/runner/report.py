@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence.baselines import NAMES as BASELINES
-from helpers.names import shown_p
+from helpers.names import shown, shown_p
 from helpers.project import ROOT, write_atomically
 from runner import provenance, stages
 
@@ -21,6 +21,17 @@ MADE_BY = (
     *(Path(__file__).with_name(f"{name}.py") for name in ("cards", "paper", "published")),
     ROOT / "paper/paper.typ",
 )
+FIGURES = {  # what figures are called, by the beginning of their file's name, in the order of the page
+    "scores": "Scores",
+    "differences": "Differences",
+    "labels": "Fewer labels",
+    "heldout": "Held-out loss",
+    "mentions": "Seen and unseen mentions",
+    "transfer": "Transfer",
+    "overlap": "Words in common",
+    "ranking": "Ranking of patients",
+    "calibration": "Calibration",
+}
 PRIMARY = ("f1", "auprc")  # the primary metric of NER and of screening
 DOWNLOADS = (
     "results/*.csv",
@@ -53,15 +64,27 @@ def read_claims(folder: Path) -> list[dict[str, Any]]:
     return [claim | {"comparisons": [row for row in rows if row["claim"] == claim["claim"]]} for claim in claims]
 
 
+def _rank(path: Path) -> tuple[int, str]:
+    """Where a figure stands: after the order of `FIGURES`, the scores first."""
+    kind = path.stem.split("_")[0]
+    return list(FIGURES).index(kind) if kind in FIGURES else len(FIGURES), path.stem
+
+
+def _title(path: Path) -> str:
+    """What a figure is called, and of which task it is where there may be several."""
+    kind, _, task = path.stem.partition("_")
+    return FIGURES.get(kind, path.stem) + (f": {shown(task)}" if task and kind in ("ranking", "calibration") else "")
+
+
 def read_figures(folder: Path) -> list[dict[str, str]]:
     """Each PNG of the run as a data URL with its caption (the text file beside it) and title."""
     return [
         {
-            "title": path.stem.replace("_", " ").replace("-", " ").capitalize(),
+            "title": _title(path),
             "caption": path.with_suffix(".txt").read_text(encoding="utf-8").strip(),
             "url": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
         }
-        for path in sorted(folder.glob("*.png"))
+        for path in sorted(folder.glob("*.png"), key=_rank)
     ]
 
 
