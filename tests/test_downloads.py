@@ -65,7 +65,7 @@ def labelled(lang, kind, documents):
     folder = f"MultiClinNER/MultiClinNER-{lang}/MultiClinNER-{lang}-train/MultiClinNER-{lang}-train-{kind}"
     files, rows = {}, ["filename\tlabel\tstart_span\tend_span\ttext"]
     for number, document in enumerate(documents, start=1):
-        name = f"MultiClinNER-{lang}-train-{kind}-{number}"
+        name = f"MultiClinNER-{lang}-train-{kind}-{number:0{4 if lang == 'ro' else 1}}"
         files[f"{folder}/txt/{name}.txt"] = f"\ufeff{document.text}"
         rows += [
             f"{name}\t{kind.upper()}\t{span.start}\t{span.end}\t{document.text[span.start : span.end]}"
@@ -140,6 +140,23 @@ def test_a_task_without_its_labels_is_told(places):
         readers.tasks("disease_nl")
 
 
+def test_a_part_without_any_file_is_told(places):
+    serves, _ = places
+    only = {name: text for name, text in CASES.items() if "-es-" not in name or "/MultiClinNER-es-train" in name}
+    serves.update(record(NUMBER, "Train data.zip", zipped(only)))
+    with pytest.raises(Mistake, match="part es_multiclinner: no file of its source is one of it"):
+        list(readers.part("es_multiclinner"))
+
+
+def test_a_table_that_counts_otherwise_is_told(places):
+    serves, _ = places
+    cases = labelled("nl", "disease", synthetic.ner_documents("nl", "train", 40, 11))
+    moved = {name: text if name.endswith("tsv") else text.replace(".", "...") for name, text in cases.items()}
+    serves.update(record(NUMBER, "Train data.zip", zipped(moved)))
+    with pytest.raises(Mistake, match="task disease_nl, all: more than one in twenty mentions do not say"):
+        readers.tasks("disease_nl")
+
+
 def test_a_report_and_its_translations_are_in_the_same_part(places):
     """Parts are drawn by the number of a report: what is learnt in one language was not translated from a test."""
     serves, _ = places
@@ -149,7 +166,7 @@ def test_a_report_and_its_translations_are_in_the_same_part(places):
         cases |= labelled(lang, "symptom", synthetic.ner_documents(lang, "train", 400, 11))
     serves.update(record(NUMBER, "Train data.zip", zipped(cases)))
     found = [
-        {part: [d.id.rpartition("-")[2] for d in items] for part, items in readers.tasks(task).items()}
+        {part: sorted(int(d.id.rpartition("-")[2]) for d in items) for part, items in readers.tasks(task).items()}
         for task in ("disease_nl", "disease_ro", "symptom_nl")
     ]
     assert found[0] == found[1] == found[2]

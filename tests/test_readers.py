@@ -94,7 +94,7 @@ ROWS = "filename\tlabel\tstart_span\tend_span\ttext\n"
 def test_multiclinner():
     table = ROWS + (
         "2.txt\tDISEASE\t5\t13\thoge\nkoo\n"  # over two lines, after \r\n
-        '1\tDISEASE\t8\t12\t"""A"" "\n'  # in quotes
+        '1\tDISEASE\t8\t12\t"""A"" "\n1\tDISEASE\t8\t11\t"""A"""\n'  # in quotes, and again without a blank
         "2\tDISEASE\t0\t3\tUit\n\n"  # misplaced
     )
     texts = {
@@ -104,10 +104,25 @@ def test_multiclinner():
     }
     found, blemishes = read(readers.multiclinner, {"x/tsv/x.tsv": table, **texts})
     assert [document.id for document in found] == ["1", "2", "3"]
-    assert mentions(found[0]) == [('"A" ', "DISEASE")]
+    assert mentions(found[0]) == [('"A"', "DISEASE")]
     assert mentions(found[1]) == [("Een", "DISEASE"), ("hoge\nkoo", "DISEASE")]
     assert found[2] == Document("3", "es", "Niets")
-    assert blemishes == {"misplaced mention": 1}
+    assert blemishes == {"misplaced mention": 1, "blank at an end": 1, "repeated mention": 1}
+
+
+def test_multiclinner_files_of_one_name_are_refused():
+    with pytest.raises(Mistake, match=r"b/1\.txt: has the name of a/1\.txt; narrow"):
+        read(readers.multiclinner, {"a/1.txt": "x", "b/1.txt": "y"})
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("counted", ["mark", "end", "both", "none"])
+def test_multiclinner_offsets_however_they_were_counted(mark, end, counted):
+    before = (bool(mark) and counted in ("mark", "both")) + 3 + (len(end) if counted in ("end", "both") else 1)
+    table = ROWS + f"1\tX\t{before}\t{before + 4}\ttres"
+    (document,), blemishes = read(readers.multiclinner, {"x.tsv": table, "1.txt": f"{mark}uno{end}tres"})
+    assert (mentions(document), blemishes) == ([("tres", "X")], {})
 
 
 @pytest.mark.parametrize(
@@ -117,6 +132,9 @@ def test_multiclinner():
         (ROWS + "\nToma aspirina", "line 3: found 'Toma aspirina', expected filename<tab>LABEL"),
         (ROWS + "1\tDISEASE\t0\t99\tToma", r"x\.tsv, line 2: 0 99 lies outside the text"),
         ("2\tDISEASE\t0\t4\tToma", r"x\.tsv, line 1: there is no text 2\.txt"),
+        ("1 DISEASE 0 4 Toma", r"x\.tsv, line 1: found '1 DISEASE 0 4 Toma'"),
+        ('1\tDISEASE\t0\t4\t"To\n1\tma"\n1\tx\n', r"x\.tsv, line 3: found '1\\tx'"),
+        (f"1\tDISEASE\t0\t{'9' * 5000}\tToma", r"x\.tsv, line 1: found"),
     ],
 )
 def test_multiclinner_names_file_and_line(table, words):

@@ -223,6 +223,12 @@ def _counted(
         sizes = {"documents": found["documents"], "characters": found["characters"], **found["entities"]}
         told = ", ".join(f"{number:,} {of}" for of, number in (sizes | found["blemishes"]).items())
         print(f"{what}: {told}; {sources.LISTED.name} lists no counts to compare")
+        if not found["documents"]:
+            raise Mistake(f"{what}: no file of its source is one of it; look at `files` in {sources.LISTED.name}")
+        if 20 * blemishes["misplaced mention"] > found["entities"].total():
+            raise Mistake(
+                f"{what}: more than one in twenty mentions do not say what stands at their offsets; look at them"
+            )
         return
     for key, listed in {"blemishes": {}, **counts}.items():
         if found[key] != listed:
@@ -287,11 +293,14 @@ def _matched(whole: list[Document], by: dict[str, list[Document]]) -> dict[str, 
 
 
 def _drawn(whole: list[Document], shares: dict[str, float]) -> dict[str, list[Document]]:
-    """Split `whole` by chance, the rest is "train"; what ids end on decides, so that translations stay together."""
+    """Split `whole` by chance, the rest is "train"; the number that ids end on decides: translations stay together."""
     parts: dict[str, list[Document]] = {split: [] for split in ("train", *shares)}
     ends = dict(zip(shares, accumulate(shares.values()), strict=True))
     for document in whole:
-        draw = int(digest(document.id.rpartition("-")[2].encode())[:8], 16) / 16**8
+        number = re.search(r"\d+$", document.id)
+        if not number:
+            raise Mistake(f"report {document.id}: its name does not end on a number, by which parts are drawn")
+        draw = int(digest(str(int(number[0])).encode())[:8], 16) / 16**8
         parts[next((split for split, end in ends.items() if draw < end), "train")].append(document)
     return parts
 

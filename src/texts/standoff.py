@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -10,8 +11,8 @@ from helpers.project import Mistake
 from texts.documents import Document, Span
 from texts.files import Files, text_of
 
-LINE = re.compile(r"T\d+\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
-ROW = re.compile(r"([^\t]+)\t(\S+)\t(\d+)\t(\d+)\t(.*)")
+LINE = re.compile(r"T\d+\t(\S+) (\d{1,9} \d{1,9}(?:;\d{1,9} \d{1,9})*)\t(.*)")
+ROW = re.compile(r"([^\t]+)\t(\S+)\t(\d{1,9})\t(\d{1,9})\t(.*)")
 QUOTED = re.compile(r'"(.*)"', re.S)
 
 
@@ -59,20 +60,24 @@ def _lines(path: str, text: str) -> Iterator[Mention]:
 def multiclinner(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
     """A document for each .txt, labelled by the .tsv among the files, whose rows name it.
 
+    A mention that stands twice counts once, and blanks at its ends are left out; both are counted as blemishes.
     Mistake with file and line for a malformed row, one of a file that is not there, or a mention outside the text.
     """
     texts, mentions = dict[str, tuple[str, bytes]](), dict[str, list[Mention]]()
     for path, content in files:
+        name = PurePosixPath(path).stem
         if path.endswith(".tsv"):
-            for name, mention in _rows(path, text_of(path, content)):
-                mentions.setdefault(name, []).append(mention)
+            for of, mention in _rows(path, text_of(path, content)):
+                mentions.setdefault(of, []).append(mention)
+        elif name in texts:
+            raise Mistake(f"{path}: has the name of {texts[name][0]}; narrow `files` in data/sources.yaml")
         else:
-            texts[PurePosixPath(path).stem] = (path, content)
+            texts[name] = (path, content)
     if unknown := mentions.keys() - texts.keys():
         name = min(unknown)
         raise Mistake(f"{mentions[name][0].place}: there is no text {name}.txt; put it beside the others")
     for name, (path, content) in texts.items():
-        yield _document(path, content, mentions.get(name, []), language, blemishes)
+        yield _scorable(_document(path, content, mentions.get(name, []), language, blemishes), blemishes)
 
 
 def _rows(path: str, text: str) -> Iterator[tuple[str, Mention]]:
@@ -82,13 +87,14 @@ def _rows(path: str, text: str) -> Iterator[tuple[str, Mention]]:
     """
     rows: list[tuple[str, Mention]] = []
     for number, line in enumerate(text.split("\n"), start=1):
-        if found := ROW.fullmatch(line):
+        opened = bool(rows) and rows[-1][1].said.startswith('"') and rows[-1][1].said.count('"') % 2 == 1
+        if not opened and (found := ROW.fullmatch(line)):
             mention = Mention(f"{path}, line {number}", found[2], [(int(found[3]), int(found[4]))], found[5])
             rows.append((found[1].removesuffix(".txt"), mention))
-        elif rows and "\t" not in line:
+        elif rows and (opened or "\t" not in line):
             name, mention = rows[-1]
             rows[-1] = name, mention._replace(said=f"{mention.said}\n{line}")
-        elif line and number > 1:
+        elif line and not (number == 1 and line.startswith("filename\t")):
             expected = "filename<tab>LABEL<tab>start<tab>end<tab>text"
             raise Mistake(f"{path}, line {number}: found {line[:60]!r}, expected {expected}")
     for name, mention in rows:
@@ -101,9 +107,10 @@ def _document(
     path: str, content: bytes, mentions: Sequence[Mention], language: str, blemishes: Counter[str]
 ) -> Document:
     """A text with its mentions; those whose text is not what stands at their offsets are kept and counted."""
-    text = text_of(path, content, exact=True)
+    whole = text_of(path, content, exact=True)
+    lines = whole.replace("\r\n", "\n").replace("\r", "\n")
     # Offsets count characters; whether a byte order mark or the \r of \r\n is one, the mentions' texts tell.
-    candidates = dict.fromkeys((text_of(path, content), text.removeprefix("\ufeff"), text))
+    candidates = dict.fromkeys((text_of(path, content), whole.removeprefix("\ufeff"), lines, whole))
     misplaced = {
         one: sum(_at(one, mention) != _blanks_alike(mention.said) for mention in mentions) for one in candidates
     }
@@ -117,6 +124,19 @@ def _document(
     spans = [Span(min(m.pieces)[0], max(end for _, end in m.pieces), m.label) for m in mentions]
     spans.sort(key=lambda s: (s.start, s.end, s.label))
     return Document(PurePosixPath(path).stem, language, text, tuple(spans))
+
+
+def _scorable(document: Document, blemishes: Counter[str]) -> Document:
+    """A document with each mention once and without blanks at its ends: others no tagging of words could find."""
+    trimmed = [_trimmed(document.text, span) for span in document.spans]
+    blemishes["blank at an end"] += sum(one != other for one, other in zip(trimmed, document.spans, strict=True))
+    blemishes["repeated mention"] += len(trimmed) - len(set(trimmed))
+    return replace(document, spans=tuple(sorted(set(trimmed), key=lambda s: (s.start, s.end, s.label))))
+
+
+def _trimmed(text: str, span: Span) -> Span:
+    said = text[span.start : span.end]
+    return Span(span.start + len(said) - len(said.lstrip()), span.end - len(said) + len(said.rstrip()), span.label)
 
 
 def _at(text: str, mention: Mention) -> str:
