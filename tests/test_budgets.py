@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t
 from test_claims import write_ner
 
 from evidence import budgets
+from evidence.bootstrap import Spread
 from helpers import finetuning, tables
 from texts.documents import Document, write_jsonl
 
@@ -88,3 +90,14 @@ def test_without_the_control_or_without_budgets_there_is_no_worth(folder):
     assert (len(points), len(worth)) == (2, 0)
     nothing = budgets.measure(folder, [], control="poor", draws=100, confidence=0.95, seed=3)
     assert [list(table) for table in nothing] == [budgets.COLUMNS, budgets.WORTH]
+
+
+def test_the_mean_of_few_seeds_varies_by_students_law():
+    """With the spread that arms have in common: two seeds alone, drawn with replacement, would take three values."""
+    values, spread = np.full((40_001, 2), 0.5), Spread(seeds=0.02, both=0.0, freedom=6)
+    drawn = budgets._over_seeds(values, spread, "a", 1)
+    assert drawn[0] == 0.5
+    ends = 0.5 + t.ppf([0.025, 0.975], 6) * np.sqrt(0.02 / 2)
+    assert np.quantile(drawn[1:], [0.025, 0.975]) == pytest.approx(ends, abs=0.01)
+    assert not np.allclose(budgets._over_seeds(values, spread, "b", 1), drawn), "points vary apart"
+    assert (budgets._over_seeds(values[:, :1], spread, "a", 1) == 0.5).all(), "a rule has no seeds"
