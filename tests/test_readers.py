@@ -110,6 +110,12 @@ def test_multiclinner():
     assert blemishes == {"misplaced mention": 1, "blank at an end": 1, "repeated mention": 1}
 
 
+def test_multiclinner_a_quote_that_is_never_closed_takes_no_row_with_it():
+    table = ROWS + '1\tX\t0\t2\t"A\n1\tX\t3\t4\tB\n'
+    (document,), blemishes = read(readers.multiclinner, {"x.tsv": table, "1.txt": '"A B'})
+    assert (mentions(document), blemishes) == ([('"A', "X"), ("B", "X")], {})
+
+
 def test_multiclinner_files_of_one_name_are_refused():
     with pytest.raises(Mistake, match=r"b/1\.txt: has the name of a/1\.txt; narrow"):
         read(readers.multiclinner, {"a/1.txt": "x", "b/1.txt": "y"})

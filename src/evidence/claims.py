@@ -41,9 +41,8 @@ SIDES = ("arm", "against")
 Item = Mapping[str, Any]
 Fits = dict[tuple[str, str], pd.DataFrame]
 Scores = dict[str, tuple[list[int], np.ndarray]]  # arm -> its seeds, its scores by draw (1 + draws, seeds)
-Parts = dict[
-    tuple[Any, ...], Part
-]  # (task, arm, *seeds) -> what the fit adds; of copies, which tasks share, without task
+# (task, arm, *seeds) -> what the fit adds; without the task for copies, which tasks share
+Parts = dict[tuple[Any, ...], Part]
 
 
 def load_fits(folder: Path, family: Sequence[Item]) -> Fits:

@@ -40,10 +40,8 @@ def all_fits(
     for _, model, _ in wanted:
         models.sound(folder / "models" / model)
     spec = task(folder, name)
-    rule, fit = (
-        baselines.rule(spec["kind"], spec["source"]),
-        {"ner": _fit_ner, "screening": _fit_screening}[spec["kind"]],
-    )
+    rule = baselines.rule(spec["kind"], spec["source"])
+    fit = {"ner": _fit_ner, "screening": _fit_screening}[spec["kind"]]
     calls = [(folder, name, *one, fit) for one in wanted]
     first = _once(folder, name, rule, rule, 0, RULES[rule], **values)
     table = pd.DataFrame([first, *processes.at_once(_once, calls, values["fits"], **values)])

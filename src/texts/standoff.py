@@ -87,11 +87,10 @@ def _rows(path: str, text: str) -> Iterator[tuple[str, Mention]]:
     """
     rows: list[tuple[str, Mention]] = []
     for number, line in enumerate(text.split("\n"), start=1):
-        opened = bool(rows) and rows[-1][1].said.startswith('"') and rows[-1][1].said.count('"') % 2 == 1
-        if not opened and (found := ROW.fullmatch(line)):
+        if found := ROW.fullmatch(line):
             mention = Mention(f"{path}, line {number}", found[2], [(int(found[3]), int(found[4]))], found[5])
             rows.append((found[1].removesuffix(".txt"), mention))
-        elif rows and (opened or "\t" not in line):
+        elif rows and ("\t" not in line or _in_quotes(rows[-1][1].said)):
             name, mention = rows[-1]
             rows[-1] = name, mention._replace(said=f"{mention.said}\n{line}")
         elif line and not (number == 1 and line.startswith("filename\t")):
@@ -101,6 +100,11 @@ def _rows(path: str, text: str) -> Iterator[tuple[str, Mention]]:
         said = mention.said.rstrip("\n")
         quoted = QUOTED.fullmatch(said)
         yield name, mention._replace(said=quoted[1].replace('""', '"') if quoted else said)
+
+
+def _in_quotes(said: str) -> bool:
+    """Whether a text that begins with a quote has not come to its end."""
+    return said.startswith('"') and said.count('"') % 2 == 1
 
 
 def _document(
@@ -135,6 +139,7 @@ def _scorable(document: Document, blemishes: Counter[str]) -> Document:
 
 
 def _trimmed(text: str, span: Span) -> Span:
+    """A mention without the blanks at its ends."""
     said = text[span.start : span.end]
     return Span(span.start + len(said) - len(said.lstrip()), span.end - len(said) + len(said.rstrip()), span.label)
 
