@@ -83,9 +83,9 @@ frequent_words = 500  # most frequent words of each corpus whose overlap was mea
 #
 # Where an arm was pre-trained more than once (`copies`), its copies count, each the mean of the seeds that use it. Of an arm
 # with one copy, what another pre-training would change is in no interval: a verdict is then about these models, and chance
-# gives one more often than that. Two or three seeds say little about how much
-# seeds differ. It is worked out from all arms that are compared on a test set, and intervals are wider for what is still not
-# known; `python -m benchmarks.intervals` has how often they hold.
+# gives one more often than that. Two or three seeds say little about how much seeds differ. It is worked out from all arms
+# that are compared on a test set, and intervals are wider for what is still not known; `python -m benchmarks.intervals` has
+# how often they hold.
 
 # %%
 folder = stages.need(run, "04_cross_lingual")

@@ -189,6 +189,17 @@ def test_labels_in_common_and_tests_between_languages(tmp_path):
     assert tables.mapping(tmp_path).empty
 
 
+def test_primary_scores_are_those_of_a_tasks_own_test():
+    columns = ["task", "test", "arm", "split", "label", "metric", "value"]
+    kept = [("n", "n", "x", "test", "all", "f1", 0.1), ("s", "s", "x", "test", "all", "auprc", 0.2)]
+    other = [("n", "m", "x", "test", "all", "f1", 1), ("n", "n", "x", "test", "CHEM", "f1", 1)]
+    other += [("n", "n", "x", "test", "all", "recall", 1), ("s", "s", "x", "test", "all", "f1", 1)]
+    other += [("s", "s", "x", "dev", "all", "auprc", 1)]
+    found = tables.primary(pd.DataFrame(other + kept, columns=columns))
+    assert [tuple(row) for row in found.to_numpy()] == kept
+    assert tables.primary(pd.DataFrame(columns=columns)).empty
+
+
 def test_sizes_of_test_sets_in_words(tmp_path):
     (tmp_path / "corpora").mkdir()
     (tmp_path / "corpora/tasks.csv").write_text(

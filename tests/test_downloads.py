@@ -64,8 +64,9 @@ def labelled(lang, kind, documents):
     """Reports and their table as MultiClinNER has them; what is labelled otherwise is left out."""
     folder = f"MultiClinNER/MultiClinNER-{lang}/MultiClinNER-{lang}-train/MultiClinNER-{lang}-train-{kind}"
     files, rows = {}, ["filename\tlabel\tstart_span\tend_span\ttext"]
+    digits = 4 if lang == "ro" else 1  # leading zeros, should one of the languages have them
     for number, document in enumerate(documents, start=1):
-        name = f"MultiClinNER-{lang}-train-{kind}-{number:0{4 if lang == 'ro' else 1}}"
+        name = f"MultiClinNER-{lang}-train-{kind}-{number:0{digits}}"
         files[f"{folder}/txt/{name}.txt"] = f"\ufeff{document.text}"
         rows += [
             f"{name}\t{kind.upper()}\t{span.start}\t{span.end}\t{document.text[span.start : span.end]}"

@@ -16,8 +16,8 @@ NEGATIONS = ("geen", "niet", "nooit", "zonder", "ontkent", "uitgesloten")  # Dut
 Dictionary = dict[tuple[str, ...], str]
 
 
-def rule(kind: str, source: str) -> str:
-    """The baseline of a task: the keyword rule is one for the study that synthetic patients are made after."""
+def of_task(kind: str, source: str) -> str:
+    """The name of a task's baseline: the keyword rule is one for the study that synthetic patients are made after."""
     if kind == "ner":
         return "dictionary"
     return "keywords" if source == "synthetic" else "words"

@@ -13,6 +13,7 @@ from scipy.stats import pearsonr, spearmanr
 from evidence.scores import FIT, match
 from helpers.names import GROUPS
 from helpers.project import DATA, Mistake
+from helpers.tables import primary
 from texts.cleaning import folded
 
 WORD = re.compile(r"[^\W\d_]+")
@@ -166,10 +167,7 @@ def gains(losses: pd.DataFrame, metrics: pd.DataFrame, *, control: str) -> pd.Da
     `losses`: columns task, arm, loss (nats a token of the task's text). `metrics`: rows of results/metrics.csv; the
     mean over seeds of in-task test rows with label "all" is taken. Positive is better in both.
     """
-    chosen = metrics[(metrics["task"] == metrics["test"]) & (metrics["split"] == "test") & (metrics["label"] == "all")]
-    ranked = chosen["task"].isin(chosen.loc[chosen["metric"] == "auprc", "task"])
-    chosen = chosen[chosen["metric"] == np.where(ranked, "auprc", "f1")]
-    scores = chosen.groupby(["task", "arm"])["value"].mean().rename("score")
+    scores = primary(metrics).groupby(["task", "arm"])["value"].mean().rename("score")
     table = losses.groupby(["task", "arm"])["loss"].mean().to_frame().join(scores, how="inner").reset_index()
     base = table[table["arm"] == control].set_index("task")
     if base.empty:

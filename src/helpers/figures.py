@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from evidence.baselines import NAMES as BASELINES
 from helpers.names import GROUPS, shown, shown_corpus
 from helpers.style import MARKERS, STYLE, VERDICTS, colours, legend, needed, panels
+from helpers.tables import primary
 
 
 def loss_curves(curves: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
@@ -45,10 +46,7 @@ def task_scores(metrics: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
 
     `metrics`: rows of results/metrics.csv. Strict F1 where a task has none of AUPRC, else AUPRC.
     """
-    rows = needed(metrics, ["task", "test", "arm", "split", "label", "metric", "value"])
-    rows = rows[(rows["task"] == rows["test"]) & (rows["split"] == "test") & (rows["label"] == "all")]
-    ranked = set(rows.loc[rows["metric"] == "auprc", "task"])
-    rows = rows[rows["metric"] == rows["task"].map(lambda task: "auprc" if task in ranked else "f1")]
+    rows = primary(needed(metrics, ["task", "test", "arm", "split", "label", "metric", "value"]))
     tasks, arms = (list(dict.fromkeys(needed(rows, [])[column])) for column in ("task", "arm"))
     arms = [arm for arm in arms if arm not in BASELINES]
     with mpl.rc_context(STYLE):

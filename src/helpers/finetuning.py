@@ -40,10 +40,10 @@ def all_fits(
     for _, model, _ in wanted:
         models.sound(folder / "models" / model)
     spec = task(folder, name)
-    rule = baselines.rule(spec["kind"], spec["source"])
+    baseline = baselines.of_task(spec["kind"], spec["source"])
     fit = {"ner": _fit_ner, "screening": _fit_screening}[spec["kind"]]
     calls = [(folder, name, *one, fit) for one in wanted]
-    first = _once(folder, name, rule, rule, 0, RULES[rule], **values)
+    first = _once(folder, name, baseline, baseline, 0, BASELINES[baseline], **values)
     table = pd.DataFrame([first, *processes.at_once(_once, calls, values["fits"], **values)])
     write_atomically(tables.predictions(folder, name, values["share"]) / "fits.csv", table.to_csv(index=False))
     return table
@@ -77,7 +77,7 @@ def _once(folder: Path, name: str, arm: str, model: str, seed: int, fit: Fit, **
     if (row := _kept(place, note)).get("key") == key:
         return row
     began = time.monotonic()
-    count = 1 if fit in RULES.values() else values.pop("processes")
+    count = 1 if fit in BASELINES.values() else values.pop("processes")
     predictions, told = processes.together(fit, count, folder, name, model, seed, key, **values)
     predictions.insert(0, "task", name)
     predictions.insert(1, "arm", arm)
@@ -278,4 +278,4 @@ def _words(
     return patient_rows(dev, on_dev, test, on_test)
 
 
-RULES: dict[str, Fit] = {"dictionary": _dictionary, "keywords": _keywords, "words": _words}
+BASELINES: dict[str, Fit] = {"dictionary": _dictionary, "keywords": _keywords, "words": _words}

@@ -6,6 +6,7 @@ import pandas as pd
 from evidence.baselines import NAMES as BASELINES
 from helpers.analysis import associations
 from helpers.names import shown
+from helpers.tables import primary
 
 
 def fertility(table: pd.DataFrame) -> str:
@@ -94,19 +95,18 @@ def alignment(table: pd.DataFrame) -> str:
 
 def below_baseline(metrics: pd.DataFrame) -> str:
     """On tasks where no arm beats what is simple; rows of results/metrics.csv."""
-    rows = metrics[(metrics["test"] == metrics["task"]) & (metrics["split"] == "test") & (metrics["label"] == "all")]
     said = []
-    for task, part in rows.groupby("task", sort=False):
-        metric = "auprc" if "auprc" in set(part["metric"]) else "f1"
-        means = part[part["metric"] == metric].groupby("arm")["value"].mean()
+    for task, part in primary(metrics).groupby("task", sort=False):
+        means = part.groupby("arm")["value"].mean()
         simple, arms = means[means.index.isin(BASELINES)], means[~means.index.isin(BASELINES)]
         if len(simple) and len(arms) and arms.max() <= simple.max():
             best = f"{arms.max():.3f} ({shown(arms.idxmax())})"
             said.append(f"{shown(task)} {best} against {simple.max():.3f} ({shown(simple.idxmax()).lower()})")
-    what = (
-        f"No arm beats the baseline on {'; '.join(said)}: what is compared are arms that know less there than a rule."
+    if not said:
+        return ""
+    return (
+        f"No arm beats the baseline on {'; '.join(said)}: arms are compared there that know less than what is simple."
     )
-    return what if said else ""
 
 
 def mentions(table: pd.DataFrame, *, control: str) -> str:
@@ -119,11 +119,8 @@ def mentions(table: pd.DataFrame, *, control: str) -> str:
             said.append(
                 f"{by.max():.1%} ({shown(by.idxmax())}) against {by[control]:.1%} of the control in {shown(task)}"
             )
-    return (
-        f"Of the mentions that the training labels lack and the medical text has, the best arm finds {'; '.join(said)}."
-        if said
-        else ""
-    )
+    whose = "Of the mentions that the training labels lack and the medical text has"
+    return f"{whose}, the best arm finds {'; '.join(said)}." if said else ""
 
 
 def transfer(table: pd.DataFrame) -> str:

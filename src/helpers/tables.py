@@ -37,6 +37,13 @@ def tested(folder: Path, names: Collection[str]) -> str:
     return f"Test items: {'; '.join(f'{shown(row.task)} {row.items:,}' for row in sizes.itertuples())}."
 
 
+def primary(metrics: pd.DataFrame) -> pd.DataFrame:
+    """The rows of results/metrics.csv that hold a task's primary score on its own test: AUPRC of patients, else F1."""
+    rows = metrics[(metrics["task"] == metrics["test"]) & (metrics["split"] == "test") & (metrics["label"] == "all")]
+    ranked = rows["task"].isin(rows.loc[rows["metric"] == "auprc", "task"])
+    return rows[rows["metric"] == ranked.map({True: "auprc", False: "f1"})]
+
+
 def is_ner(folder: Path, task: str) -> bool:
     """Whether a task is entity recognition (or else screening)."""
     return specs(folder)[task]["kind"] == "ner"

@@ -26,8 +26,9 @@ def metrics(folder: Path, task: str) -> pd.DataFrame:
 
 
 def between(folder: Path, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Mean F1 of every arm on every test: columns task, test, distance (of their languages, syntactic), arm, value, and
-    there, that of the same arm fine-tuned on the test's own task, on the labels that both tasks have.
+    """Mean F1 of every arm on every test: columns task, test, distance (syntactic), arm, value, there.
+
+    `there` is that of the same arm fine-tuned on the test's own task, on the labels that both tasks have.
     """
     rows = metrics.query("metric == 'f1' and label == 'all' and split == 'test'")
     means = rows.groupby(["task", "test", "arm"], sort=False)["value"].mean().reset_index()

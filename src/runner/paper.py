@@ -11,6 +11,7 @@ from evidence import baselines
 from helpers import sentences
 from helpers.names import shown, shown_corpus, shown_p
 from helpers.project import ROOT, write_json
+from helpers.tables import primary
 from runner import stages
 
 SOURCE = ROOT / "paper" / "paper.typ"
@@ -168,9 +169,7 @@ def _arms(profile: dict[str, Any]) -> dict[str, Any]:
 
 
 def _scores(metrics: pd.DataFrame) -> dict[str, Any]:
-    rows = metrics[(metrics["label"] == "all") & (metrics["split"] == "test") & (metrics["task"] == metrics["test"])]
-    ranked = set(rows.loc[rows["metric"] == "auprc", "task"])
-    rows = rows[rows["metric"] == rows["task"].map(lambda task: "auprc" if task in ranked else "f1")]
+    rows = primary(metrics)
     arms = [arm for arm in dict.fromkeys(rows["arm"]) if arm not in baselines.NAMES]
     made = []
     for (task, metric), part in rows.groupby(["task", "metric"], sort=False):

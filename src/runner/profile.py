@@ -170,7 +170,7 @@ class Profile(Section):
         for arm in (item.arm, item.against):
             if task.arms and arm in arms and arm not in task.arms:
                 return f"arm {arm!r} is not fine-tuned on task {item.task!r} (only {', '.join(task.arms)})"
-        return item.unfit(task.kind, baselines.rule(task.kind, task.source))
+        return item.unfit(task.kind, baselines.of_task(task.kind, task.source))
 
     def untestable(self, item: Comparison) -> str:
         """Why a comparison cannot say anything about its claim with this profile's tasks, arms and texts, or empty."""

@@ -64,27 +64,24 @@ def read_claims(folder: Path) -> list[dict[str, Any]]:
     return [claim | {"comparisons": [row for row in rows if row["claim"] == claim["claim"]]} for claim in claims]
 
 
-def _rank(path: Path) -> tuple[int, str]:
-    """Where a figure stands: after the order of `FIGURES`, the scores first."""
-    kind = path.stem.split("_")[0]
-    return list(FIGURES).index(kind) if kind in FIGURES else len(FIGURES), path.stem
-
-
-def _title(path: Path) -> str:
-    """What a figure is called, and of which task it is where there may be several."""
+def _named(path: Path) -> tuple[int, str]:
+    """Where a figure stands after the order of `FIGURES`, and what it is called, with its task where it has one."""
     kind, _, task = path.stem.partition("_")
-    return FIGURES.get(kind, path.stem) + (f": {shown(task)}" if task and kind in ("ranking", "calibration") else "")
+    if kind not in FIGURES:
+        return len(FIGURES), path.stem
+    more = f": {shown(task)}" if kind in ("ranking", "calibration") else ""
+    return list(FIGURES).index(kind), FIGURES[kind] + more
 
 
 def read_figures(folder: Path) -> list[dict[str, str]]:
     """Each PNG of the run as a data URL with its caption (the text file beside it) and title."""
     return [
         {
-            "title": _title(path),
+            "title": _named(path)[1],
             "caption": path.with_suffix(".txt").read_text(encoding="utf-8").strip(),
             "url": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
         }
-        for path in sorted(folder.glob("*.png"), key=_rank)
+        for path in sorted(folder.glob("*.png"), key=_named)
     ]
 
 
