@@ -179,7 +179,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def copied(folder: Path) -> Path:
     """A copy of what git holds, without products of earlier runs."""
-    for name in ("src", "notebooks", "profiles", "data", "paper"):
+    for name in ("src", "notebooks", "profiles", "data", "paper", "teaching"):
         ignored = shutil.ignore_patterns("__pycache__", "cache", ".ipynb_checkpoints", "*.egg-info")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     shutil.copy(ROOT / "Snakefile", folder)

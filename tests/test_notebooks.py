@@ -19,6 +19,7 @@ from runner import notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+SOLUTIONS = sorted((ROOT / "teaching" / "solutions").glob("[0-9]*.ipynb"))
 NAMES = "00_start_here 01_build_corpora 02_pretrain 03_finetune 04_cross_lingual 05_figures".split()
 MOST_CELLS, MOST_LINES, MEDIAN_LINES = 15, 12, 6
 # A separator within a word of any kind; "tokens/s" is a unit. Names of files without a folder are no paths.
@@ -33,7 +34,7 @@ def every(page):
     return pytest.param(page, id=page.stem)
 
 
-@pytest.fixture(params=map(every, PAGES))
+@pytest.fixture(params=map(every, [*PAGES, *SOLUTIONS]))
 def page(request):
     return request.param
 
@@ -59,7 +60,8 @@ def test_loops_are_short(code):
 
 
 def test_cells_are_few_and_short(page, code):
-    assert len(notebooks.code_cells(page)) <= MOST_CELLS
+    given = [tags for _, tags in notebooks.code_cells(page) if "solution" not in tags]
+    assert len(given) <= MOST_CELLS
     lengths = [len(lines(source)) for source in code]
     assert max(lengths) <= MOST_LINES, [source for source in code if len(lines(source)) > MOST_LINES]
     assert statistics.median(lengths) <= MEDIAN_LINES
@@ -93,7 +95,7 @@ def test_no_outputs_are_kept(page):
 
 def test_pairs_are_in_sync(page):
     script = page.with_suffix(".py")
-    assert notebooks._content(jupytext.read(script)) == notebooks._content(jupytext.read(page))
+    assert notebooks.content(jupytext.read(script)) == notebooks.content(jupytext.read(page))
 
 
 def test_path_pattern():
@@ -109,7 +111,7 @@ def test_stripping_hook_removes_outputs(tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", execution_count=1)])
     notebook.cells[0].outputs = [nbformat.v4.new_output("stream", text="1")]
     nbformat.write(notebook, tmp_path / "notebooks" / "00_a.ipynb")
-    command = [sys.executable, "-m", "runner.notebooks"]
+    command = [sys.executable, "-m", "runner.labs"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
     codes = [subprocess.run(command, cwd=tmp_path, env=environment, check=False).returncode for _ in range(3)]
     assert codes == [1, 1, 0]  # makes the .py, then strips, then finds nothing to do

@@ -13,6 +13,7 @@ from pathlib import Path
 import nbclient
 import nbformat
 import pandas as pd
+import papermill
 import pytest
 from conftest import copied
 
@@ -159,6 +160,19 @@ def test_every_notebook_runs_as_it_stands(run, tmp_path, monkeypatch):
         nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
         shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
         assert len(shown) >= 2, f"{page.stem} shows a reader nothing"
+
+
+def test_labs_are_solved_by_their_solutions_and_say_no_without(run, checkout, tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("HELPERS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTHONPATH", str(checkout / "src"))
+    small = {"1_adaptation": {"tokens": 4000}, "2_evidence": {"draws": 200}, "3_leaks": {"tokens": 4000}}
+    for name, values in small.items():
+        how = {"parameters": {"run": "smoke", **values}, "kernel_name": "python3", "progress_bar": False}
+        folder, done = checkout / "teaching", tmp_path / f"{name}.ipynb"
+        papermill.execute_notebook(folder / "solutions" / f"{name}.ipynb", done, cwd=folder, **how)
+        with pytest.raises(papermill.PapermillExecutionError, match="NameError"):
+            papermill.execute_notebook(folder / f"{name}.ipynb", done, cwd=folder, **how)
 
 
 def test_nothing_is_done_twice(run, checkout):

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,29 +107,29 @@ def code_digest(notebook: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _content(notebook: Any) -> list[tuple[str, str, list[str]]]:
+def content(notebook: Any) -> list[tuple[str, str, list[str]]]:
+    """Kind, source and tags of every cell: what two files of one notebook have in common."""
     return [(cell.cell_type, cell.source.strip(), cell.metadata.get("tags", [])) for cell in notebook.cells]
 
 
 def sync_pairs(folder: Path = FOLDER, strip: bool = False) -> list[str]:
     """Make each .py/.ipynb pair equal, from the newer file, and say so; `strip` also removes outputs everywhere."""
-
     lines = []
     for stem in sorted({path.stem for path in [*folder.glob("[0-9]*.py"), *folder.glob("[0-9]*.ipynb")]}):
         both = [path for path in (folder / f"{stem}.py", folder / f"{stem}.ipynb") if path.is_file()]
         newer = max(both, key=lambda path: path.stat().st_mtime)
-        contents = [_read(path) for path in both]
-        if len(both) < 2 or _content(contents[0]) != _content(contents[1]):
+        contents = [read(path) for path in both]
+        if len(both) < 2 or content(contents[0]) != content(contents[1]):
             older = newer.with_suffix(".ipynb" if newer.suffix == ".py" else ".py")
-            _write(older, contents[both.index(newer)])
+            write(older, contents[both.index(newer)])
             lines.append(f"{older.name} was made again from {newer.name}, which is newer")
         elif strip and any(cell.get("outputs") or cell.get("execution_count") for cell in contents[1].cells):
-            _write(both[1], contents[1])
+            write(both[1], contents[1])
             lines.append(f"{both[1].name} lost its outputs")
     return lines
 
 
-def _read(path: Path) -> Any:
+def read(path: Path) -> Any:
     """One of a pair; Mistake where it is no notebook, or a cell of it no Python: the other one is then left alone."""
     import jupytext
 
@@ -144,7 +143,7 @@ def _read(path: Path) -> Any:
     return found
 
 
-def _write(path: Path, notebook: Any) -> None:
+def write(path: Path, notebook: Any) -> None:
     """Write one of a pair without outputs, its cell ids the same every time: git sees no idle difference."""
     import jupytext
 
@@ -167,9 +166,3 @@ def write_page(notebook: Path) -> Path:
     html = re.sub(r"<script\b.*?</script>", "", html, flags=re.DOTALL)
     write_atomically(notebook.with_suffix(".html"), html)
     return notebook.with_suffix(".html")
-
-
-if __name__ == "__main__":  # the pre-commit hook: a changed file stops the commit, to be looked at and added
-    changed = sync_pairs(strip=True)
-    print("\n".join(changed), end="\n" if changed else "")
-    sys.exit(bool(changed))

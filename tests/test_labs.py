@@ -1,0 +1,65 @@
+"""Labs are their solutions without what students write; `test_smoke` runs them."""
+
+import os
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from runner import labs, notebooks
+
+NAMES = sorted(path.name for path in (labs.FOLDER / "solutions").glob("[0-9]*.ipynb"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labs_are_what_their_solutions_make(name):
+    kept, solution = (notebooks.read(folder / name) for folder in (labs.FOLDER, labs.FOLDER / "solutions"))
+    gone = [cell.source for cell in solution.cells if "solution" in cell.metadata.get("tags", [])]
+    assert notebooks.content(kept) == notebooks.content(labs.lab(solution))
+    text = "\n".join(cell.source for cell in kept.cells)
+    assert len(gone) >= 5
+    assert [source for source in gone if source in text] == []
+
+
+def test_every_exercise_has_a_check():
+    """After each code cell of a solution comes one that can say no before the next."""
+    for name in NAMES:
+        cells = [cell for cell in notebooks.read(labs.FOLDER / "solutions" / name).cells if cell.cell_type == "code"]
+        waiting = 0
+        for cell in cells:
+            waiting = waiting + 1 if "solution" in cell.metadata.get("tags", []) else waiting
+            waiting = 0 if "assert " in cell.source else waiting
+            assert waiting <= 2, cell.source
+        assert waiting == 0, f"{name}: the last exercise has no check"
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A folder with one solution."""
+    cells = [new_markdown_cell("# Lab"), new_markdown_cell("Add."), new_code_cell("total = 1 + 2")]
+    cells += [new_code_cell("assert total == 3"), new_markdown_cell("Because.")]
+    for cell in (cells[2], cells[4]):
+        cell.metadata["tags"] = ["solution"]
+    (tmp_path / "solutions").mkdir()
+    nbformat.write(new_notebook(cells=cells), tmp_path / "solutions" / "1_sum.ipynb")
+    return tmp_path
+
+
+def test_a_lab_lacks_what_is_tagged_and_nothing_else(course):
+    assert labs.write_labs(course) == ["lab 1_sum.ipynb was made from its solution"]
+    cells = nbformat.read(course / "1_sum.ipynb", as_version=4).cells
+    assert [cell.source for cell in cells] == ["# Lab", "Add.", "# Yours:", "assert total == 3", "*Yours:*"]
+    assert not any(cell.metadata.get("tags") for cell in cells)
+    assert labs.write_labs(course) == []
+
+
+def test_a_lab_that_somebody_filled_in_is_left_alone(course):
+    labs.write_labs(course)
+    place, solution = course / "1_sum.ipynb", course / "solutions" / "1_sum.ipynb"
+    filled = place.read_text().replace("# Yours:", "total = 4")
+    place.write_text(filled)
+    os.utime(solution, (1, 1))
+    (line,) = labs.write_labs(course)
+    assert "delete it" in line and place.read_text() == filled
+    os.utime(place, (0, 0))  # the solution was changed later
+    assert labs.write_labs(course) == ["lab 1_sum.ipynb was made from its solution"]
