@@ -151,7 +151,7 @@ figures.loss_curves(tables.curves(folder, [arm]), synthetic=tasks.made_up(folder
 # %%
 change = history[list(heldout)].iloc[-1] - history[list(heldout)].iloc[0]
 table = change.rename("change").rename_axis("corpus").reset_index()
-table[["domain", "language"]] = table["corpus"].str.split("-", expand=True)
+table[["domain", "language"]] = table["corpus"].str.rsplit("-", n=1, expand=True)
 table.pivot(index="domain", columns="language", values="change").round(3)
 
 # %% [markdown]

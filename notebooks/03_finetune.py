@@ -87,8 +87,8 @@ tasks.show(folder, task)
 # in `dev` these are uncertain.
 
 # %% tags=["training"]
-for arm in arms:
-    stages.need(run, f"02_pretrain-{arm}")
+for _, model, _ in finetuning.starts(arms, seeds, copies):
+    stages.need(run, f"02_pretrain-{model}")
 torch.set_num_threads(threads or torch.get_num_threads())
 settings = {
     "length": length, "overlap": overlap, "epochs": epochs, "patience": patience, "batch_rows": batch_rows,

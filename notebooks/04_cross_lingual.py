@@ -22,7 +22,8 @@
 # reads saved models and predictions only; it trains nothing.
 
 # %%
-from helpers import analysis, figures, probes, project, sentences, tables, transfer
+from evidence import analysis
+from helpers import figures, probes, project, sentences, tables, transfer
 from IPython.display import Markdown, display
 from runner import stages
 from texts import tasks
@@ -57,8 +58,9 @@ metrics.query("label == 'all' and split == 'test'").groupby(["task", "test", "me
 # %% [markdown]
 # ## Transfer between tasks
 #
-# Strict F1 (for screening, F1 of the flagged patients). Where `task` and `test` differ, the model has not seen a single
-# labelled example of the test's language. Such tests are scored on the labels that both tasks have; first, which these are.
+# Strict F1 (for screening, F1 of the flagged patients). Where `task` and `test` differ, the model has seen no
+# labelled example of the test, nor of its language unless both are in one. Such tests are scored on the labels that both tasks
+# have; first, which these are.
 
 # %%
 away = transfer.between(folder, metrics)

@@ -169,7 +169,7 @@ style.keep(figures.loss_curves(tables.curves(folder, arms), **looks), name="held
 away = metrics[metrics["task"] != metrics["test"]]
 style.keep(figures.transfer_matrix(metrics, **looks) if len(away) else None, name="transfer", caption=(
     "Strict F1 of models fine-tuned on a row's task and tested on a column's, of the arm that is best on that very test: an "
-    "upper end. Off the diagonal no labelled example of the test's language was seen. "
+    "upper end. Off the diagonal no labelled example of the test was seen. "
     f"{tables.tested(folder, {*away['task'], *away['test']})}"), **keep)
 
 # %% [markdown]

@@ -160,6 +160,8 @@ def test_every_notebook_runs_as_it_stands(run, tmp_path, monkeypatch):
         nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
         shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
         assert len(shown) >= 2, f"{page.stem} shows a reader nothing"
+    kept = {path.name for path in (root / "runs/smoke/status").glob("*.json")}
+    assert kept == {path.name for path in (run / "status").glob("*.json")}, "the notebooks' values are not the run's"
 
 
 def test_labs_are_solved_by_their_solutions_and_say_no_without(run, checkout, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -203,6 +204,41 @@ def test_need_makes_what_is_missing_and_says_so(project):
     assert asked("02_fit-x").stdout.endswith("runs/mini\n")
     assert project.executed() == []
     assert "no stage of profile mini makes 'nothing'" in asked("nothing").stderr
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch):
+    """Runs of 05 that were made with other values than stand in the notebook, and the names of a reader's kernel."""
+    values = notebooks.declared(notebooks.FOLDER / "05_figures.ipynb")
+    for run in ("smoke", "demo"):
+        parameters = values | {"run": run, "draws": 7, "dpi": 8, "data": "a digest"}
+        stage = {"id": "05_figures", "notebook": "05_figures", "parameters": parameters}
+        (tmp_path / run / "status").mkdir(parents=True)
+        (tmp_path / run / "plan.json").write_text(json.dumps({"stages": [stage]}))
+        (tmp_path / run / "status" / "05_figures.json").write_text('{"status": "done"}')
+    monkeypatch.setattr(stages, "RUNS", tmp_path)
+    monkeypatch.delenv("HELPERS_STAGE", raising=False)
+    names = values | {"of": "the reader"}
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(user_ns=names))
+    return names
+
+
+def test_values_of_one_run_are_not_mixed_into_another(reader, tmp_path):
+    """A notebook opened by hand, its `run` changed and nothing else."""
+    reader["run"] = "demo"
+    said = r"draws = 7, not 1000 \(and 1 more\); open runs/demo/notebooks/05_figures.ipynb"
+    with pytest.raises(Mistake, match=said):
+        stages.need("demo", "results/claims.json")
+    reader |= {"draws": 7, "dpi": 8}
+    (tmp_path / "demo" / "results").mkdir()
+    assert stages.need("demo", "results") == tmp_path / "demo" / "results"
+    assert stages.read_status(tmp_path / "demo", "05_figures") == {"status": "done"}
+
+
+def test_a_stage_tried_out_with_other_values_counts_as_not_made(reader, tmp_path):
+    (tmp_path / "smoke" / "results").mkdir()
+    assert stages.need("smoke", "results") == tmp_path / "smoke" / "results"
+    assert stages.read_status(tmp_path / "smoke", "05_figures") == {}
 
 
 def test_digest_follows_imports_and_ignores_prose(tmp_path):

@@ -1,1 +1,1 @@
-"""From predictions to verdicts: scores, their uncertainty, and the claims."""
+"""From predictions to verdicts: scores, their uncertainty, the claims, and analyses of why."""

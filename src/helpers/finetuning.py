@@ -24,7 +24,8 @@ from texts import synthetic
 from texts.documents import PARTS, Document, Patient, Span
 from texts.tasks import split, task
 
-CODE = (baselines, checkpoints, devices, ner, processes, scores, screening, training, windows, sys.modules[__name__])
+_OTHERS = (baselines, checkpoints, devices, models, ner, processes, scores, screening, synthetic, tables, training)
+CODE = (*_OTHERS, windows, sys.modules[__name__])
 
 
 def all_fits(
@@ -36,7 +37,7 @@ def all_fits(
     (of the training items), length, overlap, epochs, patience, batch_rows, learning_rate, warmup_share,
     negatives_per_positive, and `training.SPEED`; `compiled` does nothing here, where batches differ in length.
     """
-    wanted = [(arm, model_name(arm, seed, copies.get(arm, 1)), seed) for arm in arms for seed in seeds]
+    wanted = starts(arms, seeds, copies)
     for _, model, _ in wanted:
         models.sound(folder / "models" / model)
     spec = task(folder, name)
@@ -47,6 +48,11 @@ def all_fits(
     table = pd.DataFrame([first, *processes.at_once(_once, calls, values["fits"], **values)])
     write_atomically(tables.predictions(folder, name, values["share"]) / "fits.csv", table.to_csv(index=False))
     return table
+
+
+def starts(arms: Sequence[str], seeds: Sequence[int], copies: Mapping[str, int]) -> list[tuple[str, str, int]]:
+    """Arm, model that it starts from, and seed of every fit; the seeds of an arm with copies use them in turn."""
+    return [(arm, model_name(arm, seed, copies.get(arm, 1)), seed) for arm in arms for seed in seeds]
 
 
 def nested_sample(items: Sequence[Any], share: float, seed: int) -> list[Any]:

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from evidence.analysis import associations
 from evidence.baselines import NAMES as BASELINES
-from helpers.analysis import associations
 from helpers.names import shown
 from helpers.tables import primary
 
@@ -124,7 +124,7 @@ def mentions(table: pd.DataFrame, *, control: str) -> str:
 
 
 def transfer(table: pd.DataFrame) -> str:
-    """On tests in another language; columns task, test, distance, arm, value, there (mean F1)."""
+    """On tests of another task; columns task, test, distance, arm, value, there (mean F1)."""
     both = table[(table["there"] > 0) & ~table["arm"].isin(BASELINES)]
     if both.empty:
         return ""
@@ -135,7 +135,7 @@ def transfer(table: pd.DataFrame) -> str:
         for (task, test), row in means.iterrows()
     ]
     return (
-        f"A model tested in a language that it was not fine-tuned in reaches {kept.mean():.0%} of the F1 that the same "
+        f"A model tested on a task that it was not fine-tuned on reaches {kept.mean():.0%} of the F1 that the same "
         f"arm has when fine-tuned there, on the labels that both tasks have, mean of {len(kept)} pairs: "
         f"{'; '.join(by_pair)}."
     )

@@ -10,8 +10,8 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import training, windows
-from evidence import scores
-from helpers import analysis, models, pretraining
+from evidence import analysis, scores
+from helpers import models, pretraining
 from helpers.tables import common, fits, is_ner, specs, train_mentions
 from texts import tasks
 from texts.cleaning import folded

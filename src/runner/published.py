@@ -4,8 +4,9 @@ Two runs of one profile differ in the order of additions, on another processor o
 as a change of seed. With s the standard deviation of the seeds, pooled over a task's arms, the means of n seeds of two
 runs differ by s * sqrt(2 / n) (standard error), differences between two arms by sqrt(2) as much. The tolerance is that
 error times Student's t, at a level that is divided by how many such numbers there are (Bonferroni): of runs that differ
-as seeds do, 95 in 100 reproduce every one of them. A count of documents, and a baseline, which learns nothing at
-random, must be the same.
+as seeds of fine-tuning do, 95 in 100 reproduce every one of them. Fewer do on another processor or in another
+precision, for there arms of one copy are pre-trained anew too, and that is in no tolerance. A count of documents, and a
+baseline, which learns nothing at random, must be the same.
 """
 
 import json

@@ -167,6 +167,8 @@ def need(run: str, product: str) -> Path:
 
     place = RUNS / run / product
     inside = "HELPERS_STAGE" in os.environ  # a stage of a run: Snakemake saw to it that all is there
+    if not inside:
+        _by_hand(run)
     if place.exists() or (inside and "/" not in product):
         return place if place.exists() else RUNS / run
     if inside:
@@ -185,6 +187,32 @@ def need(run: str, product: str) -> Path:
                 front_door.make_until(profile, stage)
             return RUNS / run if product == stage.id else place
     raise Mistake(f"no stage of profile {run} makes {product!r}")
+
+
+def _by_hand(run: str) -> None:
+    """See to it that a reader's notebook with other values than the run's does not pass for a stage of the run.
+
+    In the run that the notebook names by itself, which is there to be tried out, the stage counts as not made. Mistake
+    for any other run.
+    """
+    from IPython import get_ipython
+
+    known, plan = getattr(get_ipython(), "user_ns", {}), RUNS / run / "plan.json"
+    for page in notebooks.FOLDER.glob("[0-9]*.ipynb") if plan.is_file() else ():
+        names = notebooks.declared(page)
+        here = [s for s in read_plan(plan)["stages"] if s["notebook"] == page.stem and known.keys() >= names.keys()]
+        for stage in here:
+            values = {name: value for name, value in stage["parameters"].items() if name != "data"}  # no reader has it
+            other = [name for name, value in values.items() if known[name] != value]
+            if not other or {"arm", "task"} & {*other}:  # the same, or another stage of this notebook
+                continue
+            if names["run"] != run:
+                raise Mistake(
+                    f"run {run!r} was made with {other[0]} = {values[other[0]]!r}, not {known[other[0]]!r}"
+                    f"{f' (and {len(other) - 1} more)' if other[1:] else ''}; "
+                    f"open runs/{run}/notebooks/{stage['id']}.ipynb, which has the run's values"
+                )
+            (RUNS / run / "status" / f"{stage['id']}.json").unlink(missing_ok=True)
 
 
 def main(arguments: list[str]) -> int:

@@ -25,7 +25,8 @@
 import pandas as pd
 import torch
 from engine.tokens import UNSCORED, Masking
-from helpers import analysis, figures, models, pretraining, project, tables
+from evidence import analysis
+from helpers import figures, models, pretraining, project, tables
 from runner import stages
 
 # %% [markdown]
