@@ -18,8 +18,9 @@
 #
 # **Question.** A model reads more text of one kind. What does it gain, and what does it lose?
 #
-# **Before:** notebooks 00 to 02, and a run of the demo. You measure how words are cut, look at masks, work out the loss that the
-# model is trained on, and train two arms of your own. An empty cell is yours; the cell after it checks what you found.
+# **Before:** notebooks 00 to 02, and a run of the demo. You measure how words are cut, look at masks, work out the
+# loss that the model is trained on, and train two arms of your own. An empty cell is yours; the cell after it
+# checks what you found.
 
 # %%
 import pandas as pd
@@ -50,15 +51,16 @@ seed = 1  # of masks and order
 # %%
 folder = stages.need(run, "02_pretrain-clinical")
 model, tokenizer = models.load(folder / "models" / "base")
-texts = {domain: list(pretraining.corpus(folder, domain, language, heldout=True)) for domain in ("general", "biomedical", "clinical")}
+domains = ("general", "biomedical", "clinical")
+texts = {domain: list(pretraining.corpus(folder, domain, language, heldout=True)) for domain in domains}
 pd.Series({domain: some[0][:150] for domain, some in texts.items()}, name="how the first text begins").to_frame().style
 
 # %% [markdown]
 # ## 1. How words are cut
 #
-# A word that the tokenizer does not know is cut into pieces. How many pieces has a word of each kind of text, on average? Count
-# words of letters only, which `analysis.WORD` finds; `tokenizer.tokenize(text)` gives pieces. Call the result `fertility`,
-# a dictionary by domain.
+# A word that the tokenizer does not know is cut into pieces. How many pieces has a word of each kind of text, on
+# average? Count words of letters only, which `analysis.WORD` finds; `tokenizer.tokenize(text)` gives pieces. Call
+# the result `fertility`, a dictionary by domain.
 
 # %% tags=["solution"]
 words = {domain: [word for text in some for word in analysis.WORD.findall(text)] for domain, some in texts.items()}
@@ -71,30 +73,33 @@ fertility = {domain: sum(len(tokenizer.tokenize(word)) for word in some) / len(s
 # %%
 for domain, some in texts.items():
     wanted = analysis.fertility(analysis.word_counts(some), tokenizer.tokenize)
-    assert abs(fertility[domain] - wanted) < 1e-9, f"{domain}: {fertility[domain]:.3f}, but there are {wanted:.3f} pieces a word"
+    assert abs(fertility[domain] - wanted) < 1e-9, f"{domain}: found {fertility[domain]:.3f}, there are {wanted:.3f}"
 
 # %% [markdown]
 # *Which kind of text is cut most, and why does it matter to a model?*
 
 # %% [markdown] tags=["solution"]
-# Clinical text: its abbreviations and rare names are the words that the vocabulary knows least. A word in pieces has to be put together
-# by the layers, and takes more places of a row. The demo's tokenizer was made from all three kinds; one that was made without medical
-# text would cut it into more pieces.
+# Clinical text: its abbreviations and rare names are the words that the vocabulary knows least. A word in pieces
+# has to be put together by the layers, and takes more places of a row. The demo's tokenizer was made from all three
+# kinds; one that was made without medical text would cut it into more pieces.
 
 # %% [markdown]
 # ## 2. What is hidden
 #
-# `seen` is what the model gets, `wanted` the pieces that it has to guess, and `UNSCORED` elsewhere; (rows, length) each.
+# `seen` is what the model gets, `wanted` the pieces that it has to guess, and `UNSCORED` elsewhere; (rows, length)
+# each.
 
 # %%
 packed = pretraining.heldout_rows(folder, tokenizer, length, rows)
 heldout = {name: some for name, some in packed.items() if name.endswith(language)}
 row = heldout[f"clinical-{language}"].astype(int)
 seen, wanted = Masking(tokenizer, 0.15)(row, [[seed, number] for number in range(len(row))])
-pd.DataFrame({name: tokenizer.convert_ids_to_tokens(ids[0]) for name, ids in (("text", row), ("seen", seen))}).iloc[:12].T
+both = {"text": row, "seen": seen}
+pd.DataFrame({name: tokenizer.convert_ids_to_tokens(ids[0]) for name, ids in both.items()}).iloc[:12].T
 
 # %% [markdown]
-# Of the places to guess: which share is hidden behind `[MASK]`, which share stands there unchanged? Call them `hidden` and `kept`.
+# Of the places to guess: which share is hidden behind `[MASK]`, which share stands there unchanged? Call them
+# `hidden` and `kept`.
 
 # %% tags=["solution"]
 guessed = wanted != UNSCORED
@@ -109,12 +114,14 @@ f"{hidden:.3f} hidden, {kept:.3f} kept"
 places = int((wanted != UNSCORED).sum())
 for found, share in ((hidden, 0.8), (kept, 0.1)):
     error = (share * (1 - share) / places) ** 0.5
-    assert abs(found - share) < 4 * error, f"{found:.3f} is {abs(found - share) / error:.0f} standard errors from {share}"
+    away = abs(found - share) / error
+    assert away < 4, f"{found:.3f} is {away:.0f} standard errors from {share}"
 
 # %% [markdown]
 # ## 3. What a guess costs
 #
-# One piece of a row is hidden. `logits` has a number for every piece of the vocabulary, `right` is the number of the right one.
+# One piece of a row is hidden. `logits` has a number for every piece of the vocabulary, `right` is the number of
+# the right one.
 
 # %%
 ids = torch.tensor(row[:1])
@@ -124,7 +131,8 @@ with torch.no_grad():
 tokenizer.decode(masked[0, 1 : place + 9]), tokenizer.decode(right)
 
 # %% [markdown]
-# The loss is minus the natural logarithm of the probability that the model gives to the right piece, in nats. Call it `loss`.
+# The loss is minus the natural logarithm of the probability that the model gives to the right piece, in nats. Call
+# it `loss`.
 
 # %% tags=["solution"]
 loss = -torch.log_softmax(logits, 0)[right].item()
@@ -136,20 +144,24 @@ f"{loss:.3f} nats"
 # %%
 labels = torch.full_like(masked, UNSCORED).index_fill(1, torch.tensor(place), right)
 theirs = model(input_ids=masked, labels=labels).loss.item()
-assert abs(loss - theirs) < 1e-4, f"{loss:.4f} nats, but transformers finds {theirs:.4f}; is it the probability of the right piece?"
+assert abs(loss - theirs) < 1e-4, f"found {loss:.4f} nats, transformers {theirs:.4f}; is it the right piece's?"
 
 # %% [markdown]
 # One place is an anecdote. The mean over many places is what the notebooks show, here for three arms of the run:
 
 # %%
 arms = {arm: models.load(folder / "models" / arm)[0] for arm in ("base", "general", "clinical")}
-pd.DataFrame({arm: {name: pretraining.heldout_loss(one, tokenizer, some) for name, some in heldout.items()} for arm, one in arms.items()}).round(2)
+losses = {
+    arm: {name: pretraining.heldout_loss(one, tokenizer, some) for name, some in heldout.items()}
+    for arm, one in arms.items()}
+pd.DataFrame(losses).round(2)
 
 # %% [markdown]
 # ## 4. Two arms of your own
 #
-# Both go on from the base and read the same number of word pieces: `clinical_only` reads clinical text of your language, `half` reads as
-# much general text as clinical text. A mixture is a dictionary: domain, language, weight. Call the two `mixtures`, by name.
+# Both go on from the base and read the same number of word pieces: `clinical_only` reads clinical text of your
+# language, `half` reads as much general text as clinical text. A mixture is a dictionary: domain, language, weight.
+# Call the two `mixtures`, by name.
 
 # %% tags=["solution"]
 mixtures = {
@@ -161,8 +173,9 @@ mixtures = {
 # Then they are trained, into a folder of their own; half a minute.
 
 # %%
-lab, values = project.folder("lab"), {"batch_rows": 8, "warmup_share": 0.05, "masking_rate": 0.15, "whole_words": False, "evaluations": 6}
-values |= {"checkpoint_seconds": 60, "save_memory": False, "compiled": False, "learning_rate": learning_rate, "seed": seed}
+lab, values = project.folder("lab"), {
+    "batch_rows": 8, "learning_rate": learning_rate, "warmup_share": 0.05, "masking_rate": 0.15, "whole_words": False,
+    "evaluations": 6, "seed": seed, "checkpoint_seconds": 60, "save_memory": False, "compiled": False}
 for name, text in mixtures.items():
     mixture = pretraining.Mixture(folder, text, tokenizer, tokens // length, length, seed)
     base, card = models.load(folder / "models" / "base")[0], models.card(name, "base", text, tokens, True)
@@ -171,7 +184,8 @@ curves = tables.curves(lab, list(mixtures))
 figures.loss_curves(curves)
 
 # %% [markdown]
-# How far has the held-out loss changed, from the first look to the last? Call the table `change`: a row a domain, a column an arm.
+# How far has the held-out loss changed, from the first look to the last? Call the table `change`: a row a domain, a
+# column an arm.
 
 # %% tags=["solution"]
 ends = curves.sort_values("tokens").groupby(["domain", "arm"])["loss"].agg(["first", "last"])
@@ -184,16 +198,18 @@ change.round(2)
 # %%
 for name in mixtures:
     kept = pd.read_csv(lab / "models" / name / "history.csv")[f"clinical-{language}"]
-    assert abs(change.loc["clinical", name] - (kept.iloc[-1] - kept.iloc[0])) < 1e-9, f"{name}: last less first, of clinical text"
+    wanted = kept.iloc[-1] - kept.iloc[0]
+    assert abs(change.loc["clinical", name] - wanted) < 1e-9, f"{name}: last less first, of clinical text"
 
 # %% [markdown]
-# *What does `half` pay, and what does it get for it? A colleague finds clinical text guessed better and concludes that the adapted model
-# is the better one for his task. What is missing?*
+# *What does `half` pay, and what does it get for it? A colleague finds clinical text guessed better and concludes
+# that the adapted model is the better one for his task. What is missing?*
 
 # %% [markdown] tags=["solution"]
-# `half` reads half the clinical text and gains a little less there; in return it forgets less of general text. Which is worth more depends
-# on the task. And the loss is no task: whether a model that guesses clinical words better also finds entities better is what 03 and 05
-# measure, beside a control (`general`) that was trained as long on other text, for longer training alone may help.
+# `half` reads half the clinical text and gains a little less there; in return it forgets less of general text.
+# Which is worth more depends on the task. And the loss is no task: whether a model that guesses clinical words
+# better also finds entities better is what 03 and 05 measure, beside a control (`general`) that was trained as long
+# on other text, for longer training alone may help.
 
 # %% [markdown]
 # **In short**

@@ -18,8 +18,9 @@
 #
 # **Question.** One arm scores higher than another. When may one say that it is better?
 #
-# **Before:** notebooks 03 and 05, and a run of the demo. From the saved predictions you work out a score, a difference, an interval and
-# a verdict, and compare each with what the notebooks found. An empty cell is yours; the cell after it checks what you found.
+# **Before:** notebooks 03 and 05, and a run of the demo. From the saved predictions you work out a score, a
+# difference, an interval and a verdict, and compare each with what the notebooks found. An empty cell is yours; the
+# cell after it checks what you found.
 
 # %%
 import json
@@ -50,19 +51,22 @@ level = 0.05  # of significance
 # %%
 folder = stages.need(run, "05_figures")
 kept = {name: [path for path in tables.fits(folder, task) if path.parent.name == name] for name in (arm, control)}
-rows = {name: pd.concat([scores.read_predictions(path) for path in paths]).query("test == @task") for name, paths in kept.items()}
+rows = {
+    name: pd.concat([scores.read_predictions(path) for path in paths]).query("test == @task")
+    for name, paths in kept.items()}
 seeds = sorted(set(rows[arm]["seed"]) & set(rows[control]["seed"]))
 rows[arm].head(4).style.hide()
 
 # %% [markdown]
 # ## 1. Strict F1
 #
-# Take the first seed of `arm`. An entity is found when document, label, start and end are all the same in `gold` and in `predicted`. Work out
-# precision, recall and F1, with sets and nothing else, and call the last one `f1`.
+# Take the first seed of `arm`. An entity is found when document, label, start and end are all the same in `gold`
+# and in `predicted`. Work out precision, recall and F1, with sets and nothing else, and call the last one `f1`.
 
 # %% tags=["solution"]
 first, place = rows[arm].query("seed == @seeds[0]"), ["document", "label", "start", "end"]
-gold, predicted = (set(map(tuple, first.loc[first["kind"] == kind, place].to_numpy())) for kind in ("gold", "predicted"))
+kinds = {kind: set(map(tuple, part[place].to_numpy())) for kind, part in first.groupby("kind")}
+gold, predicted = kinds["gold"], kinds["predicted"]
 precision, recall = len(gold & predicted) / len(predicted), len(gold & predicted) / len(gold)
 f1 = 2 * precision * recall / (precision + recall)
 f"{f1:.4f}"
@@ -78,8 +82,9 @@ assert abs(f1 - noted) < 1e-9, f"{f1:.4f}, but 03 found {noted:.4f}; do all four
 # %% [markdown]
 # ## 2. What is simple
 #
-# Which share of the gold entities has a text that stands, as an entity, among the training texts too? `tables.train_mentions(folder, task)`
-# gives those, and `folded(text)` levels case and blanks. Call it `known`, and the recall of your first seed on the others `unseen`.
+# Which share of the gold entities has a text that stands, as an entity, among the training texts too?
+# `tables.train_mentions(folder, task)` gives those, and `folded(text)` levels case and blanks. Call it `known`, and
+# the recall of your first seed on the others `unseen`.
 
 # %% tags=["solution"]
 mentions = tables.train_mentions(folder, task)
@@ -95,15 +100,17 @@ f"{known:.1%} known; recall of the others {unseen:.3f}"
 # %%
 groups = pd.read_csv(folder / "results" / "mentions.csv").query("task == @task and arm == @arm and seed == @seeds[0]")
 others = groups[groups["group"] != "in training set"]
-assert abs(known - groups.loc[groups["group"] == "in training set", "gold"].sum() / groups["gold"].sum()) < 1e-9, "the share of gold entities"
-assert abs(unseen - others["found"].sum() / others["gold"].sum()) < 1e-9, "found among the gold entities that are not in training"
+share, recall = 1 - others["gold"].sum() / groups["gold"].sum(), others["found"].sum() / others["gold"].sum()
+assert abs(known - share) < 1e-9, f"{share:.3f} of the gold entities are known, not {known:.3f}"
+assert abs(unseen - recall) < 1e-9, f"{recall:.3f} of the gold entities that are not known are found, not {unseen:.3f}"
 
 # %% [markdown]
-# *A dictionary of the training entities finds the known ones and no other. Why does a language model have to be compared with it?*
+# *A dictionary of the training entities finds the known ones and no other. Why does a language model have to be
+# compared with it?*
 
 # %% [markdown] tags=["solution"]
-# Because it costs nothing: a model that only repeats training entities is worth no more than a list. Where a test set consists of known
-# entities, a high score says little; what adaptation may teach shows on the others.
+# Because it costs nothing: a model that only repeats training entities is worth no more than a list. Where a test
+# set consists of known entities, a high score says little; what adaptation may teach shows on the others.
 
 # %% [markdown]
 # ## 3. The difference, one seed at a time
@@ -111,12 +118,15 @@ assert abs(unseen - others["found"].sum() / others["gold"].sum()) < 1e-9, "found
 # `scored` has the hits (tp), false alarms (fp) and misses (fn) of each arm, by seed and document.
 
 # %%
-scored = {name: scores.counts(gold=part.query("kind == 'gold'"), predicted=part.query("kind == 'predicted'"), by=["seed", "document"]) for name, part in rows.items()}
+scored = {}
+for name, part in rows.items():
+    sides = {kind: part[part["kind"] == kind] for kind in ("gold", "predicted")}
+    scored[name] = scores.counts(**sides, by=["seed", "document"])
 scored[arm].head(3)
 
 # %% [markdown]
-# Make a table by seed with the F1 of both arms and their difference. How many seeds alone would have told you the opposite? Call the mean of
-# the differences `difference`.
+# Make a table by seed with the F1 of both arms and their difference. How many seeds alone would have told you the
+# opposite? Call the mean of the differences `difference`.
 
 # %% tags=["solution"]
 sums = {name: table.groupby("seed").sum().loc[seeds] for name, table in scored.items()}
@@ -130,23 +140,26 @@ by_seed.round(3)
 
 # %%
 family = pd.read_csv(folder / "results" / "comparisons.csv")
-noted = family.query("task == @task and test == @task and arm == @arm and against == @control and metric == 'f1'").iloc[0]
+same = "task == @task and test == @task and arm == @arm and against == @control and metric == 'f1'"
+noted = family.query(same).iloc[0]
 assert abs(difference - noted["difference"]) < 1e-9, f"{difference:+.4f}, but 05 found {noted['difference']:+.4f}"
 
 # %% [markdown]
 # ## 4. How far chance could have moved it
 #
-# Other documents might have been in the test set. `tally` has the counts as numbers, (seeds, documents, 3), of both arms in the same order.
+# Other documents might have been in the test set. `tally` has the counts as numbers, (seeds, documents, 3), of both
+# arms in the same order.
 
 # %%
 names = sorted(set(rows[arm]["document"]) | set(rows[control]["document"]))
 every = pd.MultiIndex.from_product([seeds, names], names=["seed", "document"])
-tally = {name: table.reindex(every, fill_value=0).to_numpy().reshape(len(seeds), len(names), 3) for name, table in scored.items()}
+whole = {name: table.reindex(every, fill_value=0) for name, table in scored.items()}
+tally = {name: table.to_numpy().reshape(len(seeds), len(names), 3) for name, table in whole.items()}
 tally[arm].shape
 
 # %% [markdown]
-# Draw as many documents as there are, with replacement, work out the difference again, and do so `draws` times: the middle 95 % of
-# the results are an interval. Call its ends `low` and `high`.
+# Draw as many documents as there are, with replacement, work out the difference again, and do so `draws` times: the
+# middle 95 % of the results are an interval. Call its ends `low` and `high`.
 
 # %% tags=["solution"]
 random, found = np.random.default_rng(1), []
@@ -162,8 +175,8 @@ f"{low:+.3f} to {high:+.3f}"
 # The notebook's interval is wider, for it takes in that other seeds could have been drawn as well:
 
 # %%
-assert low <= difference <= high, "the interval does not hold the difference; are both arms scored on the same documents?"
-assert high - low < 1.1 * (noted["high"] - noted["low"]), "wider than with the seeds; 95 % of the draws lie between two quantiles"
+assert low <= difference <= high, "the difference lies outside; are both arms scored on the same documents?"
+assert high - low < 1.1 * (noted["high"] - noted["low"]), "wider than with the seeds; is it the middle 95 %?"
 pd.DataFrame({"yours": [low, high], "notebook 05": [noted["low"], noted["high"]]}, index=["low", "high"]).T.round(3)
 
 # %% [markdown]
@@ -173,13 +186,15 @@ pd.DataFrame({"yours": [low, high], "notebook 05": [noted["low"], noted["high"]]
 
 # %%
 claims = pd.DataFrame(json.loads((folder / "results" / "claims.json").read_text())["claims"])
-asked = pd.concat([family, claims], ignore_index=True)[["claim", "task", "arm", "against", "difference", "p", "p_holm", "verdict"]]
+columns = ["claim", "task", "arm", "against", "difference", "p", "p_holm", "verdict"]
+asked = pd.concat([family, claims], ignore_index=True)[columns]
 asked.iloc[[0, -1]].T
 
 # %% [markdown]
-# Holm's method: order the p values; multiply the smallest by the number of questions, the next by one less, and so on; none may be smaller
-# than the one before it, none above 1. Then the rule that was declared before: below `level` a difference above 0 is *supported*, one
-# below 0 *contradicted*, everything else *inconclusive*. Add columns `holm` and `said` to `asked`.
+# Holm's method: order the p values; multiply the smallest by the number of questions, the next by one less, and so
+# on; none may be smaller than the one before it, none above 1. Then the rule that was declared before: below
+# `level` a difference above 0 is *supported*, one below 0 *contradicted*, everything else *inconclusive*. Add
+# columns `holm` and `said` to `asked`.
 
 # %% tags=["solution"]
 asked = asked.sort_values("p")
@@ -189,22 +204,23 @@ asked["said"] = np.where(asked["holm"] < level, sign, "inconclusive")
 asked.sort_index().drop(columns=["p_holm", "verdict"]).style.format(precision=3, na_rep="").hide()
 
 # %% [markdown]
-# A claim is not supported when one of its comparisons is contradicted, so verdicts are checked for comparisons only:
+# A claim is not supported when one of its comparisons is contradicted, so verdicts are checked for comparisons
+# only:
 
 # %%
 tested = asked[asked["p"].notna()]
-assert np.allclose(tested["holm"], tested["p_holm"]), "Holm: is none smaller than the one before it? does every question count?"
+assert np.allclose(tested["holm"], tested["p_holm"]), "does every question count? is none smaller than the one before?"
 wrong = tested[(tested["said"] != tested["verdict"]) & tested["task"].notna()]
 assert wrong.empty, f"another verdict than 05's in rows {[*wrong.index]}"
 
 # %% [markdown]
-# *Count the questions that are significant before Holm and after. A paper reports the best of these lines alone: what is wrong? And which
-# of these verdicts speak about medicine?*
+# *Count the questions that are significant before Holm and after. A paper reports the best of these lines alone:
+# what is wrong? And which of these verdicts speak about medicine?*
 
 # %% [markdown] tags=["solution"]
-# Of many lines the best is often the luckiest: without a correction one in twenty comparisons of equal arms is "significant". None of
-# these verdicts speaks about medicine: the text was made up, and the rules that made it hold what adaptation finds. They say that the
-# method can find an effect that is there.
+# Of many lines the best is often the luckiest: without a correction one in twenty comparisons of equal arms is
+# "significant". None of these verdicts speaks about medicine: the text was made up, and the rules that made it hold
+# what adaptation finds. They say that the method can find an effect that is there.
 
 # %% [markdown]
 # **In short**

@@ -16,12 +16,16 @@
 # %% [markdown]
 # # Lab 3: a leak
 #
-# **Question.** Some test texts stand among the texts that a model reads. How does one find them, and what do they do to a result?
+# **Question.** Some test texts stand among the texts that a model reads. How does one find them, and what do they
+# do to a result?
 #
-# **Before:** notebook 01, and a run of the demo. You measure how alike two texts are, estimate it without comparing them, find out what the gate
-# lets through, and train one arm with a leak and one without. An empty cell is yours; the cell after it checks what you found.
+# **Before:** notebook 01, and a run of the demo. You measure how alike two texts are, estimate it without comparing
+# them, find out what the gate lets through, and train one arm with a leak and one without. An empty cell is yours;
+# the cell after it checks what you found.
 
 # %%
+import shutil
+
 import pandas as pd
 from datasketch import MinHash
 from helpers import figures, models, pretraining, project, tables
@@ -46,7 +50,8 @@ seed = 1  # of masks and order
 # %% [markdown]
 # ## A text and its copy
 #
-# The longest test text, and a copy of it in which some words were replaced, as happens when a text is de-identified again.
+# The longest test text, and a copy of it in which some words were replaced, as happens when a text is de-identified
+# again.
 
 # %%
 folder = stages.need(run, "02_pretrain-base")
@@ -58,8 +63,8 @@ pd.Series({"text": " ".join(words)[:110], "copy": " ".join(copy)[:110]}).to_fram
 # %% [markdown]
 # ## 1. How alike they are
 #
-# Take the runs of five words of each, as sets. Their Jaccard similarity is the size of what they share over the size of both together.
-# Call it `similarity`.
+# Take the runs of five words of each, as sets. Their Jaccard similarity is the size of what they share over the
+# size of both together. Call it `similarity`.
 
 # %% tags=["solution"]
 ours, theirs = ({tuple(some[i : i + 5]) for i in range(len(some) - 4)} for some in (words, copy))
@@ -67,19 +72,20 @@ similarity = len(ours & theirs) / len(ours | theirs)
 f"{similarity:.3f}"
 
 # %% [markdown]
-# A run is the same in both if none of its five words was replaced. As hardly any run occurs twice in a text, one can count:
+# A run is the same in both if none of its five words was replaced. As hardly any run occurs twice in a text, one
+# can count:
 
 # %%
 same = sum("xxx" not in copy[i : i + 5] for i in range(len(words) - 4))
 wanted = same / (2 * (len(words) - 4) - same)
-assert abs(similarity - wanted) < 0.02, f"{similarity:.3f}, but {same} of {len(words) - 4} runs are the same: about {wanted:.3f}"
+assert abs(similarity - wanted) < 0.02, f"found {similarity:.3f}; {same} runs are the same: about {wanted:.3f}"
 
 # %% [markdown]
 # ## 2. Without comparing all pairs
 #
-# A million texts are too many pairs. MinHash keeps 128 numbers of each text: for each of 128 hash functions the smallest value of any run. Two
-# texts agree in such a number as often as they are alike. Fill two `MinHash(num_perm=128)` with `update(" ".join(run).encode())` and call what
-# `jaccard` says of them `estimate`.
+# A million texts are too many pairs. MinHash keeps 128 numbers of each text: for each of 128 hash functions the
+# smallest value of any run. Two texts agree in such a number as often as they are alike. Fill two
+# `MinHash(num_perm=128)` with `update(" ".join(run).encode())` and call what `jaccard` says of them `estimate`.
 
 # %% tags=["solution"]
 prints = MinHash(num_perm=128), MinHash(num_perm=128)
@@ -93,27 +99,30 @@ f"{estimate:.3f}"
 
 # %%
 error = (similarity * (1 - similarity) / 128) ** 0.5
-assert abs(estimate - similarity) < 4 * error, f"{estimate:.2f} is {abs(estimate - similarity) / error:.0f} standard errors from {similarity:.2f}"
+away = abs(estimate - similarity) / error
+assert away < 4, f"{estimate:.2f} is {away:.0f} standard errors from {similarity:.2f}"
 
 # %% [markdown]
 # ## 3. What the gate lets through
 #
-# `gate.gate([copy], [original])` raises `gate.Leak` when a text repeats another one. Both are `Document(id=…, language=…, text=…)`. Replace every
-# 12th, 9th, 7th, 6th word: from when on does it say nothing? Make `caught`, a dictionary from these numbers to True or False.
+# `gate.gate([copy], [original])` raises `gate.Leak` when a text repeats another one. Both are `Document(id=…,
+# language=…, text=…)`. Replace every 12th, 9th, 7th, 6th word: from when on does it say nothing? Make `caught`, a
+# dictionary from these numbers to True or False.
 
 # %% tags=["solution"]
 original, caught = Document(id="test", language=language, text=" ".join(words)), {}
-copies = {every: " ".join(word if number % every else "xxx" for number, word in enumerate(words)) for every in (12, 9, 7, 6)}
-for every, text in copies.items():
+copies = {every: [word if n % every else "xxx" for n, word in enumerate(words)] for every in (12, 9, 7, 6)}
+for every, some in copies.items():
     try:
-        gate.gate([Document(id="copy", language=language, text=text)], [original])
+        gate.gate([Document(id="copy", language=language, text=" ".join(some))], [original])
         caught[every] = False
     except gate.Leak:
         caught[every] = True
 caught
 
 # %% [markdown]
-# Between two changes lie `every - 1` words, and so `every - 5` whole runs of five; the gate asks for more than a third:
+# Between two changes lie `every - 1` words, and so `every - 5` whole runs of five; the gate asks for more than a
+# third:
 
 # %%
 wanted = {every: (every - 5) / every > gate.SHARE for every in (12, 9, 7, 6)}
@@ -123,20 +132,21 @@ assert caught == wanted, f"found {caught}, expected {wanted}"
 # *A colleague lowers the share at which the gate closes, to be safe. What does it cost?*
 
 # %% [markdown] tags=["solution"]
-# Medical text repeats itself: formulas of discharge letters, standard findings, templates. A stricter gate throws out text that no one
-# copied, and first of all text that is most like the task. 01 tells how many documents were lost and to which test text, so one can look.
+# Medical text repeats itself: formulas of discharge letters, standard findings, templates. A stricter gate throws
+# out text that no one copied, and first of all text that is most like the task. 01 tells how many documents were
+# lost and to which test text, so one can look.
 
 # %% [markdown]
 # ## 4. What it does to a result
 #
-# `leaked` is a corpus of the task's test texts, as if somebody had collected them. Both arms below go on from the base and read as much; one reads
-# clinical text, the other one clinical text and the leak, half and half. Held-out text: test texts, and dev texts, which are of
-# the same kind and did not leak.
+# `leaked` is a corpus of the task's test texts, as if somebody had collected them. Both arms below go on from the
+# base and read as much; one reads clinical text, the other one clinical text and the leak, half and half. Held-out
+# text: test texts, and dev texts, which are of the same kind and did not leak.
 
 # %%
 lab, corpora = project.folder("lab_leak"), project.folder("lab_leak") / "corpora"
-clinical = (Document(id=f"clinical {number}", language=language, text=text) for number, text in enumerate(pretraining.corpus(folder, "clinical", language)))
-write_jsonl(corpora / f"clinical-{language}.jsonl", clinical)
+corpora.mkdir(parents=True, exist_ok=True)
+shutil.copy(folder / "corpora" / f"clinical-{language}.jsonl", corpora)
 write_jsonl(corpora / f"leaked-{language}.jsonl", tasks.split(folder, task, "test"))
 for part in ("test", "dev"):
     write_jsonl(corpora / f"{part}-{language}.heldout.jsonl", tasks.split(folder, task, part))
@@ -157,8 +167,9 @@ mixtures = {
 # Then they are trained; a minute.
 
 # %%
-values = {"batch_rows": 8, "warmup_share": 0.05, "masking_rate": 0.15, "whole_words": False, "evaluations": 6, "checkpoint_seconds": 60}
-values |= {"save_memory": False, "compiled": False, "learning_rate": learning_rate, "seed": seed}
+values = {
+    "batch_rows": 8, "learning_rate": learning_rate, "warmup_share": 0.05, "masking_rate": 0.15, "whole_words": False,
+    "evaluations": 6, "seed": seed, "checkpoint_seconds": 60, "save_memory": False, "compiled": False}
 for name, text in mixtures.items():
     mixture = pretraining.Mixture(lab, text, tokenizer, tokens // length, length, seed)
     base, card = models.load(folder / "models" / "base")[0], models.card(name, "base", text, tokens, True)
@@ -167,7 +178,8 @@ curves = tables.curves(lab, list(mixtures))
 figures.loss_curves(curves)
 
 # %% [markdown]
-# By how much is the loss of each arm, at the end, lower on test text than on dev text? Call it `gap`, a dictionary by arm.
+# By how much is the loss of each arm, at the end, lower on test text than on dev text? Call it `gap`, a dictionary
+# by arm.
 
 # %% tags=["solution"]
 last = curves[curves["tokens"] == curves["tokens"].max()].pivot(index="arm", columns="domain", values="loss")
@@ -180,15 +192,17 @@ gap = (last["dev"] - last["test"]).to_dict()
 # %%
 for name in mixtures:
     kept = pd.read_csv(lab / "models" / name / "history.csv").iloc[-1]
-    assert abs(gap[name] - (kept[f"dev-{language}"] - kept[f"test-{language}"])) < 1e-9, f"{name}: loss on dev less loss on test, at the end"
+    wanted = kept[f"dev-{language}"] - kept[f"test-{language}"]
+    assert abs(gap[name] - wanted) < 1e-9, f"{name}: loss on dev less loss on test, at the end: {wanted:.3f}"
 
 # %% [markdown]
-# *How much of `leaky`'s gain on test text is the leak? Could you have noticed it from its score on the test set alone?*
+# *How much of `leaky`'s gain on test text is the leak? Could you have noticed it from its score on the test set
+# alone?*
 
 # %% [markdown] tags=["solution"]
-# Both arms' gaps hold how much easier the test texts are by chance; what `leaky` has beyond `clean` is the leak. From the score on the
-# test set alone one would have called it adaptation: it needs text of the same kind that did not leak. That is why a run stops at its gate
-# and does not go on with a warning.
+# Both arms' gaps hold how much easier the test texts are by chance; what `leaky` has beyond `clean` is the leak.
+# From the score on the test set alone one would have called it adaptation: it needs text of the same kind that did
+# not leak. That is why a run stops at its gate and does not go on with a warning.
 
 # %% [markdown]
 # **In short**
