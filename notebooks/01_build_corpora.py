@@ -83,7 +83,8 @@ kept = counts.query("reason == 'kept'").pivot_table(index="domain", columns="lan
 # ## What was removed, and why
 #
 # Documents by part and reason. *task document*: it occurs in a task's dev or test set (or, for some sources, in any part of a
-# task). *over the limit*: more text than the profile asks for.
+# task). *over the limit*: more text than the profile asks for; own files are counted to their end, of an endless source no
+# more is read. *too long*: a text that alone would go over the limit.
 
 # %%
 counts.pivot_table(index=["domain", "language", "part"], columns="reason", values="documents", sort=False).fillna(0).astype(int)

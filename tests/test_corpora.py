@@ -16,6 +16,7 @@ from helpers.project import Mistake
 from texts import corpora, sources, tasks
 from texts.corpora import Limits
 from texts.documents import Document, Note, Patient, read_jsonl, write_jsonl
+from texts.files import cut
 from texts.gate import Leak, gate
 
 LIMITS = Limits(characters=10**9, heldout_characters=0, near_duplicate=0.8)
@@ -175,6 +176,36 @@ def test_over_the_limit_is_still_judged_where_documents_are_removed(tmp_path):
     limits = Limits(len(one[0]) + 10, 0, 0.8)
     _, counts, _ = built(tmp_path, [*one, one[3], text("held")], limits=limits, remove={"p": documents(text("held"))})
     assert counts == {"kept": 1, "over the limit": 9, "exact duplicate": 1, "task document": 1}
+
+
+def test_a_text_that_is_too_long_ends_no_corpus(tmp_path):
+    texts = [*(text(i) for i in range(5)), text("long", 5000), *(text(i) for i in range(10, 60))]
+    kept, counts, _ = built(tmp_path, texts, limits=Limits(len(" ".join(texts[6:])), 0, 0.8))
+    assert counts == {"kept": 50, "too long": 1, "over the limit": 1}
+    assert kept == texts[:5] + texts[6:51]
+
+
+def test_own_texts_are_cut_and_counted_to_their_end(tmp_path, run):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "a.txt").write_text("\n\n".join(text(i, 300) for i in range(60)))
+    (folder / "b.txt").write_text("\n\n".join(text(i, 300) for i in range(100, 160)))
+    rows, _ = corpora.make(run[0], {"clinical": {"es": [str(folder)]}}, 1, Limits(50_000, 5000, 0.8))
+    counts = {row["reason"]: row["documents"] for row in rows}
+    assert counts["held out"] >= 2 and counts["kept"] > 20 and counts["over the limit"] > 20
+    assert sum(row["characters"] for row in rows) == pytest.approx(
+        sum(f.stat().st_size for f in folder.iterdir()), 0.01
+    )
+    assert next(read_jsonl(run[0] / "corpora" / "clinical-es.jsonl")).id == f"{folder}/a, piece 2"
+
+
+@given(st.text(alphabet="ab \n", max_size=60), st.integers(2, 12))
+def test_a_text_that_is_cut_loses_no_word(whole, most):
+    pieces = [d.text for d in cut([Document("x", "es", whole)], most)]
+    assert "".join(pieces).rstrip() == whole.rstrip()
+    assert all(len(piece.rstrip()) <= most for piece in pieces)
+    if max(map(len, whole.split()), default=0) <= most // 2:
+        assert " ".join(pieces).split() == whole.split()
 
 
 def test_how_far_it_is_is_left_for_who_looks(tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ from helpers.project import Mistake, write_json
 from texts import languages, readers, sources, synthetic, tasks
 from texts.cleaning import normalise
 from texts.documents import Document, Patient, read_jsonl, write_jsonl
+from texts.files import GROUP_CHARACTERS, cut
 from texts.gate import RUN, SHARE, SHORT, WORD, gate
 
 PERMUTATIONS = 64
@@ -30,6 +31,8 @@ ENDINGS = (".jsonl", ".heldout.jsonl")
 COUNTED = ("documents", "characters", "words")
 EVERY = 20  # of so many documents of a part one is set aside for the held-out loss
 HOPELESS = 100_000  # an endless source that repeats itself so often in a row will not fill a corpus
+ENOUGH = 0.9  # of a corpus' characters: below it a text that does not fit is left out, and others are tried
+PIECE = 0.1  # of the held-out characters: own texts are cut to it, so that some can be set aside
 
 Texts = Mapping[str, Mapping[str, Mapping[str, Iterable[Document]]]]
 Rows = list[dict[str, Any]]
@@ -166,11 +169,12 @@ class Corpus:
         return "", ""
 
     def documents(self, parts: Mapping[str, Iterable[Document]]) -> Iterator[Document]:
-        """Stream the documents to train on, of the parts in turn; parts in `removed` are judged to their end."""
+        """Stream the documents to train on, of the parts in turn; own and `removed` ones are read to their end."""
         streams, kept, lost, full = {part: iter(documents) for part, documents in parts.items()}, 0, 0, False
         while streams:
             for part in list(streams):
-                raw = None if full and part not in self.removed else next(streams[part], None)
+                finite = sources.is_own(part) or part in self.removed
+                raw = None if full and not finite else next(streams[part], None)
                 if raw is None:
                     del streams[part]
                     continue
@@ -180,12 +184,14 @@ class Corpus:
                 if other:
                     self.repeated.append({"part": part, "document": document.id, "reason": reason, "repeats": other})
                 lost = lost + 1 if reason else 0
-                if lost > HOPELESS and not full:
+                if lost > HOPELESS and not (full or finite):
                     raise Mistake(f"part {part}: {lost:,} texts in a row repeat others; lower characters to {kept:,}")
                 if not reason:
-                    full = kept + size > self.limits.characters
-                    reason = "over the limit" if full else "held out" if self._spare(part, size) else "kept"
-                    kept += 0 if full else size
+                    fits = kept + size <= self.limits.characters
+                    full = not fits and kept > ENOUGH * self.limits.characters
+                    left_out = "over the limit" if full else "too long"
+                    reason = left_out if not fits else "held out" if self._spare(part, size) else "kept"
+                    kept += size if fits else 0
                 self.counts[part, reason] += (1, size, len(words))
                 if reason == "held out":
                     self.aside.append(document)
@@ -272,7 +278,7 @@ def make(
                 place[part] = synthetic.documents(domain, language, seed)
                 continue
             entry = {} if sources.is_own(part) else sources.entry("parts", part)
-            place[part] = _documents(part, language)
+            place[part] = _documents(part, language, limits)
             if "counts" in entry:
                 real.append(place[part])
             if "remove" in entry:
@@ -292,13 +298,13 @@ def make(
     return rows, repeated
 
 
-def _documents(part: str, language: str) -> Iterator[Document]:
-    """The texts of a part of data/sources.yaml, or of own files."""
+def _documents(part: str, language: str, limits: Limits) -> Iterator[Document]:
+    """The texts of a part of data/sources.yaml, or of own files, the long ones of these cut."""
     if not sources.is_own(part):
         return readers.part(part)
     from texts import own  # here, as most runs have none
 
-    return own.documents(part, language)
+    return cut(own.documents(part, language), max(GROUP_CHARACTERS, int(PIECE * limits.heldout_characters)))
 
 
 def terms(listed: Mapping[str, Mapping[str, Sequence[str]]]) -> pd.DataFrame:
