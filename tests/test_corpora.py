@@ -243,6 +243,26 @@ def test_held_out_documents_are_spread_and_disjoint(tmp_path):
     assert counts == {"kept": 194, "held out": 6}
 
 
+@pytest.mark.parametrize(
+    ("texts", "limits", "said"),
+    [
+        (
+            [text(1), text(4)],
+            LIMITS,
+            r"2 texts read: 2 task document, 0 kept, 0 held out; give texts that are in no dev",
+        ),
+        ([TEXTS["en"]], LIMITS, r"1 texts read: 1 other language, 0 kept, 0 held out; see whether"),
+        ([text(2, 900)], Limits(900, 0, 0.8), r"1 texts read: 1 too long, 0 kept, 0 held out; raise corpus.characters"),
+        ([text(2), text(2)], Limits(900, 500, 0.8), r"1 held out, 1 exact duplicate, 0 kept; give it more and"),
+        ([text(2), text(3)], Limits(900, 50, 0.8), r"2 kept, 0 held out; raise corpus.heldout_characters, or"),
+        ([], LIMITS, r"0 texts read: 0 kept, 0 held out; give it more"),
+    ],
+)
+def test_a_corpus_with_too_little_text_is_named_with_what_became_of_it(tmp_path, texts, limits, said):
+    with pytest.raises(Mistake, match=r"^corpora\.clinical\.es: .*" + said):
+        built(tmp_path, texts, documents(text(1), text(4)), limits)
+
+
 def test_counts_add_up_to_what_was_read(tmp_path):
     texts = [text(i % 30) for i in range(100)]
     _, counts, _ = built(tmp_path, texts, documents(text(3)), Limits(6000, 1000, 0.8), remove={"p": []})
@@ -316,7 +336,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "catalogue", lambda: {"parts": parts})
     streams = {
         "plain": [text(1), text("ner test"), text("more dev"), text("note train")],
-        "background": [text(1), text(1), *(text(f"ner {split}") for split in ("train", "dev", "test"))],
+        "background": [text(1), text(1), *(text(f"ner {split}") for split in ("train", "dev", "test")), text(7)],
     }
     monkeypatch.setattr(corpora.readers, "part", lambda name: iter(documents(*streams[name])))
     monkeypatch.setattr(corpora.readers, "tasks", lambda name: {"train": documents(text("ner train"))})

@@ -5,7 +5,7 @@ What repeats what is defined in `texts.gate`, which checks the result without th
 
 import json
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,6 +33,13 @@ EVERY = 20  # of so many documents of a part one is set aside for the held-out l
 HOPELESS = 100_000  # an endless source that repeats itself so often in a row will not fill a corpus
 ENOUGH = 0.9  # of a corpus' characters: below it a text that does not fit is left out, and others are tried
 PIECE = 0.1  # of the held-out characters: own texts are cut to it, so that some can be set aside
+REMEDIES = {  # of a corpus with too little text, by the commonest reason
+    "other language": "see whether the texts are in the language that they are listed under",
+    "task document": "give texts that are in no dev or test part of a task",
+    "near task document": "give texts that are in no dev or test part of a task",
+    "too long": "raise corpus.characters",
+    "kept": "raise corpus.heldout_characters, or give more or shorter texts",  # none is held out
+}
 
 Texts = Mapping[str, Mapping[str, Mapping[str, Iterable[Document]]]]
 Rows = list[dict[str, Any]]
@@ -205,6 +212,16 @@ class Corpus:
         return before % EVERY == 0 and sum(len(d.text) for d in self.aside) + size <= self.limits.heldout_characters
 
 
+def _check(domain: str, language: str, counts: Mapping[str, int], limits: Limits) -> None:
+    """Mistake unless a corpus has a text to train on, and one for the held-out loss where that is wanted."""
+    if counts["kept"] and (counts["held out"] or not limits.heldout_characters):
+        return
+    reasons = sorted((reason for reason in counts if counts[reason]), key=lambda reason: -counts[reason])
+    told = ", ".join(f"{counts[reason]:,} {reason}" for reason in dict.fromkeys([*reasons, "kept", "held out"]))
+    remedy = REMEDIES.get(reasons[0] if reasons else "", "give it more and different texts")
+    raise Mistake(f"corpora.{domain}.{language}: {sum(counts.values()):,} texts read: {told}; {remedy}")
+
+
 def with_progress(documents: Iterable[Document], what: str) -> Iterator[Document]:
     """Pass documents on, and leave how many there were, their size and its growth a second as progress."""
     line, began, number, size = Line(), time.monotonic(), 0, 0
@@ -229,7 +246,8 @@ def build(
     whose repetitions are removed everywhere. `remove`: part -> further documents whose repetitions it loses; such a
     part is read to its end. Rows: domain, language, part, reason, documents, characters, words, where the reasons add
     up to what was read; and domain, language, part, document, reason, repeats. words.csv has the words of what is kept
-    and how many are different. Memory holds hashes of the texts, and the documents that are set aside.
+    and how many are different. Memory holds hashes of the texts, and the documents that are set aside. Mistake for a
+    corpus that has nothing to train on, or nothing held out although `limits` ask for it.
     """
     against, removed = Repeats(heldout), {part: Repeats(documents) for part, documents in remove.items()}
     counts: Rows = []
@@ -242,6 +260,10 @@ def build(
         for end, documents in zip(ENDINGS, (corpus.documents(texts[domain][language]), corpus.aside), strict=True):
             write_jsonl(folder / f"{domain}-{language}{end}", with_progress(documents, f"{domain}-{language}"))
         found = {key: dict(zip(COUNTED, n.tolist(), strict=True)) for key, n in corpus.counts.items() if n[0]}
+        by_reason: Counter[str] = Counter()
+        for (_, reason), n in found.items():
+            by_reason[reason] += n["documents"]
+        _check(domain, language, by_reason, limits)
         counts += [{**place, "part": part, "reason": reason, **n} for (part, reason), n in found.items()]
         repeated += [{**place, **row} for row in corpus.repeated]
         kept = sum(n["words"] for (_, reason), n in found.items() if reason == "kept")
