@@ -10,7 +10,7 @@ import yaml
 
 from helpers.project import DATA, Mistake
 from runner import settings
-from texts import corpora, own, tasks
+from texts import corpora, own, own_lines, tasks
 from texts.documents import PARTS, Document, Note, Patient, Span
 
 SECRET = "Mevrouw Jansen"
@@ -86,22 +86,45 @@ def test_entities_from_lines_and_from_brat_are_the_same(ward):
     [
         ("{", r"hiv/train\.jsonl, line 5: no JSON at character \d+"),
         ("[1]", r"line 5: is no object; a line is"),
-        ({"label": 1, "notes": [NOTE]}, r"line 5: id: Field required; a line is \{\"id\""),
-        ({"id": "x", "label": 2, "notes": [NOTE]}, r"line 5: label: .*less than or equal to 1"),
-        ({"id": "x", "label": "1", "notes": [NOTE]}, r"line 5: label: Input should be a valid integer"),
-        ({"id": "x", "label": True, "notes": [NOTE]}, r"line 5: label: Input should be a valid integer"),
+        ({"label": 1, "notes": [NOTE]}, r"line 5: id: is missing; a line is \{\"id\""),
+        (
+            {"id": "x", "label": 2, "notes": [NOTE]},
+            r"line 5: label: found 2; allowed: 0 or 1, without quotes; a line is",
+        ),
+        ({"id": "x", "label": "1", "notes": [NOTE]}, r'line 5: label: found "1"; allowed: 0 or 1'),
+        ({"id": "x", "label": "yes", "notes": [NOTE]}, r'line 5: label: found "yes"; allowed: 0 or 1'),
+        ({"id": "x", "label": True, "notes": [NOTE]}, r"line 5: label: found true; allowed: 0 or 1"),
+        ({"id": "x", "label": None, "notes": [NOTE]}, r"line 5: label: found null; allowed: 0 or 1"),
+        ({"id": "x", "label": 1.0, "notes": [NOTE]}, r"line 5: label: found 1\.0; allowed: 0 or 1"),
+        ({"id": "x", "label": SECRET, "notes": [NOTE]}, r"line 5: label: found something else; allowed: 0 or 1"),
+        ({"id": "x", "label": [SECRET], "notes": [NOTE]}, r"line 5: label: found something else; allowed: 0 or 1"),
+        ({"id": "\ud800", "label": 1, "notes": [NOTE]}, r"line 5: id: has half a character, \\ud800, at 0; write"),
+        (
+            {"id": "x", "label": 1, "notes": [NOTE | {"text": SECRET + "\udc00"}]},
+            r"line 5: notes\.0\.text: has half a character, \\udc00, at 14",
+        ),
+        (
+            {"id": "x", "label": 1, "notes": [{"text": SECRET}]},
+            r"line 5: notes\.0\.date: is missing; give a date like .*; if it is unknown",
+        ),
         ({"id": "x", "label": 1, "notes": []}, r"line 5: notes: .*at least 1 item"),
         ({"id": "x", "label": 1, "notes": SECRET}, r"line 5: notes: Input should be a valid list"),
         (
             {"id": "x", "label": 1, "notes": [NOTE, NOTE | {"date": "31-12-2020"}]},
-            r"line 5: notes\.1\.date: a date is a text",
+            r"line 5: notes\.1\.date: is no date; give a date like",
         ),
-        ({"id": "x", "label": 1, "notes": [NOTE | {"date": SECRET}]}, r"line 5: notes\.0\.date: a date is a text"),
-        ({"id": "x", "label": 1, "notes": [NOTE | {"date": 2020}]}, r"line 5: notes\.0\.date: a date is a text"),
+        (
+            {"id": "x", "label": 1, "notes": [NOTE | {"date": SECRET}]},
+            r"line 5: notes\.0\.date: is no date; give a date like",
+        ),
+        (
+            {"id": "x", "label": 1, "notes": [NOTE | {"date": 2020}]},
+            r"line 5: notes\.0\.date: is no date; give a date like",
+        ),
         ({"id": "x", "label": 1, "notes": [NOTE | {"text": "  "}]}, r"line 5: notes\.0\.text: is blank"),
         ('{"id": "x", "label": ' + "9" * 5000 + "}", r"line 5: has a number that is too long"),
         ("[" * 100000, r"line 5: is nested too deep"),
-        ({"id": "x", "label": 1, "notes": [{"date": "2020-12-31"}]}, r"line 5: notes\.0\.text: Field required"),
+        ({"id": "x", "label": 1, "notes": [{"date": "2020-12-31"}]}, r"line 5: notes\.0\.text: is missing; a line is"),
         ({"id": "train0", "label": 1, "notes": [NOTE]}, r"item 5 of train has the id of item 1 of train"),
         ({"id": "dev0", "label": 1, "notes": [NOTE]}, r"item 1 of dev has the id of item 5 of train"),
     ],
@@ -124,9 +147,12 @@ def test_a_patient_that_is_not_as_asked_is_refused_without_repeating_the_note(wa
         ([{"start": 9, "end": 15, "label": "DISO"}], r"line 4: spans\.0: begins or ends with a blank"),
         ([{"start": 0, "end": 6, "label": "DISO"}] * 2, r"line 4: spans: one stands twice"),
         ([{"start": -1, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: .*greater than or equal to 0"),
-        ([{"start": 0, "end": 5, "label": "two words"}], r"line 4: spans\.0\.label: "),
+        ([{"start": 0, "end": 5, "label": "two words"}], r"line 4: spans\.0\.label: has a blank"),
+        ([{"start": 0, "end": 5, "label": ""}], r"line 4: spans\.0\.label: has a blank, or nothing in it"),
+        ([{"start": 0, "end": 5, "label": "a\ud800"}], r"line 4: spans\.0\.label: has half a character"),
+        ([{"start": 0, "end": 5, "label": 7}], r"line 4: spans\.0\.label: Input should be a valid string"),
         ([{"start": 0.5, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: Input should be a valid integer"),
-        ([{"begin": 0, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: Field required"),
+        ([{"begin": 0, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: is missing; a line is"),
         (None, r"line 4: spans: Input should be a valid list"),
     ],
 )
@@ -134,6 +160,26 @@ def test_an_entity_that_is_not_as_asked_is_refused(ward, spans, said):
     written(ward / "findings" / "test.jsonl", [*entities("test"), ENTITY | {"spans": spans}])
     with pytest.raises(Mistake, match=r"findings/test\.jsonl, " + said):
         own.task(str(ward / "findings"), "ner", "nl", True)
+
+
+@pytest.mark.parametrize("name", ["all", "O", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "n/a"])
+def test_a_label_that_tables_of_results_use_otherwise_is_refused(ward, name):
+    span = {"start": 0, "end": 6, "label": name}
+    written(ward / "findings" / "test.jsonl", [*entities("test"), ENTITY | {"spans": [span]}])
+    with pytest.raises(Mistake, match=rf"line 4: spans\.0\.label: '{name}' means something else in tables of results"):
+        own.task(str(ward / "findings"), "ner", "nl", True)
+
+
+def test_all_that_pandas_reads_as_an_empty_cell_is_reserved():
+    from pandas._libs.parsers import STR_NA_VALUES
+
+    assert own_lines.RESERVED >= STR_NA_VALUES - {""}
+
+
+def test_half_a_character_in_a_corpus_is_refused(tmp_path):
+    file = written(tmp_path / "a.jsonl", [{"text": "goed"}, '{"text": "x\\ud800y"}'])
+    with pytest.raises(Mistake, match=r"a\.jsonl, line 2: text: has half a character, \\ud800, at 1"):
+        own.check(str(file), "nl")
 
 
 def test_what_is_missing_is_named(ward):
@@ -166,7 +212,7 @@ def test_what_is_missing_is_named(ward):
             own.check(str(ward / name), "nl")
     with pytest.raises(Mistake, match="has no text"):
         own.check(str(written(ward / "none.jsonl", [""])), "nl")
-    with pytest.raises(Mistake, match=r"line 2: id: is that of line 1"):
+    with pytest.raises(Mistake, match=r"line 2: id: is that of .*twice\.jsonl, line 1; give"):
         own.check(str(written(ward / "twice.jsonl", [{"id": "a", "text": "een"}, {"id": "a", "text": "twee"}])), "nl")
     (ward / "latin.jsonl").write_bytes('{"text": "Patiënt"}'.encode("latin-1"))
     with pytest.raises(Mistake, match=r"latin\.jsonl, line 1: byte \d+ is not UTF-8"):

@@ -4,79 +4,20 @@ A profile names them by a path, which has a "/" in it, where it would name a par
 they look like is in data/OWN.md.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from typing import Any
 
 from helpers.project import ROOT, Mistake, digest, file_digest
-from texts import readers
+from texts import own_lines, readers
 from texts.documents import PARTS, Document, Note, Patient, Span
 
 ENDINGS = (".txt", ".ann", ".jsonl")
-
-
-def _iso(value: Any) -> str:
-    """A date as YYYY-MM-DD; ValueError for any other."""
-    try:
-        return date.fromisoformat(value).isoformat()
-    except (TypeError, ValueError):
-        raise ValueError("a date is a text like 2020-12-31") from None
-
-
-def _said(value: str) -> str:
-    """A text with something in it; ValueError for a blank one."""
-    if not value.strip():
-        raise ValueError("is blank")
-    return value
-
-
-Text = Annotated[str, AfterValidator(_said)]
-
-
-class Row(BaseModel, strict=True):
-    """A line of a corpus; one without an id goes by its number."""
-
-    id: str = Field(default="", max_length=200)
-    text: Text
-
-
-class Mention(BaseModel, strict=True):
-    """A labelled entity: characters `start` to `end` (exclusive)."""
-
-    start: int = Field(ge=0)
-    end: int
-    label: str = Field(pattern=r"^\S+$")
-
-
-class Labelled(Row, strict=True):
-    """A line of an entity task."""
-
-    id: str = Field(min_length=1, max_length=200)
-    spans: list[Mention]
-
-
-class Dated(BaseModel, strict=True):
-    """A note of a patient."""
-
-    date: Annotated[str, BeforeValidator(_iso)]
-    text: Text
-
-
-class Person(BaseModel, strict=True):
-    """A line of a screening task."""
-
-    id: str = Field(min_length=1, max_length=200)
-    label: int = Field(ge=0, le=1)
-    notes: list[Dated] = Field(min_length=1)
 
 
 def place(name: str) -> Path:
@@ -130,18 +71,16 @@ def documents(name: str, language: str) -> Iterator[Document]:
 
     Mistake for what is neither or cannot be read, for a malformed line, and for two texts of one id.
     """
-    path, seen = place(name), dict[str, int]()
+    path, seen = place(name), dict[str, str]()
     with _readable():
         if path.is_dir():
             yield from _folder(path, name.rstrip("/"), language)
             return
-        for number, row in _rows(path, name, Row):
-            id = row.id or f"line {number}"
+        for where, row in own_lines.read(path, name, own_lines.Row):
+            id = row.id or where.removeprefix(f"{name}, ")
             if id in seen:
-                raise Mistake(
-                    f"{name}, line {number}: id: is that of line {seen[id]}; give every text its own, or none"
-                )
-            seen[id] = number
+                raise Mistake(f"{where}: id: is that of {seen[id]}; give every text its own, or none")
+            seen[id] = where
             yield Document(id, language, row.text)
 
 
@@ -215,24 +154,23 @@ def _part(folder: Path, shown: str, part: str, kind: str, language: str) -> Iter
     if not file.is_file():
         more = f", or brat files in {shown}/ (test alone: trained: false)" if kind == "ner" else ""
         raise Mistake(f"{shown}.jsonl: is missing; a task has {', '.join(PARTS)}{more}")
-    for number, row in _rows(file, f"{shown}.jsonl", Person if kind == "screening" else Labelled):
-        if isinstance(row, Person):
+    kind_of_line = own_lines.Person if kind == "screening" else own_lines.Labelled
+    for where, row in own_lines.read(file, f"{shown}.jsonl", kind_of_line):
+        if isinstance(row, own_lines.Person):
             notes = sorted((Note(note.date, note.text) for note in row.notes), key=lambda note: note.date)
             yield Patient(row.id, language, row.label, tuple(notes))
             continue
         for at, span in enumerate(row.spans):
             if not span.start < span.end <= len(row.text):
                 raise Mistake(
-                    f"{shown}.jsonl, line {number}: spans.{at}: {span.start} to {span.end} is not within the text's "
+                    f"{where}: spans.{at}: {span.start} to {span.end} is not within the text's "
                     f"{len(row.text)} characters; start counts from 0, end is the character after the last"
                 )
             if row.text[span.start : span.end] != row.text[span.start : span.end].strip():
-                raise Mistake(
-                    f"{shown}.jsonl, line {number}: spans.{at}: begins or ends with a blank; check the offsets"
-                )
+                raise Mistake(f"{where}: spans.{at}: begins or ends with a blank; check the offsets")
         spans = sorted({(s.start, s.end, s.label) for s in row.spans})
         if len(spans) < len(row.spans):
-            raise Mistake(f"{shown}.jsonl, line {number}: spans: one stands twice; take it out")
+            raise Mistake(f"{where}: spans: one stands twice; take it out")
         yield Document(row.id, language, row.text, tuple(Span(*span) for span in spans))
 
 
@@ -247,42 +185,3 @@ def _brat(folder: Path, shown: str, language: str) -> Iterator[Document]:
         yield from readers.brat(files, language, blemishes)
         if count := blemishes["misplaced mention"]:
             raise Mistake(f"{shown}/{stem}.ann: {count} mentions do not say what stands at their offsets; mend these")
-
-
-def _rows(path: Path, shown: str, kind: type[BaseModel]) -> Iterator[tuple[int, Any]]:
-    """The numbered lines of a .jsonl file as `kind`, blank ones left out; a Mistake never repeats their text."""
-    if path.suffix != ".jsonl":
-        raise Mistake(f"{shown}: is no .jsonl file and no folder; give a .jsonl file, or a folder of .txt files")
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-                if not isinstance(row, dict):
-                    raise Mistake(f"{shown}, line {number}: is no object; a line is {_shape(kind)}")
-                yield number, kind.model_validate(row)
-            except UnicodeDecodeError as error:
-                raise Mistake(f"{shown}, line {number}: byte {error.start} is not UTF-8; convert the file") from None
-            except RecursionError:
-                raise Mistake(f"{shown}, line {number}: is nested too deep; a line is {_shape(kind)}") from None
-            except json.JSONDecodeError as error:
-                what = f"no JSON at character {error.pos} ({error.msg})"
-                raise Mistake(f"{shown}, line {number}: {what}; a line is one object, {_shape(kind)}") from None
-            except ValidationError as error:
-                first = error.errors(include_input=False, include_url=False)[0]
-                why = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
-                raise Mistake(f"{shown}, line {number}: {why}; a line is {_shape(kind)}") from None
-            except ValueError:  # a number of thousands of digits
-                raise Mistake(
-                    f"{shown}, line {number}: has a number that is too long; a line is {_shape(kind)}"
-                ) from None
-
-
-def _shape(kind: type[BaseModel]) -> str:
-    """What a line looks like."""
-    return {
-        Row: '{"id": "…", "text": "…"}, id may be left out',
-        Labelled: '{"id": "…", "text": "…", "spans": [{"start": 0, "end": 4, "label": "DISO"}]}',
-        Person: '{"id": "…", "label": 0 or 1, "notes": [{"date": "2020-12-31", "text": "…"}]}',
-    }[kind]
