@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,12 @@ def test_a_file_and_a_folder_of_texts(tmp_path):
     (tmp_path / "texts" / "x.txt").write_text("vier\r\nvijf")
     (tmp_path / "texts" / "blank.txt").write_text(" ")
     found = list(own.documents(f"{tmp_path}/texts/", "nl"))
-    assert found == [Document("below/x", "nl", "drie"), Document("x", "nl", "vier\nvijf")]
+    some = [Document("below/x", "nl", "drie"), Document("x", "nl", "vier\nvijf")]
+    assert found == [some[0], Document("blank", "nl", " "), some[1]], "a blank one too, to be counted"
+    for below in ("", "below"):
+        (tmp_path / "texts" / below / "x.txt").write_text(" ")
+    with pytest.raises(Mistake, match="texts: has no text"):
+        own.check(str(tmp_path / "texts"), "nl")
 
 
 def test_patients_have_their_notes_oldest_first(ward):
@@ -66,19 +72,84 @@ def test_patients_have_their_notes_oldest_first(ward):
 
 
 def test_entities_from_lines_and_from_brat_are_the_same(ward):
-    for part in PARTS:
-        for row in entities(part):
-            folder = ward / "brat" / part
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{row['id']}.txt").write_text(row["text"])
-            (folder / f"{row['id']}.ann").write_text("T1\tDISO 10 15\thoest\n")
+    brat = [("brat", f"{part}/{row['id']}", row["text"]) for part in PARTS for row in entities(part)]
+    for folder, name, said in brat:
+        pair(ward / folder, name, said, "T1\tDISO 10 15\thoest\n")
     found = own.task(str(ward / "findings"), "ner", "nl", True)
     assert found["test"][0] == Document("test0", "nl", "koorts en hoest test0", (Span(10, 15, "DISO"),))
-    assert own.task(str(ward / "brat"), "ner", "nl", True) == found
+    same = {part: [replace(d, id=f"{part}/{d.id}") for d in documents] for part, documents in found.items()}
+    assert own.task(str(ward / "brat"), "ner", "nl", True) == same
     assert list(own.task(str(ward / "brat"), "ner", "nl", False)) == ["test"]
-    (ward / "brat" / "dev" / "dev0.ann").write_text("T1\tDISO 9 14\thoest\n")
-    with pytest.raises(Mistake, match=r"brat/dev/dev0\.ann: 1 mentions do not say what stands at"):
-        own.task(str(ward / "brat"), "ner", "nl", True)
+
+
+def pair(folder: Path, name: str, text: str, lines: str) -> None:
+    """A pair of brat files."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.txt").write_text(text)
+    (folder / f"{name}.ann").write_text(lines)
+
+
+def test_brat_files_are_found_below_their_part_and_have_ids_by_it(tmp_path):
+    for name in ("train/a", "dev/a", "test/a", "test/ward/a", "test/.ipynb_checkpoints/a"):
+        pair(tmp_path, name, "hoest", "T1\tDISO 0 5\thoest\n")
+    (tmp_path / "test" / "a.txt").rename(tmp_path / "test" / "a.TXT")
+    (tmp_path / "test" / "a.ann").rename(tmp_path / "test" / "a.Ann")
+    (tmp_path / "test" / "annotation.conf").touch()
+    found = own.task(str(tmp_path), "ner", "nl", True)
+    ids = {part: [d.id for d in documents] for part, documents in found.items()}
+    assert ids == {"train": ["train/a"], "dev": ["dev/a"], "test": ["test/a", "test/ward/a"]}
+    before = own.state(str(tmp_path))
+    (tmp_path / "test" / "a.TXT").write_text("Hoest")
+    assert own.state(str(tmp_path)) != before
+    pair(tmp_path, "test/a", "hoest", "")
+    with pytest.raises(Mistake, match=r"test/a\.ann: stands twice, in small letters and in capitals"):
+        own.task(str(tmp_path), "ner", "nl", False)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("T1\tDISO 9 14\thoest\n", r", line 1: 9 14 is not where its text stands; mend the offsets or the text$"),
+        ("#1\tx\nT1\tDISO 0 6;10 15\tkoorts hoest\n", r", line 2: is in 2 pieces; give it as one from start to end"),
+        ("T1\tDISO 9 15\t hoest\n", r", line 1: begins or ends with a blank; mend the offsets"),
+        ("T1\tDISO 10 15\thoest\nT2\tDISO 10 15\thoest\n", r", line 2: is the same as .*a\.ann, line 1; take one out"),
+        ("T1\tall 10 15\thoest\n", r", line 1: label: 'all' means something else in tables of results"),
+        ("T1\tSide effect 10 15\thoest\n", r", line 1: found a label with a blank, expected T1<tab>LABEL"),
+        ("T1\tDISO 10 16\thoest\n", r", line 1: 10 16 lies outside the text \(15\); mend the offsets: they count"),
+        ("T1 DISO 10 15 koorts\n", r", line 1: found 1 columns, expected T1<tab>LABEL"),
+    ],
+)
+def test_a_mention_in_brat_that_is_not_as_asked_is_refused_without_its_text(tmp_path, lines, said):
+    pair(tmp_path, "test/a", "koorts en hoest", lines)
+    with pytest.raises(Mistake, match=r"test/a\.ann" + said) as refused:
+        own.task(str(tmp_path), "ner", "nl", False)
+    assert not re.search("koorts|hoest", str(refused.value))
+
+
+def test_a_blank_document_in_brat_is_refused(tmp_path):
+    pair(tmp_path, "test/a", "\n", "")
+    with pytest.raises(Mistake, match=r"test/a\.txt: is blank; take it and its \.ann out"):
+        own.task(str(tmp_path), "ner", "nl", False)
+
+
+def test_accents_of_tasks_are_composed_and_mentions_moved_along(ward):
+    apart = "patie\u0308nt: koorts, die\u0308t"  # as a Mac writes it
+    at = apart.index("koorts")
+    spans = [{"start": at, "end": at + 6, "label": "DISO"}, {"start": 0, "end": 8, "label": "WHO"}]
+    written(ward / "findings" / "test.jsonl", [{"id": "x", "text": apart, "spans": spans}])
+    (document,) = own.task(str(ward / "findings"), "ner", "nl", False)["test"]
+    assert document.text == "patiënt: koorts, diët"
+    assert [document.text[s.start : s.end] for s in document.spans] == ["patiënt", "koorts"]
+    pair(ward / "brat", "test/x", apart, f"T1\tDISO {at} {at + 6}\tkoorts\n")
+    assert own.task(str(ward / "brat"), "ner", "nl", False)["test"][0].spans == document.spans[1:]
+    for start, end in ((0, 5), (5, 8)):
+        cut = [{"start": start, "end": end, "label": "WHO"}]
+        written(ward / "findings" / "test.jsonl", [{"id": "x", "text": apart, "spans": cut}])
+        with pytest.raises(Mistake, match=r"line 1: spans\.0: cuts a letter from its accent"):
+            own.task(str(ward / "findings"), "ner", "nl", False)
+    note = {"date": "2020-01-01", "text": apart}
+    written(ward / "hiv" / "test.jsonl", [*people("test"), {"id": "x", "label": 1, "notes": [note]}])
+    assert own.task(str(ward / "hiv"), "screening", "nl", True)["test"][-1].notes[0].text == document.text
 
 
 @pytest.mark.parametrize(
@@ -125,8 +196,14 @@ def test_entities_from_lines_and_from_brat_are_the_same(ward):
         ('{"id": "x", "label": ' + "9" * 5000 + "}", r"line 5: has a number that is too long"),
         ("[" * 100000, r"line 5: is nested too deep"),
         ({"id": "x", "label": 1, "notes": [{"date": "2020-12-31"}]}, r"line 5: notes\.0\.text: is missing; a line is"),
-        ({"id": "train0", "label": 1, "notes": [NOTE]}, r"item 5 of train has the id of item 1 of train"),
-        ({"id": "dev0", "label": 1, "notes": [NOTE]}, r"item 1 of dev has the id of item 5 of train"),
+        (
+            {"id": "train0", "label": 1, "notes": [NOTE]},
+            r"train\.jsonl, line 5: id: is that of .*/train\.jsonl, line 1; rename one",
+        ),
+        (
+            {"id": "dev0", "label": 1, "notes": [NOTE]},
+            r"dev\.jsonl, line 1: id: is that of .*/train\.jsonl, line 5; rename one",
+        ),
     ],
 )
 def test_a_patient_that_is_not_as_asked_is_refused_without_repeating_the_note(ward, row, said):
@@ -145,7 +222,10 @@ def test_a_patient_that_is_not_as_asked_is_refused_without_repeating_the_note(wa
         ),
         ([{"start": 5, "end": 5, "label": "DISO"}], r"line 4: spans\.0: 5 to 5 is not within"),
         ([{"start": 9, "end": 15, "label": "DISO"}], r"line 4: spans\.0: begins or ends with a blank"),
-        ([{"start": 0, "end": 6, "label": "DISO"}] * 2, r"line 4: spans: one stands twice"),
+        (
+            [{"start": 0, "end": 6, "label": "DISO"}] * 2,
+            r"line 4: spans\.1: is the same as .*line 4: spans\.0; take one out",
+        ),
         ([{"start": -1, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: .*greater than or equal to 0"),
         ([{"start": 0, "end": 5, "label": "two words"}], r"line 4: spans\.0\.label: has a blank"),
         ([{"start": 0, "end": 5, "label": ""}], r"line 4: spans\.0\.label: has a blank, or nothing in it"),
@@ -231,7 +311,22 @@ def test_what_cannot_be_read_is_named_and_nothing_is_left_out_in_silence(tmp_pat
     assert [d.id for d in own.documents(str(texts), "nl")] == ["link/b", "notes.txt/c", "real/a"]
     before = own.state(str(texts))
     (texts / ".DS_Store").touch()
+    (texts / ".ipynb_checkpoints").mkdir()
+    (texts / ".ipynb_checkpoints" / "a.txt").write_text("een")
     assert own.state(str(texts)) == before
+    assert len(list(own.documents(str(texts), "nl"))) == 3
+    (texts / "real" / "a.txt").rename(texts / "real" / "a.TXT")
+    assert "real/a" in [d.id for d in own.documents(str(texts), "nl")]
+    for name in ("a.ann", "more.csv", "real/more.docx"):
+        (texts / name).touch()
+    with pytest.raises(Mistake, match=r"more\.csv: is no \.txt or \.ann file \(and 1 more\); save as \.txt"):
+        own.check(str(texts), "nl")
+    (texts / "more.csv").unlink()
+    (texts / "real" / "more.docx").unlink()
+    (texts / "a\nb.txt").touch()
+    with pytest.raises(Mistake, match=r"a\\nb\.txt: a file's name is printable UTF-8; rename it"):
+        own.check(str(texts), "nl")
+    (texts / "a\nb.txt").unlink()
     os.mkfifo(texts / "pipe.txt")
     with pytest.raises(Mistake, match=r"pipe\.txt: is no file; take it out"):
         own.check(str(texts), "nl")
