@@ -56,8 +56,8 @@ data = ""  # digest of what is read from data/: lexicons and grammars, or the en
 # ## The task sets
 #
 # Tasks come first: what is in their dev and test parts must not be in any corpus. `gold` counts labelled mentions (NER) or
-# positive patients (screening). A test text that the training part has too would be known by heart: `also in train` should
-# be 0.
+# positive patients (screening). A test text that the training part has too would be known by heart: `also in train` counts
+# the documents, and the patients with such a note, and should be 0.
 
 # %%
 folder = project.folder(run)

@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -381,6 +382,39 @@ def test_test_documents_that_the_training_part_has_are_counted(tmp_path, monkeyp
     monkeypatch.setattr(tasks.readers, "tasks", lambda name: made)
     sets = tasks.build(tmp_path, [{"name": "t", "source": "t", "documents": {}}], 1)
     assert sets.set_index("part")["also in train"].to_dict() == {"train": 0, "dev": 1, "test": 1}
+
+
+def test_a_note_that_a_training_patient_has_too_is_counted_and_a_blank_one_is_not(tmp_path, monkeypatch):
+    def patient(name, *notes):
+        return Patient(name, "nl", 1, tuple(Note("2020-01-01", note) for note in notes))
+
+    made = {
+        "train": [patient("a", "eigen", "Dezelfde  nota", "")],
+        "dev": [patient("b", "dezelfde nota", "anders"), patient("c", " ", "nieuw")],
+        "test": [patient("d", "nieuw"), patient("e", "eigen dezelfde nota")],
+    }
+    monkeypatch.setattr(tasks.readers, "tasks", lambda name: made)
+    sets = tasks.build(tmp_path, [{"name": "t", "source": "t", "kind": "screening", "documents": {}}], 1)
+    assert sets.set_index("part")["also in train"].to_dict() == {"train": 0, "dev": 1, "test": 0}
+    assert sets["characters"].sum() == sum(len(n.text) for items in made.values() for p in items for n in p.notes)
+
+
+def test_nothing_of_an_earlier_choice_of_tasks_stays(tmp_path, monkeypatch):
+    made = {part: documents(text(part)) for part in ("train", "dev", "test")}
+    monkeypatch.setattr(tasks.readers, "tasks", lambda name: made)
+    spec = {"kind": "ner", "source": "t", "documents": {}}
+    tasks.build(tmp_path, [spec | {"name": "kept"}, spec | {"name": "gone"}], 1)
+    del made["train"], made["dev"]
+    tasks.build(tmp_path, [spec | {"name": "kept"}], 1)
+    assert [p.relative_to(tmp_path / "corpora" / "tasks") for p in (tmp_path / "corpora").glob("tasks/*/*")] == [
+        Path("kept/test.jsonl")
+    ]
+    assert tasks.split(tmp_path, "kept", "train") == []
+    (tmp_path / "corpora" / "statistics.csv").touch()
+    monkeypatch.setattr(tasks, "write_jsonl", lambda path, items: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tasks.build(tmp_path, [spec | {"name": "kept"}], 1)
+    assert list((tmp_path / "corpora").iterdir()) == []
 
 
 def test_the_gate_names_some_of_very_many():
