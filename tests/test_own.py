@@ -11,7 +11,7 @@ import yaml
 
 from helpers.project import DATA, Mistake
 from runner import settings
-from texts import corpora, own, own_lines, tasks
+from texts import corpora, own, own_lines, sources, tasks
 from texts.documents import PARTS, Document, Note, Patient, Span
 
 SECRET = "Mevrouw Jansen"
@@ -345,9 +345,9 @@ def test_a_label_that_changes_makes_stale_even_with_the_time_of_before(ward):
     assert own.state(str(ward / "hiv")) != before
 
 
-def example(ward: Path, change=lambda values: None) -> str:
-    """The profile of data/OWN.md with the paths of `ward`, as a file."""
-    text = re.search(r"```yaml\n(.*?)```", (DATA / "OWN.md").read_text("utf-8"), re.S)[1]
+def example(ward: Path, change=lambda values: None, number: int = 1) -> str:
+    """A profile of data/OWN.md, the first try (0) or the whole one, with the paths of `ward`, as a file."""
+    text = re.findall(r"```yaml\n(.*?)```", (DATA / "OWN.md").read_text("utf-8"), re.S)[number]
     values = yaml.safe_load(text.replace("data/private", str(ward)))
     change(values)
     path = ward / "ward.yaml"
@@ -368,6 +368,15 @@ def test_the_profile_of_the_page_is_valid_and_follows_its_files(ward):
     assert before == [stage.parameters.get("data") for stage in profile.stages()]
     written(ward / "notes.jsonl", [{"text": "iets anders"}])
     assert before != [stage.parameters.get("data") for stage in profile.stages()]
+
+
+def test_the_first_try_of_the_page_is_valid_and_downloads_nothing(ward):
+    profile = settings.load(example(ward, number=0))
+    profile.check_parts()
+    profile.check_own()
+    assert sources.needed(profile.parts()) == [] and profile.synthetic
+    assert profile.base.architecture == "modernbert", "no model of the hub"
+    assert not any(item.get("reason") for item in profile.stages()[-1].parameters["family"])
 
 
 @pytest.mark.parametrize(
