@@ -56,8 +56,8 @@ data = ""  # digest of what is read from data/: lexicons and grammars, or the en
 # ## The task sets
 #
 # Tasks come first: what is in their dev and test parts must not be in any corpus. `gold` counts labelled mentions (NER) or
-# positive patients (screening). A test text that the training part has too would be known by heart: `also in train` should
-# be 0.
+# positive patients (screening). A test text that the training part has too would be known by heart: `also in train` counts
+# the documents, and the patients with such a note, and should be 0.
 
 # %%
 folder = project.folder(run)
@@ -83,7 +83,8 @@ kept = counts.query("reason == 'kept'").pivot_table(index="domain", columns="lan
 # ## What was removed, and why
 #
 # Documents by part and reason. *task document*: it occurs in a task's dev or test set (or, for some sources, in any part of a
-# task). *over the limit*: more text than the profile asks for.
+# task). *over the limit*: more text than the profile asks for; own files are counted to their end, of an endless source no
+# more is read. *too long*: a text that alone would go over the limit.
 
 # %%
 counts.pivot_table(index=["domain", "language", "part"], columns="reason", values="documents", sort=False).fillna(0).astype(int)

@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from helpers.project import Mistake
 from texts import corpora, sources, tasks
 from texts.corpora import Limits
 from texts.documents import Document, Note, Patient, read_jsonl, write_jsonl
+from texts.files import cut
 from texts.gate import Leak, gate
 
 LIMITS = Limits(characters=10**9, heldout_characters=0, near_duplicate=0.8)
@@ -177,6 +179,36 @@ def test_over_the_limit_is_still_judged_where_documents_are_removed(tmp_path):
     assert counts == {"kept": 1, "over the limit": 9, "exact duplicate": 1, "task document": 1}
 
 
+def test_a_text_that_is_too_long_ends_no_corpus(tmp_path):
+    texts = [*(text(i) for i in range(5)), text("long", 5000), *(text(i) for i in range(10, 60))]
+    kept, counts, _ = built(tmp_path, texts, limits=Limits(len(" ".join(texts[6:])), 0, 0.8))
+    assert counts == {"kept": 50, "too long": 1, "over the limit": 1}
+    assert kept == texts[:5] + texts[6:51]
+
+
+def test_own_texts_are_cut_and_counted_to_their_end(tmp_path, run):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "a.txt").write_text("\n\n".join(text(i, 300) for i in range(60)))
+    (folder / "b.txt").write_text("\n\n".join(text(i, 300) for i in range(100, 160)))
+    rows, _ = corpora.make(run[0], {"clinical": {"es": [str(folder)]}}, 1, Limits(50_000, 5000, 0.8))
+    counts = {row["reason"]: row["documents"] for row in rows}
+    assert counts["held out"] >= 2 and counts["kept"] > 20 and counts["over the limit"] > 20
+    assert sum(row["characters"] for row in rows) == pytest.approx(
+        sum(f.stat().st_size for f in folder.iterdir()), 0.01
+    )
+    assert next(read_jsonl(run[0] / "corpora" / "clinical-es.jsonl")).id == f"{folder}/a, piece 2"
+
+
+@given(st.text(alphabet="ab \n", max_size=60), st.integers(2, 12))
+def test_a_text_that_is_cut_loses_no_word(whole, most):
+    pieces = [d.text for d in cut([Document("x", "es", whole)], most)]
+    assert "".join(pieces).rstrip() == whole.rstrip()
+    assert all(len(piece.rstrip()) <= most for piece in pieces)
+    if max(map(len, whole.split()), default=0) <= most // 2:
+        assert " ".join(pieces).split() == whole.split()
+
+
 def test_how_far_it_is_is_left_for_who_looks(tmp_path, monkeypatch):
     monkeypatch.setenv("HELPERS_PROGRESS", str(tmp_path / "progress"))
     clock = itertools.count()
@@ -210,6 +242,26 @@ def test_held_out_documents_are_spread_and_disjoint(tmp_path):
     assert sum(len(d.text) for d in aside) <= limit
     assert not {d.text for d in aside} & set(kept)
     assert counts == {"kept": 194, "held out": 6}
+
+
+@pytest.mark.parametrize(
+    ("texts", "limits", "said"),
+    [
+        (
+            [text(1), text(4)],
+            LIMITS,
+            r"2 texts read: 2 task document, 0 kept, 0 held out; give texts that are in no dev",
+        ),
+        ([TEXTS["en"]], LIMITS, r"1 texts read: 1 other language, 0 kept, 0 held out; see whether"),
+        ([text(2, 900)], Limits(900, 0, 0.8), r"1 texts read: 1 too long, 0 kept, 0 held out; raise corpus.characters"),
+        ([text(2), text(2)], Limits(900, 500, 0.8), r"1 held out, 1 exact duplicate, 0 kept; give it more and"),
+        ([text(2), text(3)], Limits(900, 50, 0.8), r"2 kept, 0 held out; raise corpus.heldout_characters, or"),
+        ([], LIMITS, r"0 texts read: 0 kept, 0 held out; give it more"),
+    ],
+)
+def test_a_corpus_with_too_little_text_is_named_with_what_became_of_it(tmp_path, texts, limits, said):
+    with pytest.raises(Mistake, match=r"^corpora\.clinical\.es: .*" + said):
+        built(tmp_path, texts, documents(text(1), text(4)), limits)
 
 
 def test_counts_add_up_to_what_was_read(tmp_path):
@@ -285,7 +337,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "catalogue", lambda: {"parts": parts})
     streams = {
         "plain": [text(1), text("ner test"), text("more dev"), text("note train")],
-        "background": [text(1), text(1), *(text(f"ner {split}") for split in ("train", "dev", "test"))],
+        "background": [text(1), text(1), *(text(f"ner {split}") for split in ("train", "dev", "test")), text(7)],
     }
     monkeypatch.setattr(corpora.readers, "part", lambda name: iter(documents(*streams[name])))
     monkeypatch.setattr(corpora.readers, "tasks", lambda name: {"train": documents(text("ner train"))})
@@ -330,6 +382,39 @@ def test_test_documents_that_the_training_part_has_are_counted(tmp_path, monkeyp
     monkeypatch.setattr(tasks.readers, "tasks", lambda name: made)
     sets = tasks.build(tmp_path, [{"name": "t", "source": "t", "documents": {}}], 1)
     assert sets.set_index("part")["also in train"].to_dict() == {"train": 0, "dev": 1, "test": 1}
+
+
+def test_a_note_that_a_training_patient_has_too_is_counted_and_a_blank_one_is_not(tmp_path, monkeypatch):
+    def patient(name, *notes):
+        return Patient(name, "nl", 1, tuple(Note("2020-01-01", note) for note in notes))
+
+    made = {
+        "train": [patient("a", "eigen", "Dezelfde  nota", "")],
+        "dev": [patient("b", "dezelfde nota", "anders"), patient("c", " ", "nieuw")],
+        "test": [patient("d", "nieuw"), patient("e", "eigen dezelfde nota")],
+    }
+    monkeypatch.setattr(tasks.readers, "tasks", lambda name: made)
+    sets = tasks.build(tmp_path, [{"name": "t", "source": "t", "kind": "screening", "documents": {}}], 1)
+    assert sets.set_index("part")["also in train"].to_dict() == {"train": 0, "dev": 1, "test": 0}
+    assert sets["characters"].sum() == sum(len(n.text) for items in made.values() for p in items for n in p.notes)
+
+
+def test_nothing_of_an_earlier_choice_of_tasks_stays(tmp_path, monkeypatch):
+    made = {part: documents(text(part)) for part in ("train", "dev", "test")}
+    monkeypatch.setattr(tasks.readers, "tasks", lambda name: made)
+    spec = {"kind": "ner", "source": "t", "documents": {}}
+    tasks.build(tmp_path, [spec | {"name": "kept"}, spec | {"name": "gone"}], 1)
+    del made["train"], made["dev"]
+    tasks.build(tmp_path, [spec | {"name": "kept"}], 1)
+    assert [p.relative_to(tmp_path / "corpora" / "tasks") for p in (tmp_path / "corpora").glob("tasks/*/*")] == [
+        Path("kept/test.jsonl")
+    ]
+    assert tasks.split(tmp_path, "kept", "train") == []
+    (tmp_path / "corpora" / "statistics.csv").touch()
+    monkeypatch.setattr(tasks, "write_jsonl", lambda path, items: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tasks.build(tmp_path, [spec | {"name": "kept"}], 1)
+    assert list((tmp_path / "corpora").iterdir()) == []
 
 
 def test_the_gate_names_some_of_very_many():

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 
 from helpers.project import DATA, Mistake
 from runner import settings
-from texts import corpora, own, tasks
+from texts import corpora, own, own_lines, sources, tasks
 from texts.documents import PARTS, Document, Note, Patient, Span
 
 SECRET = "Mevrouw Jansen"
@@ -53,7 +54,12 @@ def test_a_file_and_a_folder_of_texts(tmp_path):
     (tmp_path / "texts" / "x.txt").write_text("vier\r\nvijf")
     (tmp_path / "texts" / "blank.txt").write_text(" ")
     found = list(own.documents(f"{tmp_path}/texts/", "nl"))
-    assert found == [Document("below/x", "nl", "drie"), Document("x", "nl", "vier\nvijf")]
+    some = [Document("below/x", "nl", "drie"), Document("x", "nl", "vier\nvijf")]
+    assert found == [some[0], Document("blank", "nl", " "), some[1]], "a blank one too, to be counted"
+    for below in ("", "below"):
+        (tmp_path / "texts" / below / "x.txt").write_text(" ")
+    with pytest.raises(Mistake, match="texts: has no text"):
+        own.check(str(tmp_path / "texts"), "nl")
 
 
 def test_patients_have_their_notes_oldest_first(ward):
@@ -66,19 +72,84 @@ def test_patients_have_their_notes_oldest_first(ward):
 
 
 def test_entities_from_lines_and_from_brat_are_the_same(ward):
-    for part in PARTS:
-        for row in entities(part):
-            folder = ward / "brat" / part
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{row['id']}.txt").write_text(row["text"])
-            (folder / f"{row['id']}.ann").write_text("T1\tDISO 10 15\thoest\n")
+    brat = [("brat", f"{part}/{row['id']}", row["text"]) for part in PARTS for row in entities(part)]
+    for folder, name, said in brat:
+        pair(ward / folder, name, said, "T1\tDISO 10 15\thoest\n")
     found = own.task(str(ward / "findings"), "ner", "nl", True)
     assert found["test"][0] == Document("test0", "nl", "koorts en hoest test0", (Span(10, 15, "DISO"),))
-    assert own.task(str(ward / "brat"), "ner", "nl", True) == found
+    same = {part: [replace(d, id=f"{part}/{d.id}") for d in documents] for part, documents in found.items()}
+    assert own.task(str(ward / "brat"), "ner", "nl", True) == same
     assert list(own.task(str(ward / "brat"), "ner", "nl", False)) == ["test"]
-    (ward / "brat" / "dev" / "dev0.ann").write_text("T1\tDISO 9 14\thoest\n")
-    with pytest.raises(Mistake, match=r"brat/dev/dev0\.ann: 1 mentions do not say what stands at"):
-        own.task(str(ward / "brat"), "ner", "nl", True)
+
+
+def pair(folder: Path, name: str, text: str, lines: str) -> None:
+    """A pair of brat files."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.txt").write_text(text)
+    (folder / f"{name}.ann").write_text(lines)
+
+
+def test_brat_files_are_found_below_their_part_and_have_ids_by_it(tmp_path):
+    for name in ("train/a", "dev/a", "test/a", "test/ward/a", "test/.ipynb_checkpoints/a"):
+        pair(tmp_path, name, "hoest", "T1\tDISO 0 5\thoest\n")
+    (tmp_path / "test" / "a.txt").rename(tmp_path / "test" / "a.TXT")
+    (tmp_path / "test" / "a.ann").rename(tmp_path / "test" / "a.Ann")
+    (tmp_path / "test" / "annotation.conf").touch()
+    found = own.task(str(tmp_path), "ner", "nl", True)
+    ids = {part: [d.id for d in documents] for part, documents in found.items()}
+    assert ids == {"train": ["train/a"], "dev": ["dev/a"], "test": ["test/a", "test/ward/a"]}
+    before = own.state(str(tmp_path))
+    (tmp_path / "test" / "a.TXT").write_text("Hoest")
+    assert own.state(str(tmp_path)) != before
+    pair(tmp_path, "test/a", "hoest", "")
+    with pytest.raises(Mistake, match=r"test/a\.ann: stands twice, in small letters and in capitals"):
+        own.task(str(tmp_path), "ner", "nl", False)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("T1\tDISO 9 14\thoest\n", r", line 1: 9 14 is not where its text stands; mend the offsets or the text$"),
+        ("#1\tx\nT1\tDISO 0 6;10 15\tkoorts hoest\n", r", line 2: is in 2 pieces; give it as one from start to end"),
+        ("T1\tDISO 9 15\t hoest\n", r", line 1: begins or ends with a blank; mend the offsets"),
+        ("T1\tDISO 10 15\thoest\nT2\tDISO 10 15\thoest\n", r", line 2: is the same as .*a\.ann, line 1; take one out"),
+        ("T1\tall 10 15\thoest\n", r", line 1: label: 'all' means something else in tables of results"),
+        ("T1\tSide effect 10 15\thoest\n", r", line 1: found a label with a blank, expected T1<tab>LABEL"),
+        ("T1\tDISO 10 16\thoest\n", r", line 1: 10 16 lies outside the text \(15\); mend the offsets: they count"),
+        ("T1 DISO 10 15 koorts\n", r", line 1: found 1 columns, expected T1<tab>LABEL"),
+    ],
+)
+def test_a_mention_in_brat_that_is_not_as_asked_is_refused_without_its_text(tmp_path, lines, said):
+    pair(tmp_path, "test/a", "koorts en hoest", lines)
+    with pytest.raises(Mistake, match=r"test/a\.ann" + said) as refused:
+        own.task(str(tmp_path), "ner", "nl", False)
+    assert not re.search("koorts|hoest", str(refused.value))
+
+
+def test_a_blank_document_in_brat_is_refused(tmp_path):
+    pair(tmp_path, "test/a", "\n", "")
+    with pytest.raises(Mistake, match=r"test/a\.txt: is blank; take it and its \.ann out"):
+        own.task(str(tmp_path), "ner", "nl", False)
+
+
+def test_accents_of_tasks_are_composed_and_mentions_moved_along(ward):
+    apart = "patie\u0308nt: koorts, die\u0308t"  # as a Mac writes it
+    at = apart.index("koorts")
+    spans = [{"start": at, "end": at + 6, "label": "DISO"}, {"start": 0, "end": 8, "label": "WHO"}]
+    written(ward / "findings" / "test.jsonl", [{"id": "x", "text": apart, "spans": spans}])
+    (document,) = own.task(str(ward / "findings"), "ner", "nl", False)["test"]
+    assert document.text == "patiënt: koorts, diët"
+    assert [document.text[s.start : s.end] for s in document.spans] == ["patiënt", "koorts"]
+    pair(ward / "brat", "test/x", apart, f"T1\tDISO {at} {at + 6}\tkoorts\n")
+    assert own.task(str(ward / "brat"), "ner", "nl", False)["test"][0].spans == document.spans[1:]
+    for start, end in ((0, 5), (5, 8)):
+        cut = [{"start": start, "end": end, "label": "WHO"}]
+        written(ward / "findings" / "test.jsonl", [{"id": "x", "text": apart, "spans": cut}])
+        with pytest.raises(Mistake, match=r"line 1: spans\.0: cuts a letter from its accent"):
+            own.task(str(ward / "findings"), "ner", "nl", False)
+    note = {"date": "2020-01-01", "text": apart}
+    written(ward / "hiv" / "test.jsonl", [*people("test"), {"id": "x", "label": 1, "notes": [note]}])
+    assert own.task(str(ward / "hiv"), "screening", "nl", True)["test"][-1].notes[0].text == document.text
 
 
 @pytest.mark.parametrize(
@@ -86,24 +157,53 @@ def test_entities_from_lines_and_from_brat_are_the_same(ward):
     [
         ("{", r"hiv/train\.jsonl, line 5: no JSON at character \d+"),
         ("[1]", r"line 5: is no object; a line is"),
-        ({"label": 1, "notes": [NOTE]}, r"line 5: id: Field required; a line is \{\"id\""),
-        ({"id": "x", "label": 2, "notes": [NOTE]}, r"line 5: label: .*less than or equal to 1"),
-        ({"id": "x", "label": "1", "notes": [NOTE]}, r"line 5: label: Input should be a valid integer"),
-        ({"id": "x", "label": True, "notes": [NOTE]}, r"line 5: label: Input should be a valid integer"),
+        ({"label": 1, "notes": [NOTE]}, r"line 5: id: is missing; a line is \{\"id\""),
+        (
+            {"id": "x", "label": 2, "notes": [NOTE]},
+            r"line 5: label: found 2; allowed: 0 or 1, without quotes; a line is",
+        ),
+        ({"id": "x", "label": "1", "notes": [NOTE]}, r'line 5: label: found "1"; allowed: 0 or 1'),
+        ({"id": "x", "label": "yes", "notes": [NOTE]}, r'line 5: label: found "yes"; allowed: 0 or 1'),
+        ({"id": "x", "label": True, "notes": [NOTE]}, r"line 5: label: found true; allowed: 0 or 1"),
+        ({"id": "x", "label": None, "notes": [NOTE]}, r"line 5: label: found null; allowed: 0 or 1"),
+        ({"id": "x", "label": 1.0, "notes": [NOTE]}, r"line 5: label: found 1\.0; allowed: 0 or 1"),
+        ({"id": "x", "label": SECRET, "notes": [NOTE]}, r"line 5: label: found something else; allowed: 0 or 1"),
+        ({"id": "x", "label": [SECRET], "notes": [NOTE]}, r"line 5: label: found something else; allowed: 0 or 1"),
+        ({"id": "\ud800", "label": 1, "notes": [NOTE]}, r"line 5: id: has half a character, \\ud800, at 0; write"),
+        (
+            {"id": "x", "label": 1, "notes": [NOTE | {"text": SECRET + "\udc00"}]},
+            r"line 5: notes\.0\.text: has half a character, \\udc00, at 14",
+        ),
+        (
+            {"id": "x", "label": 1, "notes": [{"text": SECRET}]},
+            r"line 5: notes\.0\.date: is missing; give a date like .*; if it is unknown",
+        ),
         ({"id": "x", "label": 1, "notes": []}, r"line 5: notes: .*at least 1 item"),
         ({"id": "x", "label": 1, "notes": SECRET}, r"line 5: notes: Input should be a valid list"),
         (
             {"id": "x", "label": 1, "notes": [NOTE, NOTE | {"date": "31-12-2020"}]},
-            r"line 5: notes\.1\.date: a date is a text",
+            r"line 5: notes\.1\.date: is no date; give a date like",
         ),
-        ({"id": "x", "label": 1, "notes": [NOTE | {"date": SECRET}]}, r"line 5: notes\.0\.date: a date is a text"),
-        ({"id": "x", "label": 1, "notes": [NOTE | {"date": 2020}]}, r"line 5: notes\.0\.date: a date is a text"),
+        (
+            {"id": "x", "label": 1, "notes": [NOTE | {"date": SECRET}]},
+            r"line 5: notes\.0\.date: is no date; give a date like",
+        ),
+        (
+            {"id": "x", "label": 1, "notes": [NOTE | {"date": 2020}]},
+            r"line 5: notes\.0\.date: is no date; give a date like",
+        ),
         ({"id": "x", "label": 1, "notes": [NOTE | {"text": "  "}]}, r"line 5: notes\.0\.text: is blank"),
         ('{"id": "x", "label": ' + "9" * 5000 + "}", r"line 5: has a number that is too long"),
         ("[" * 100000, r"line 5: is nested too deep"),
-        ({"id": "x", "label": 1, "notes": [{"date": "2020-12-31"}]}, r"line 5: notes\.0\.text: Field required"),
-        ({"id": "train0", "label": 1, "notes": [NOTE]}, r"item 5 of train has the id of item 1 of train"),
-        ({"id": "dev0", "label": 1, "notes": [NOTE]}, r"item 1 of dev has the id of item 5 of train"),
+        ({"id": "x", "label": 1, "notes": [{"date": "2020-12-31"}]}, r"line 5: notes\.0\.text: is missing; a line is"),
+        (
+            {"id": "train0", "label": 1, "notes": [NOTE]},
+            r"train\.jsonl, line 5: id: is that of .*/train\.jsonl, line 1; rename one",
+        ),
+        (
+            {"id": "dev0", "label": 1, "notes": [NOTE]},
+            r"dev\.jsonl, line 1: id: is that of .*/train\.jsonl, line 5; rename one",
+        ),
     ],
 )
 def test_a_patient_that_is_not_as_asked_is_refused_without_repeating_the_note(ward, row, said):
@@ -122,11 +222,17 @@ def test_a_patient_that_is_not_as_asked_is_refused_without_repeating_the_note(wa
         ),
         ([{"start": 5, "end": 5, "label": "DISO"}], r"line 4: spans\.0: 5 to 5 is not within"),
         ([{"start": 9, "end": 15, "label": "DISO"}], r"line 4: spans\.0: begins or ends with a blank"),
-        ([{"start": 0, "end": 6, "label": "DISO"}] * 2, r"line 4: spans: one stands twice"),
+        (
+            [{"start": 0, "end": 6, "label": "DISO"}] * 2,
+            r"line 4: spans\.1: is the same as .*line 4: spans\.0; take one out",
+        ),
         ([{"start": -1, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: .*greater than or equal to 0"),
-        ([{"start": 0, "end": 5, "label": "two words"}], r"line 4: spans\.0\.label: "),
+        ([{"start": 0, "end": 5, "label": "two words"}], r"line 4: spans\.0\.label: has a blank"),
+        ([{"start": 0, "end": 5, "label": ""}], r"line 4: spans\.0\.label: has a blank, or nothing in it"),
+        ([{"start": 0, "end": 5, "label": "a\ud800"}], r"line 4: spans\.0\.label: has half a character"),
+        ([{"start": 0, "end": 5, "label": 7}], r"line 4: spans\.0\.label: Input should be a valid string"),
         ([{"start": 0.5, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: Input should be a valid integer"),
-        ([{"begin": 0, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: Field required"),
+        ([{"begin": 0, "end": 5, "label": "DISO"}], r"line 4: spans\.0\.start: is missing; a line is"),
         (None, r"line 4: spans: Input should be a valid list"),
     ],
 )
@@ -134,6 +240,26 @@ def test_an_entity_that_is_not_as_asked_is_refused(ward, spans, said):
     written(ward / "findings" / "test.jsonl", [*entities("test"), ENTITY | {"spans": spans}])
     with pytest.raises(Mistake, match=r"findings/test\.jsonl, " + said):
         own.task(str(ward / "findings"), "ner", "nl", True)
+
+
+@pytest.mark.parametrize("name", ["all", "O", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "n/a"])
+def test_a_label_that_tables_of_results_use_otherwise_is_refused(ward, name):
+    span = {"start": 0, "end": 6, "label": name}
+    written(ward / "findings" / "test.jsonl", [*entities("test"), ENTITY | {"spans": [span]}])
+    with pytest.raises(Mistake, match=rf"line 4: spans\.0\.label: '{name}' means something else in tables of results"):
+        own.task(str(ward / "findings"), "ner", "nl", True)
+
+
+def test_all_that_pandas_reads_as_an_empty_cell_is_reserved():
+    from pandas._libs.parsers import STR_NA_VALUES
+
+    assert own_lines.RESERVED >= STR_NA_VALUES - {""}
+
+
+def test_half_a_character_in_a_corpus_is_refused(tmp_path):
+    file = written(tmp_path / "a.jsonl", [{"text": "goed"}, '{"text": "x\\ud800y"}'])
+    with pytest.raises(Mistake, match=r"a\.jsonl, line 2: text: has half a character, \\ud800, at 1"):
+        own.check(str(file), "nl")
 
 
 def test_what_is_missing_is_named(ward):
@@ -166,7 +292,7 @@ def test_what_is_missing_is_named(ward):
             own.check(str(ward / name), "nl")
     with pytest.raises(Mistake, match="has no text"):
         own.check(str(written(ward / "none.jsonl", [""])), "nl")
-    with pytest.raises(Mistake, match=r"line 2: id: is that of line 1"):
+    with pytest.raises(Mistake, match=r"line 2: id: is that of .*twice\.jsonl, line 1; give"):
         own.check(str(written(ward / "twice.jsonl", [{"id": "a", "text": "een"}, {"id": "a", "text": "twee"}])), "nl")
     (ward / "latin.jsonl").write_bytes('{"text": "Patiënt"}'.encode("latin-1"))
     with pytest.raises(Mistake, match=r"latin\.jsonl, line 1: byte \d+ is not UTF-8"):
@@ -185,7 +311,22 @@ def test_what_cannot_be_read_is_named_and_nothing_is_left_out_in_silence(tmp_pat
     assert [d.id for d in own.documents(str(texts), "nl")] == ["link/b", "notes.txt/c", "real/a"]
     before = own.state(str(texts))
     (texts / ".DS_Store").touch()
+    (texts / ".ipynb_checkpoints").mkdir()
+    (texts / ".ipynb_checkpoints" / "a.txt").write_text("een")
     assert own.state(str(texts)) == before
+    assert len(list(own.documents(str(texts), "nl"))) == 3
+    (texts / "real" / "a.txt").rename(texts / "real" / "a.TXT")
+    assert "real/a" in [d.id for d in own.documents(str(texts), "nl")]
+    for name in ("a.ann", "more.csv", "real/more.docx"):
+        (texts / name).touch()
+    with pytest.raises(Mistake, match=r"more\.csv: is no \.txt or \.ann file \(and 1 more\); save as \.txt"):
+        own.check(str(texts), "nl")
+    (texts / "more.csv").unlink()
+    (texts / "real" / "more.docx").unlink()
+    (texts / "a\nb.txt").touch()
+    with pytest.raises(Mistake, match=r"a\\nb\.txt: a file's name is printable UTF-8; rename it"):
+        own.check(str(texts), "nl")
+    (texts / "a\nb.txt").unlink()
     os.mkfifo(texts / "pipe.txt")
     with pytest.raises(Mistake, match=r"pipe\.txt: is no file; take it out"):
         own.check(str(texts), "nl")
@@ -204,9 +345,9 @@ def test_a_label_that_changes_makes_stale_even_with_the_time_of_before(ward):
     assert own.state(str(ward / "hiv")) != before
 
 
-def example(ward: Path, change=lambda values: None) -> str:
-    """The profile of data/OWN.md with the paths of `ward`, as a file."""
-    text = re.search(r"```yaml\n(.*?)```", (DATA / "OWN.md").read_text("utf-8"), re.S)[1]
+def example(ward: Path, change=lambda values: None, number: int = 1) -> str:
+    """A profile of data/OWN.md, the first try (0) or the whole one, with the paths of `ward`, as a file."""
+    text = re.findall(r"```yaml\n(.*?)```", (DATA / "OWN.md").read_text("utf-8"), re.S)[number]
     values = yaml.safe_load(text.replace("data/private", str(ward)))
     change(values)
     path = ward / "ward.yaml"
@@ -227,6 +368,15 @@ def test_the_profile_of_the_page_is_valid_and_follows_its_files(ward):
     assert before == [stage.parameters.get("data") for stage in profile.stages()]
     written(ward / "notes.jsonl", [{"text": "iets anders"}])
     assert before != [stage.parameters.get("data") for stage in profile.stages()]
+
+
+def test_the_first_try_of_the_page_is_valid_and_downloads_nothing(ward):
+    profile = settings.load(example(ward, number=0))
+    profile.check_parts()
+    profile.check_own()
+    assert sources.needed(profile.parts()) == [] and profile.synthetic
+    assert profile.base.architecture == "modernbert", "no model of the hub"
+    assert not any(item.get("reason") for item in profile.stages()[-1].parameters["family"])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ What repeats what is defined in `texts.gate`, which checks the result without th
 
 import json
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +23,7 @@ from helpers.project import Mistake, write_json
 from texts import languages, readers, sources, synthetic, tasks
 from texts.cleaning import normalise
 from texts.documents import Document, Patient, read_jsonl, write_jsonl
+from texts.files import GROUP_CHARACTERS, cut
 from texts.gate import RUN, SHARE, SHORT, WORD, gate
 
 PERMUTATIONS = 64
@@ -30,6 +31,15 @@ ENDINGS = (".jsonl", ".heldout.jsonl")
 COUNTED = ("documents", "characters", "words")
 EVERY = 20  # of so many documents of a part one is set aside for the held-out loss
 HOPELESS = 100_000  # an endless source that repeats itself so often in a row will not fill a corpus
+ENOUGH = 0.9  # of a corpus' characters: below it a text that does not fit is left out, and others are tried
+PIECE = 0.1  # of the held-out characters: own texts are cut to it, so that some can be set aside
+REMEDIES = {  # of a corpus with too little text, by the commonest reason
+    "other language": "see whether the texts are in the language that they are listed under",
+    "task document": "give texts that are in no dev or test part of a task",
+    "near task document": "give texts that are in no dev or test part of a task",
+    "too long": "raise corpus.characters",
+    "kept": "raise corpus.heldout_characters, or give more or shorter texts",  # none is held out
+}
 
 Texts = Mapping[str, Mapping[str, Mapping[str, Iterable[Document]]]]
 Rows = list[dict[str, Any]]
@@ -166,11 +176,12 @@ class Corpus:
         return "", ""
 
     def documents(self, parts: Mapping[str, Iterable[Document]]) -> Iterator[Document]:
-        """Stream the documents to train on, of the parts in turn; parts in `removed` are judged to their end."""
+        """Stream the documents to train on, of the parts in turn; own and `removed` ones are read to their end."""
         streams, kept, lost, full = {part: iter(documents) for part, documents in parts.items()}, 0, 0, False
         while streams:
             for part in list(streams):
-                raw = None if full and part not in self.removed else next(streams[part], None)
+                finite = sources.is_own(part) or part in self.removed
+                raw = None if full and not finite else next(streams[part], None)
                 if raw is None:
                     del streams[part]
                     continue
@@ -180,12 +191,14 @@ class Corpus:
                 if other:
                     self.repeated.append({"part": part, "document": document.id, "reason": reason, "repeats": other})
                 lost = lost + 1 if reason else 0
-                if lost > HOPELESS and not full:
+                if lost > HOPELESS and not (full or finite):
                     raise Mistake(f"part {part}: {lost:,} texts in a row repeat others; lower characters to {kept:,}")
                 if not reason:
-                    full = kept + size > self.limits.characters
-                    reason = "over the limit" if full else "held out" if self._spare(part, size) else "kept"
-                    kept += 0 if full else size
+                    fits = kept + size <= self.limits.characters
+                    full = not fits and kept > ENOUGH * self.limits.characters
+                    left_out = "over the limit" if full else "too long"
+                    reason = left_out if not fits else "held out" if self._spare(part, size) else "kept"
+                    kept += size if fits else 0
                 self.counts[part, reason] += (1, size, len(words))
                 if reason == "held out":
                     self.aside.append(document)
@@ -197,6 +210,16 @@ class Corpus:
         """Whether a document is the one of `EVERY` of its part that is set aside, and there is room for it."""
         before = self.counts[part, "kept"][0] + self.counts[part, "held out"][0]
         return before % EVERY == 0 and sum(len(d.text) for d in self.aside) + size <= self.limits.heldout_characters
+
+
+def _check(domain: str, language: str, counts: Mapping[str, int], limits: Limits) -> None:
+    """Mistake unless a corpus has a text to train on, and one for the held-out loss where that is wanted."""
+    if counts["kept"] and (counts["held out"] or not limits.heldout_characters):
+        return
+    reasons = sorted((reason for reason in counts if counts[reason]), key=lambda reason: -counts[reason])
+    told = ", ".join(f"{counts[reason]:,} {reason}" for reason in dict.fromkeys([*reasons, "kept", "held out"]))
+    remedy = REMEDIES.get(reasons[0] if reasons else "", "give it more and different texts")
+    raise Mistake(f"corpora.{domain}.{language}: {sum(counts.values()):,} texts read: {told}; {remedy}")
 
 
 def with_progress(documents: Iterable[Document], what: str) -> Iterator[Document]:
@@ -223,7 +246,8 @@ def build(
     whose repetitions are removed everywhere. `remove`: part -> further documents whose repetitions it loses; such a
     part is read to its end. Rows: domain, language, part, reason, documents, characters, words, where the reasons add
     up to what was read; and domain, language, part, document, reason, repeats. words.csv has the words of what is kept
-    and how many are different. Memory holds hashes of the texts, and the documents that are set aside.
+    and how many are different. Memory holds hashes of the texts, and the documents that are set aside. Mistake for a
+    corpus that has nothing to train on, or nothing held out although `limits` ask for it.
     """
     against, removed = Repeats(heldout), {part: Repeats(documents) for part, documents in remove.items()}
     counts: Rows = []
@@ -236,6 +260,10 @@ def build(
         for end, documents in zip(ENDINGS, (corpus.documents(texts[domain][language]), corpus.aside), strict=True):
             write_jsonl(folder / f"{domain}-{language}{end}", with_progress(documents, f"{domain}-{language}"))
         found = {key: dict(zip(COUNTED, n.tolist(), strict=True)) for key, n in corpus.counts.items() if n[0]}
+        by_reason: Counter[str] = Counter()
+        for (_, reason), n in found.items():
+            by_reason[reason] += n["documents"]
+        _check(domain, language, by_reason, limits)
         counts += [{**place, "part": part, "reason": reason, **n} for (part, reason), n in found.items()]
         repeated += [{**place, **row} for row in corpus.repeated]
         kept = sum(n["words"] for (_, reason), n in found.items() if reason == "kept")
@@ -272,7 +300,7 @@ def make(
                 place[part] = synthetic.documents(domain, language, seed)
                 continue
             entry = {} if sources.is_own(part) else sources.entry("parts", part)
-            place[part] = _documents(part, language)
+            place[part] = _documents(part, language, limits)
             if "counts" in entry:
                 real.append(place[part])
             if "remove" in entry:
@@ -292,13 +320,13 @@ def make(
     return rows, repeated
 
 
-def _documents(part: str, language: str) -> Iterator[Document]:
-    """The texts of a part of data/sources.yaml, or of own files."""
+def _documents(part: str, language: str, limits: Limits) -> Iterator[Document]:
+    """The texts of a part of data/sources.yaml, or of own files, the long ones of these cut."""
     if not sources.is_own(part):
         return readers.part(part)
     from texts import own  # here, as most runs have none
 
-    return own.documents(part, language)
+    return cut(own.documents(part, language), max(GROUP_CHARACTERS, int(PIECE * limits.heldout_characters)))
 
 
 def terms(listed: Mapping[str, Mapping[str, Sequence[str]]]) -> pd.DataFrame:

@@ -37,3 +37,16 @@ def grouped(
         if piece is not None:
             group.append(piece)
             held += size(piece)
+
+
+def cut(documents: Iterable[Document], most: int) -> Iterator[Document]:
+    """The documents, longer ones than `most` characters in pieces, which end with a paragraph, line or word."""
+    for document in documents:
+        text, start, number = document.text.rstrip(), 0, 0
+        while len(text) - start > most:
+            found = (text.rfind(mark, start + most // 2, start + most) for mark in ("\n\n", "\n", " "))
+            end = next((place for place in found if place > 0), start + most)
+            number += 1
+            yield Document(f"{document.id}, piece {number}", document.language, text[start:end])
+            start = end
+        yield Document(f"{document.id}, piece {number + 1}", document.language, text[start:]) if number else document

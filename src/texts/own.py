@@ -4,79 +4,23 @@ A profile names them by a path, which has a "/" in it, where it would name a par
 they look like is in data/OWN.md.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from typing import Any
+from unicodedata import normalize
 
 from helpers.project import ROOT, Mistake, digest, file_digest
-from texts import readers
+from texts import own_lines, standoff
 from texts.documents import PARTS, Document, Note, Patient, Span
+from texts.files import text_of
 
 ENDINGS = (".txt", ".ann", ".jsonl")
-
-
-def _iso(value: Any) -> str:
-    """A date as YYYY-MM-DD; ValueError for any other."""
-    try:
-        return date.fromisoformat(value).isoformat()
-    except (TypeError, ValueError):
-        raise ValueError("a date is a text like 2020-12-31") from None
-
-
-def _said(value: str) -> str:
-    """A text with something in it; ValueError for a blank one."""
-    if not value.strip():
-        raise ValueError("is blank")
-    return value
-
-
-Text = Annotated[str, AfterValidator(_said)]
-
-
-class Row(BaseModel, strict=True):
-    """A line of a corpus; one without an id goes by its number."""
-
-    id: str = Field(default="", max_length=200)
-    text: Text
-
-
-class Mention(BaseModel, strict=True):
-    """A labelled entity: characters `start` to `end` (exclusive)."""
-
-    start: int = Field(ge=0)
-    end: int
-    label: str = Field(pattern=r"^\S+$")
-
-
-class Labelled(Row, strict=True):
-    """A line of an entity task."""
-
-    id: str = Field(min_length=1, max_length=200)
-    spans: list[Mention]
-
-
-class Dated(BaseModel, strict=True):
-    """A note of a patient."""
-
-    date: Annotated[str, BeforeValidator(_iso)]
-    text: Text
-
-
-class Person(BaseModel, strict=True):
-    """A line of a screening task."""
-
-    id: str = Field(min_length=1, max_length=200)
-    label: int = Field(ge=0, le=1)
-    notes: list[Dated] = Field(min_length=1)
+BRAT_SETTINGS = {"annotation.conf", "visual.conf", "tools.conf", "kb_shortcuts.conf"}  # stand beside its files
 
 
 def place(name: str) -> Path:
@@ -91,7 +35,8 @@ def state(name: str) -> str:
     """A digest of the files that would be read: another one makes what was built from them stale."""
     path = place(name)
     with _readable():
-        files = [(file, file.stat()) for file in _files(path) if file.is_file()]
+        read = (file for file in _files(path) if file.suffix.lower() in ENDINGS and file.is_file())
+        files = [(file, file.stat()) for file in read]
         return digest([(os.path.relpath(f, path), _content(f, at.st_size, at.st_mtime_ns)) for f, at in files])
 
 
@@ -102,16 +47,18 @@ def _content(path: Path, size: int, changed: int) -> str:
 
 
 def _files(path: Path) -> list[Path]:
-    """The files of a folder and those below it that could be read, links followed, or the file itself."""
+    """The files of a folder and those below it, links followed and hidden ones left out, or the file itself."""
     if not path.is_dir():
         return [path] if path.is_file() else []
 
     def stop(error: OSError) -> None:
         raise error
 
-    walked = os.walk(path, onerror=stop, followlinks=True)
-    found = sorted(Path(folder, name) for folder, _, names in walked for name in names)
-    return [file for file in found if file.suffix in ENDINGS]
+    found = []
+    for folder, below, names in os.walk(path, onerror=stop, followlinks=True):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += [Path(folder, name) for name in names if not name.startswith(".")]
+    return sorted(found)
 
 
 @contextmanager
@@ -130,32 +77,42 @@ def documents(name: str, language: str) -> Iterator[Document]:
 
     Mistake for what is neither or cannot be read, for a malformed line, and for two texts of one id.
     """
-    path, seen = place(name), dict[str, int]()
+    path, seen = place(name), dict[str, str]()
     with _readable():
         if path.is_dir():
             yield from _folder(path, name.rstrip("/"), language)
             return
-        for number, row in _rows(path, name, Row):
-            id = row.id or f"line {number}"
+        for where, row in own_lines.read(path, name, own_lines.Row):
+            id = row.id or where.removeprefix(f"{name}, ")
             if id in seen:
-                raise Mistake(
-                    f"{name}, line {number}: id: is that of line {seen[id]}; give every text its own, or none"
-                )
-            seen[id] = number
+                raise Mistake(f"{where}: id: is that of {seen[id]}; give every text its own, or none")
+            seen[id] = where
             yield Document(id, language, row.text)
 
 
 def _folder(path: Path, shown: str, language: str) -> Iterator[Document]:
-    """A document for each .txt file that is not blank."""
-    files, blemishes = [file for file in _files(path) if file.suffix == ".txt"], Counter[str]()
-    if not files:
+    """A document for each .txt file, blank ones too, so that they are counted; what brat has beside them is no text."""
+    texts = [(name, file) for name, file in _named(path, shown) if name.lower().endswith(".txt")]
+    if not texts:
         raise Mistake(f"{shown}: no .txt file in this folder; give a folder of .txt files, or a .jsonl file")
-    for file in files:
-        name = os.path.relpath(file, path)
+    for name, file in texts:
+        yield Document(name[:-4], language, text_of(f"{shown}/{name}", file.read_bytes()))
+
+
+def _named(path: Path, shown: str) -> list[tuple[str, Path]]:
+    """The .txt and .ann files of a folder and those below it, by their paths there; Mistake for any other file."""
+    found = [(os.path.relpath(file, path), file) for file in _files(path) if file.name not in BRAT_SETTINGS]
+    wrong = [name for name, _ in found if not name.lower().endswith((".txt", ".ann"))]
+    if wrong:
+        more = f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
+        what = "save as .txt what is to be read, and take the rest out"
+        raise Mistake(f"{shown}/{ascii(wrong[0])[1:-1]}: is no .txt or .ann file{more}; {what}")
+    for name, file in found:
+        if not name.isprintable():
+            raise Mistake(f"{shown}/{ascii(name)[1:-1]}: a file's name is printable UTF-8; rename it")
         if file.exists() and not file.is_file():
             raise Mistake(f"{shown}/{name}: is no file; take it out")
-        for document in readers.plain([(f"{shown}/{name}", file.read_bytes())], language, blemishes):
-            yield Document(name.removesuffix(".txt"), language, document.text)
+    return found
 
 
 def task(name: str, kind: str, language: str, trained: bool, limits: Mapping[str, int] = {}) -> dict[str, list[Any]]:
@@ -171,17 +128,16 @@ def task(name: str, kind: str, language: str, trained: bool, limits: Mapping[str
     owners: dict[str, str] = {}
     for part in PARTS if trained else ("test",):
         with _readable():
-            items = list(_part(folder, f"{shown}/{part}", part, kind, language))
-        if not items:
+            placed = list(_part(folder, f"{shown}/{part}", part, kind, language))
+        if not placed:
             raise Mistake(
                 f"{shown}/{part}: is empty; give it some {'patients' if kind == 'screening' else 'documents'}"
             )
-        for number, item in enumerate(items, start=1):
+        for where, item in placed:
             if item.id in owners:
-                what = f"item {number} of {part} has the id of {owners[item.id]}"
-                raise Mistake(f"{shown}: {what}; an item belongs to one part, once")
-            owners[item.id] = f"item {number} of {part}"
-        found[part] = items = items[: limits.get(part)]
+                raise Mistake(f"{where}: id: is that of {owners[item.id]}; rename one, or take out what stands twice")
+            owners[item.id] = where
+        found[part] = items = [item for _, item in placed[: limits.get(part)]]
         found_labels = labels(items)
         if kind == "screening" and found_labels != {0, 1}:
             least = f"its first {len(items):,} patients need" if part in limits else "needs"
@@ -200,89 +156,78 @@ def labels(items: Iterable[Document | Patient]) -> set[Any]:
 
 def check(name: str, language: str) -> None:
     """Read all of a corpus; Mistake as `documents` says, or when there is no text."""
-    if not sum(1 for _ in documents(name, language)):
+    if not sum(bool(document.text.strip()) for document in documents(name, language)):
         raise Mistake(f"{name}: has no text")
 
 
-def _part(folder: Path, shown: str, part: str, kind: str, language: str) -> Iterator[Document | Patient]:
-    """The items of one part of a task."""
+def _part(folder: Path, shown: str, part: str, kind: str, language: str) -> Iterator[tuple[str, Document | Patient]]:
+    """The items of one part of a task, each after the place where it stands."""
     file, brat = folder / f"{part}.jsonl", folder / part
     if kind == "ner" and brat.is_dir():
         if file.exists():
             raise Mistake(f"{shown}: is a folder, and {file.name} stands beside it; leave one of them")
-        yield from _brat(brat, shown, language)
+        yield from _brat(brat, shown, part, language)
         return
     if not file.is_file():
         more = f", or brat files in {shown}/ (test alone: trained: false)" if kind == "ner" else ""
         raise Mistake(f"{shown}.jsonl: is missing; a task has {', '.join(PARTS)}{more}")
-    for number, row in _rows(file, f"{shown}.jsonl", Person if kind == "screening" else Labelled):
-        if isinstance(row, Person):
-            notes = sorted((Note(note.date, note.text) for note in row.notes), key=lambda note: note.date)
-            yield Patient(row.id, language, row.label, tuple(notes))
-            continue
-        for at, span in enumerate(row.spans):
-            if not span.start < span.end <= len(row.text):
-                raise Mistake(
-                    f"{shown}.jsonl, line {number}: spans.{at}: {span.start} to {span.end} is not within the text's "
-                    f"{len(row.text)} characters; start counts from 0, end is the character after the last"
-                )
-            if row.text[span.start : span.end] != row.text[span.start : span.end].strip():
-                raise Mistake(
-                    f"{shown}.jsonl, line {number}: spans.{at}: begins or ends with a blank; check the offsets"
-                )
-        spans = sorted({(s.start, s.end, s.label) for s in row.spans})
-        if len(spans) < len(row.spans):
-            raise Mistake(f"{shown}.jsonl, line {number}: spans: one stands twice; take it out")
-        yield Document(row.id, language, row.text, tuple(Span(*span) for span in spans))
+    kind_of_line = own_lines.Person if kind == "screening" else own_lines.Labelled
+    for where, row in own_lines.read(file, f"{shown}.jsonl", kind_of_line):
+        if isinstance(row, own_lines.Person):
+            notes = sorted((Note(n.date, normalize("NFC", n.text)) for n in row.notes), key=lambda note: note.date)
+            yield where, Patient(row.id, language, row.label, tuple(notes))
+        else:
+            spans = [(f"{where}: spans.{at}", Span(s.start, s.end, s.label)) for at, s in enumerate(row.spans)]
+            yield where, _labelled(row.id, language, row.text, spans)
 
 
-def _brat(folder: Path, shown: str, language: str) -> Iterator[Document]:
-    """The documents of a folder of brat files, of which no mention may be misplaced."""
-    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".txt", ".ann"))
-    for stem in dict.fromkeys(name[:-4] for name in names):
-        files = (
-            (f"{shown}/{stem}{e}", (folder / f"{stem}{e}").read_bytes()) for e in (".ann", ".txt") if stem + e in names
+def _brat(folder: Path, shown: str, part: str, language: str) -> Iterator[tuple[str, Document]]:
+    """The documents of a folder of brat files and those below it, each after the place of its text."""
+    pairs: dict[str, dict[str, Path]] = {}
+    for name, file in _named(folder, shown):
+        pair = pairs.setdefault(name[:-4], {})
+        if pair.setdefault(name[-4:].lower(), file) is not file:
+            raise Mistake(f"{shown}/{name}: stands twice, in small letters and in capitals; leave one of them")
+    for stem, pair in pairs.items():
+        files = ((f"{shown}/{stem}{end}", pair[end].read_bytes()) for end in sorted(pair))
+        for document, mentions in standoff.annotated(files, language, Counter()):
+            if not document.text.strip():
+                raise Mistake(f"{shown}/{stem}.txt: is blank; take it and its .ann out")
+            spans = [(mention.place, _said(document.text, mention)) for mention in mentions]
+            yield f"{shown}/{stem}.txt", _labelled(f"{part}/{stem}", language, document.text, spans)
+
+
+def _said(text: str, mention: standoff.Mention) -> Span:
+    """A mention as a span; Mistake for one in several pieces, with a label that is refused, or out of its place."""
+    (start, end), *more = mention.pieces
+    if more:
+        raise Mistake(
+            f"{mention.place}: is in {1 + len(more)} pieces; give it as one from start to end, or take it out"
         )
-        blemishes: Counter[str] = Counter()
-        yield from readers.brat(files, language, blemishes)
-        if count := blemishes["misplaced mention"]:
-            raise Mistake(f"{shown}/{stem}.ann: {count} mentions do not say what stands at their offsets; mend these")
+    try:
+        own_lines.entity_label(mention.label)
+    except ValueError as error:
+        raise Mistake(f"{mention.place}: label: {error}") from None
+    if standoff.misplaced(text, mention):
+        raise Mistake(f"{mention.place}: {start} {end} is not where its text stands; mend the offsets or the text")
+    return Span(start, end, mention.label)
 
 
-def _rows(path: Path, shown: str, kind: type[BaseModel]) -> Iterator[tuple[int, Any]]:
-    """The numbered lines of a .jsonl file as `kind`, blank ones left out; a Mistake never repeats their text."""
-    if path.suffix != ".jsonl":
-        raise Mistake(f"{shown}: is no .jsonl file and no folder; give a .jsonl file, or a folder of .txt files")
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-                if not isinstance(row, dict):
-                    raise Mistake(f"{shown}, line {number}: is no object; a line is {_shape(kind)}")
-                yield number, kind.model_validate(row)
-            except UnicodeDecodeError as error:
-                raise Mistake(f"{shown}, line {number}: byte {error.start} is not UTF-8; convert the file") from None
-            except RecursionError:
-                raise Mistake(f"{shown}, line {number}: is nested too deep; a line is {_shape(kind)}") from None
-            except json.JSONDecodeError as error:
-                what = f"no JSON at character {error.pos} ({error.msg})"
-                raise Mistake(f"{shown}, line {number}: {what}; a line is one object, {_shape(kind)}") from None
-            except ValidationError as error:
-                first = error.errors(include_input=False, include_url=False)[0]
-                why = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
-                raise Mistake(f"{shown}, line {number}: {why}; a line is {_shape(kind)}") from None
-            except ValueError:  # a number of thousands of digits
-                raise Mistake(
-                    f"{shown}, line {number}: has a number that is too long; a line is {_shape(kind)}"
-                ) from None
-
-
-def _shape(kind: type[BaseModel]) -> str:
-    """What a line looks like."""
-    return {
-        Row: '{"id": "…", "text": "…"}, id may be left out',
-        Labelled: '{"id": "…", "text": "…", "spans": [{"start": 0, "end": 4, "label": "DISO"}]}',
-        Person: '{"id": "…", "label": 0 or 1, "notes": [{"date": "2020-12-31", "text": "…"}]}',
-    }[kind]
+def _labelled(id: str, language: str, text: str, placed: list[tuple[str, Span]]) -> Document:
+    """A document in composed characters (NFC), as corpora are; Mistake at the place of a span that cannot be scored."""
+    whole, seen, spans = normalize("NFC", text), dict[Span, str](), list[Span]()
+    for where, span in placed:
+        said = text[span.start : span.end]
+        if not span.start < span.end <= len(text):
+            what = f"{span.start} to {span.end} is not within the text's {len(text)} characters"
+            raise Mistake(f"{where}: {what}; start counts from 0, end is the character after the last")
+        if said != said.strip():
+            raise Mistake(f"{where}: begins or ends with a blank; mend the offsets")
+        if span in seen:
+            raise Mistake(f"{where}: is the same as {seen[span]}; take one out")
+        seen[span] = where
+        start, end = (at if whole == text else len(normalize("NFC", text[:at])) for at in (span.start, span.end))
+        if whole[start:end] != normalize("NFC", said):
+            raise Mistake(f"{where}: cuts a letter from its accent, a character of its own here; mend the offsets")
+        spans.append(Span(start, end, span.label))
+    return Document(id, language, whole, tuple(sorted(spans, key=lambda s: (s.start, s.end, s.label))))

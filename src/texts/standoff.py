@@ -12,7 +12,10 @@ from texts.documents import Document, Span
 from texts.files import Files, text_of
 
 LINE = re.compile(r"T\d+\t(\S+) (\d{1,9} \d{1,9}(?:;\d{1,9} \d{1,9})*)\t(.*)")
+BLANK = re.compile(r"T\d+\t[^\t]* \d{1,9} \d{1,9}(?:;\d{1,9} \d{1,9})*\t.*")  # a LINE but for a blank in its label
 ROW = re.compile(r"([^\t]+)\t(\S+)\t(\d{1,9})\t(\d{1,9})\t(.*)")
+TAB = "\t"
+OFFSETS = "mend the offsets: they count characters from 0, the second is the character after the last"
 QUOTED = re.compile(r'"(.*)"', re.S)
 
 
@@ -31,6 +34,12 @@ def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Docum
     A mention in several pieces is taken whole, from the first to the end of the last, and counted as a blemish.
     Mistake with file and line for a malformed line, or a mention outside the text.
     """
+    for document, _ in annotated(files, language, blemishes):
+        yield document
+
+
+def annotated(files: Files, language: str, blemishes: Counter[str]) -> Iterator[tuple[Document, list[Mention]]]:
+    """The documents of `brat`, each with its mentions as they were read."""
     waiting: dict[str, tuple[str, bytes]] = {}
     for path, content in files:
         stem, _, suffix = path.rpartition(".")
@@ -41,7 +50,7 @@ def brat(files: Files, language: str, blemishes: Counter[str]) -> Iterator[Docum
             continue
         pair = dict([waiting.pop(stem), (path, content)])
         mentions = list(_lines(f"{stem}.ann", text_of(f"{stem}.ann", pair[f"{stem}.ann"])))
-        yield _document(f"{stem}.txt", pair[f"{stem}.txt"], mentions, language, blemishes)
+        yield _document(f"{stem}.txt", pair[f"{stem}.txt"], mentions, language, blemishes), mentions
     for path, _ in waiting.values():
         raise Mistake(f"{path}: its .txt or .ann is missing; brat needs both")
 
@@ -52,7 +61,8 @@ def _lines(path: str, text: str) -> Iterator[Mention]:
         if line.strip() and line[0] not in "#AREMN*":
             found = LINE.fullmatch(line)
             if not found:
-                raise Mistake(f"{path}, line {number}: found {line[:60]!r}, expected T1<tab>LABEL start end<tab>text")
+                found = "a label with a blank" if BLANK.fullmatch(line) else f"{line.count(TAB) + 1} columns"
+                raise Mistake(f"{path}, line {number}: found {found}, expected T1<tab>LABEL start end<tab>text")
             pieces = [(int(start), int(end)) for start, end in map(str.split, found[2].split(";"))]
             yield Mention(f"{path}, line {number}", found[1], pieces, found[3])
 
@@ -115,15 +125,13 @@ def _document(
     lines = whole.replace("\r\n", "\n").replace("\r", "\n")
     # Offsets count characters; whether a byte order mark or the \r of \r\n is one, the mentions' texts tell.
     candidates = dict.fromkeys((text_of(path, content), whole.removeprefix("\ufeff"), lines, whole))
-    misplaced = {
-        one: sum(_at(one, mention) != _blanks_alike(mention.said) for mention in mentions) for one in candidates
-    }
-    text = min(misplaced, key=misplaced.__getitem__)
+    wrong = {one: sum(misplaced(one, mention) for mention in mentions) for one in candidates}
+    text = min(wrong, key=wrong.__getitem__)
     for mention, (start, end) in ((m, piece) for m in mentions for piece in m.pieces):
         if not start < end <= len(text):
             what = f"lies outside the text ({len(text)})" if start < end else "is empty or ends before it starts"
-            raise Mistake(f"{mention.place}: {start} {end} {what}")
-    blemishes["misplaced mention"] += misplaced[text]
+            raise Mistake(f"{mention.place}: {start} {end} {what}; {OFFSETS}")
+    blemishes["misplaced mention"] += wrong[text]
     blemishes["mention in several pieces"] += sum(len(mention.pieces) > 1 for mention in mentions)
     spans = [Span(min(m.pieces)[0], max(end for _, end in m.pieces), m.label) for m in mentions]
     spans.sort(key=lambda s: (s.start, s.end, s.label))
@@ -144,9 +152,9 @@ def _trimmed(text: str, span: Span) -> Span:
     return Span(span.start + len(said) - len(said.lstrip()), span.end - len(said) + len(said.rstrip()), span.label)
 
 
-def _at(text: str, mention: Mention) -> str:
-    """What stands at the offsets of a mention."""
-    return _blanks_alike(" ".join(text[start:end] for start, end in mention.pieces))
+def misplaced(text: str, mention: Mention) -> bool:
+    """Whether something else than a mention's text stands at its offsets, blanks apart."""
+    return _blanks_alike(" ".join(text[start:end] for start, end in mention.pieces)) != _blanks_alike(mention.said)
 
 
 def _blanks_alike(text: str) -> str:

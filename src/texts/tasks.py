@@ -1,6 +1,7 @@
 """The task sets of a run: made or read once with their labels and counts, then handed out by part."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,24 @@ from texts.documents import PARTS, Document, Patient, read_jsonl, write_jsonl
 def build(folder: Path, wanted: Sequence[dict[str, Any]], seed: int) -> pd.DataFrame:
     """Write every task's parts below corpora/tasks/ and corpora/tasks.json; return items and mentions by part.
 
-    `also in train`: items of dev or test whose text, case and spaces levelled, is that of a training item.
+    `also in train`: items of dev or test whose text, or one of whose notes, is in the training part but for case and
+    spaces.
     """
     listed, rows = [], []
+    for old in (
+        "statistics.csv",
+        "tasks.json",
+        "tasks",
+    ):  # of another choice; without the first 01 counts as unfinished
+        path = folder / "corpora" / old
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for spec in wanted:
         parts = _made(spec, seed) if spec["source"] == "synthetic" else _read(spec)
-        labels, learnt = set[str](), {_folded(item) for item in parts.get("train", ())}
+        labels, learnt = set[str](), set[str]().union(*map(_folded, parts.get("train", ())))
         for part, items in parts.items():
             write_jsonl(folder / "corpora" / "tasks" / spec["name"] / f"{part}.jsonl", items)
             labels |= {span.label for item in items for span in getattr(item, "spans", ())}
-            again = sum(_folded(item) in learnt for item in items) if part != "train" else 0
+            again = sum(not learnt.isdisjoint(_folded(item)) for item in items) if part != "train" else 0
             rows.append({"task": spec["name"], "part": part, **_size(items), "also in train": again})
         listed.append({**spec, "labels": sorted(labels)})
     write_json(folder / "corpora" / "tasks.json", listed)
@@ -57,12 +66,17 @@ def _size(items: Sequence[Any]) -> dict[str, int]:
     return {"items": len(items), "gold": gold, "characters": sum(map(_characters, items))}
 
 
-def _folded(item: Document | Patient) -> str:
-    return folded(item.text if isinstance(item, Document) else " ".join(note.text for note in item.notes))
+def _texts(item: Document | Patient) -> list[str]:
+    return [item.text] if isinstance(item, Document) else [note.text for note in item.notes]
+
+
+def _folded(item: Document | Patient) -> set[str]:
+    """The texts of an item in the form in which they are compared; none for a blank one."""
+    return set(map(folded, _texts(item))) - {""}
 
 
 def _characters(item: Document | Patient) -> int:
-    return len(item.text) if isinstance(item, Document) else sum(len(note.text) for note in item.notes)
+    return sum(map(len, _texts(item)))
 
 
 def task(folder: Path, name: str) -> dict[str, Any]:
