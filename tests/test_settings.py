@@ -158,6 +158,11 @@ def test_unknown_profile_and_files_that_are_no_profile(tmp_path):
         ("tasks.ner_es.source=es_novels", "tasks.ner_es: 'es_novels' is unknown; allowed: synthetic, cantemist, "),
         ("tasks.ner_es.source=monero", "tasks.ner_es: 'monero' is in ro, not in es"),
         ("tasks=[{name: s, kind: screening, language: es, source: cantemist}]", "tasks.s: 'cantemist' has entities"),
+        ("tasks.ner_es.common={DISSO: DISO}", "common: synthetic has no label 'DISSO'; allowed: ANAT, CHEM, DISO"),
+        (
+            "tasks=[{name: c, kind: ner, language: es, source: cantemist, common: {MORFO: DISO}}]",
+            "tasks.c.common: cantemist has no label 'MORFO'; allowed: MORFOLOGIA_NEOPLASIA",
+        ),
     ],
 )
 def test_what_cannot_be_read_as_asked_is_named(change, said):

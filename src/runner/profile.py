@@ -23,7 +23,7 @@ from runner.sections import (
     Section,
     Task,
 )
-from texts import own, sources
+from texts import own, sources, synthetic
 
 CORPORA = "corpora/statistics.csv"
 
@@ -225,6 +225,9 @@ class Profile(Section):
             public = not sources.is_own(task.source) and task.source != "synthetic"
             if task.kind == "screening" and public:
                 raise Mistake(f"profile {self.name}: tasks.{task.name}: {task.source!r} has entities, no patients")
+            if task.kind == "ner" and not sources.is_own(task.source):
+                made = task.source == "synthetic"
+                self._shared(task, {*(synthetic.FILES if made else sources.entry("tasks", task.source)["labels"])})
 
     def _readable(self, where: str, kind: str, name: str, language: str) -> None:
         """Mistake unless own files are there, or data/sources.yaml has such "parts" or "tasks" in this language."""
@@ -241,6 +244,14 @@ class Profile(Section):
         if (found := listed[kind][name]["language"]) != language:
             raise Mistake(f"profile {self.name}: {where}: {name!r} is in {found}, not in {language}")
 
+    def _shared(self, task: Task, labels: set[str]) -> None:
+        """Mistake unless a task has the labels that it is said to share."""
+        if unknown := sorted(set(task.common) - labels):
+            raise Mistake(
+                f"profile {self.name}: tasks.{task.name}.common: {task.source} has no label {unknown[0]!r}; "
+                f"allowed: {', '.join(sorted(labels))}"
+            )
+
     def check_own(self) -> None:
         """Read all own files; Mistake for the first fault in them, or for a shared label that its task lacks."""
         for language, parts in (item for by in self.corpora.values() for item in by.items()):
@@ -249,12 +260,7 @@ class Profile(Section):
         for task in self.tasks:
             if sources.is_own(task.source):
                 parts = own.task(task.source, task.kind, task.language, task.trained, task.documents)
-                labels = own.labels(item for items in parts.values() for item in items)
-                if unknown := sorted(set(task.common) - labels):
-                    raise Mistake(
-                        f"profile {self.name}: tasks.{task.name}.common: {task.source} has no label {unknown[0]!r}; "
-                        f"allowed: {', '.join(sorted(labels))}"
-                    )
+                self._shared(task, own.labels(item for items in parts.values() for item in items))
 
     def stages(self) -> list[Stage]:
         """The stages of the run in the order of the study; a stage's inputs are outputs of stages before it."""
