@@ -67,6 +67,20 @@ def test_a_changed_source_makes_stale_the_corpora_that_read_it(monkeypatch, sour
     assert (changed["01_build_corpora"] != before["01_build_corpora"]) is read
 
 
+def test_replaced_files_of_a_base_make_stale_what_starts_from_them(tmp_path):
+    def bases():
+        stages = settings.load("smoke", [f"base={{folder: {tmp_path}}}"]).stages()
+        return [s.parameters["base"] for s in stages if s.notebook == "02_pretrain"]
+
+    found = [bases()]
+    for name in ("model.safetensors", "tokenizer.json", "README.md"):
+        (tmp_path / name).write_text("other")
+        found.append(bases())
+    assert found[0] != found[1] != found[2] == found[3]
+    assert [b for b in found[0] if b] == found[0][:1]  # the other arms start from this one
+    assert "files" not in settings.load("smoke").stages()[2].parameters["base"]
+
+
 FAULTS = [
     (["pretrain.nope=1"], r"pretrain\.nope: unknown key; allowed: length, batch_rows"),
     (["nope=1"], r"nope: unknown key; allowed: name, description"),

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from evidence import baselines
 from helpers.names import model_name
 from helpers.project import DATA, Mistake, digest, file_digest, read_yaml
+from runner import checks
 from runner.sections import (
     Analysis,
     Arm,
@@ -289,7 +290,8 @@ class Profile(Section):
         name, seed = model_name(arm.name, number, arm.copies), self.seed + number - 1
         parent = model_name(arm.parent, number, self._copies()[arm.parent]) if arm.parent else ""
         values = {"run": self.run, "arm": name, "parent": parent, "text": arm.text, "tokens": arm.tokens}
-        values |= {"base": {} if arm.parent else self.base.model_dump(), "seed": seed, **dict(self.pretrain)}
+        files = {"files": checks.state(self.base.folder)} if self.base.folder else {}
+        values |= {"base": {} if arm.parent else self.base.model_dump() | files, "seed": seed, **dict(self.pretrain)}
         values |= {k: v for k in ("learning_rate", "masking_rate") if (v := getattr(arm, k)) is not None}
         inputs = [CORPORA, *([f"models/{parent}/training.csv"] if parent else [])]
         outputs = [f"models/{name}/training.csv"]
