@@ -94,6 +94,20 @@ FAULTS = [
     (["arms.clinical.tokens=7"], r"'clinical' has 7 tokens, less than one step of 1024"),
     (["arms.general_nl.text={general: {nl: 0}}"], r"'general_nl': weight of general/nl must be above 0"),
     (["tasks.ner_ro.documents={train: 4, test: 4}"], r"'ner_ro' has no documents for dev"),
+    *[
+        ([f"{change}"], said)
+        for change, said in (
+            ("arms.clinical.name=words", r"arms\.3\.name: 'words' cannot be used; .*none of dictionary, keyw"),
+            ("arms.clinical.name=baseline", "'baseline' cannot be used"),
+            ("tasks.ner_ro.name='2020'", r"tasks\.0\.name: '2020' cannot be used; allowed: small letters, .* first"),
+            ("tasks.ner_ro.name='nan'", "'nan' cannot be used"),
+            ("tasks.ner_ro.language=Dutch", r"tasks\.0\.language: 'Dutch' cannot be .*two or three small letters"),
+            ("corpora.clinical.NL=[synthetic]", r"corpora\.clinical\.NL: 'NL' cannot be used; allowed: two or three"),
+            ("corpora.clinical.nl-be=[synthetic]", r"clinical\.nl-be: 'nl-be' cannot be used"),
+            ("corpora.my-notes={nl: [synthetic]}", r"corpora\.my-notes: 'my-notes' cannot be used; .*digits and _"),
+            ("arms.clinical.text={clinical: {NL: 1}}", r"arms\.3\.text\.clinical\.NL: 'NL' cannot be used"),
+        )
+    ],
     (["tasks.ner_es.arms=[nobody]"], r"tasks: 'ner_es' names arm 'nobody'; allowed: \['base', 'general'"),
     (["tasks.ner_ro.arms=[base]"], r"tasks: 'ner_ro' names arm 'general'; allowed: \['base'\]"),
     (["tasks.ner_es.shares=[0.5]"], r"'ner_es' needs both shares and share_arms, or neither"),
@@ -118,7 +132,11 @@ FAULTS = [
     (["arms.clinical"], "no `=` found"),
     (["tasks.ner_ro.documents={train: -4, dev: 4, test: 4}"], r"documents\.train: .*greater than 0"),
     (["tasks=[]"], r"tasks: .*at least 1"),
-    (["ner.seeds=[1, 1]"], r"ner\.seeds: a seed stands twice"),
+    (["ner.seeds=[1, 1]"], r"ner\.seeds: 1 stands twice"),
+    (["tasks.ner_es.arms=[base, general, base]"], r"tasks\.1\.arms: 'base' stands twice; take one out"),
+    (["tasks.ner_ro.share_arms=[general, general]"], r"tasks\.0\.share_arms: 'general' stands twice"),
+    (["tasks.ner_ro.shares=[0.5, 0.25, 0.5]"], r"tasks\.0\.shares: 0\.5 stands twice"),
+    (["corpora.clinical.es=[synthetic, synthetic]"], r"corpora\.clinical\.es: 'synthetic' stands twice"),
     (["pretrain.learning_rate=.inf"], r"pretrain\.learning_rate: .*finite"),
     *[
         ([f"claims.family=[{{claim: C1, {item}}}]"], said)

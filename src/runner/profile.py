@@ -17,9 +17,11 @@ from runner.sections import (
     Comparison,
     Compute,
     Corpus,
+    Domain,
     Figures,
     Finetune,
-    Name,
+    Language,
+    Names,
     Pretrain,
     Section,
     Task,
@@ -73,11 +75,11 @@ def _without(task: dict[str, Any], gone: set[str]) -> dict[str, Any]:
 class Profile(Section):
     """A whole run."""
 
-    name: str = Name
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     description: str
     seed: int = Field(ge=0)
     corpus: Corpus
-    corpora: dict[str, dict[str, list[str]]] = Field(description="domain -> language -> parts, or own files")
+    corpora: dict[Domain, dict[Language, Names]] = Field(description="domain -> language -> parts, or own files")
     tasks: list[Task] = Field(min_length=1)
     base: Base
     arms: list[Arm] = Field(min_length=1)

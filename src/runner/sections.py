@@ -1,14 +1,42 @@
 """The sections of a profile: every value typed, bounded and checked by itself."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from evidence import baselines
 from helpers.names import METRICS
 
-Name = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-Text = dict[str, dict[str, float]]
+# Tables are read back with these as something else: a baseline or a folder of ours, no value, a truth value, a number.
+RESERVED = (*baselines.NAMES, "baseline", "shares", "nan", "null", "none", "na", "true", "false", "inf", "infinity")
+
+
+def _called(pattern: str, allowed: str) -> AfterValidator:
+    """Refuse a name that does not fit the pattern, or that is read back from a table as something else."""
+
+    def called(name: str) -> str:
+        if name in RESERVED or not re.fullmatch(pattern, name):
+            reserved = f", but none of {', '.join(RESERVED)}" if name in RESERVED else ""
+            raise ValueError(f"{name!r} cannot be used; allowed: {allowed}{reserved}")
+        return name
+
+    return AfterValidator(called)
+
+
+def _once(values: list[Any]) -> list[Any]:
+    """Refuse what stands twice: it would be made, and count, as two."""
+    if again := [value for value in values if values.count(value) > 1]:
+        raise ValueError(f"{again[0]!r} stands twice; take one out")
+    return values
+
+
+Once = AfterValidator(_once)
+Names = Annotated[list[str], Once]
+Name = Annotated[str, _called("[a-z][a-z0-9_-]*", "small letters, digits, _ and -, a letter first")]
+Domain = Annotated[str, _called("[a-z][a-z0-9_]*", "small letters, digits and _, a letter first")]
+Language = Annotated[str, _called("[a-z]{2,3}", "two or three small letters, such as nl")]
+Text = dict[Domain, dict[Language, float]]
 
 
 class Section(BaseModel):
@@ -29,20 +57,20 @@ class Corpus(Section):
 class Task(Section):
     """A task's data; `trained: false` makes it a test set only."""
 
-    name: str = Name
+    name: Name
     kind: Literal["ner", "screening"]
-    language: str
+    language: Language
     source: str = "synthetic"
     documents: dict[Literal["train", "dev", "test"], Annotated[int, Field(gt=0)]] = Field(
         default={}, description="items a part, at most"
     )
     common: dict[str, str] = Field(default={}, description="own label -> label shared with other tasks")
     trained: bool = True
-    arms: list[str] = Field(default=[], description="arms that are fine-tuned on it; none: all")
-    shares: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+    arms: Names = Field(default=[], description="arms that are fine-tuned on it; none: all")
+    shares: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Once] = Field(
         default=[], description="of the training items, that models learn from besides all: label budgets"
     )
-    share_arms: list[str] = Field(default=[], description="arms that learn from these shares")
+    share_arms: Names = Field(default=[], description="arms that learn from these shares")
 
     @model_validator(mode="after")
     def says_what_it_can(self) -> Self:
@@ -90,7 +118,7 @@ class Base(Section):
 class Arm(Section):
     """One model of the experiment: its parent, the text it sees, and how much of it."""
 
-    name: str = Name
+    name: Name
     parent: str = Field(default="", description="the arm it goes on from; empty: the base")
     text: Text = Field(default={}, description="domain -> language -> weight, above 0")
     tokens: int = Field(ge=0, description="word pieces of training text")
@@ -115,7 +143,7 @@ class Pretrain(Section):
 class Finetune(Section):
     """Fine-tuning on one kind of task."""
 
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Once] = Field(min_length=1)
     length: int = Field(ge=16, description="word pieces a window")
     overlap: int = Field(ge=0, description="word pieces that neighbouring windows share")
     epochs: int = Field(gt=0, description="at most")
@@ -124,14 +152,6 @@ class Finetune(Section):
     learning_rate: float = Field(gt=0, description="peak")
     warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
     negatives_per_positive: float = Field(default=0.0, ge=0, description="screening, in training; 0 keeps all")
-
-    @field_validator("seeds")
-    @classmethod
-    def no_seed_twice(cls, seeds: list[int]) -> list[int]:
-        """The same fit twice would count as two."""
-        if len(set(seeds)) < len(seeds):
-            raise ValueError("a seed stands twice")
-        return seeds
 
     @model_validator(mode="after")
     def windows_advance(self) -> Self:

@@ -124,7 +124,7 @@ def _numbers(value: Any) -> Any:
 def _explained(error: ValidationError) -> str:
     """The first fault of a validation error in one line."""
     first = error.errors()[0]
-    where = ".".join(str(step) for step in first["loc"]) or "profile"
+    where = ".".join(str(step) for step in first["loc"] if step != "[key]") or "profile"
     found = "" if first["type"] in ("missing", "value_error") else f", found {first['input']!r}"
     if first["type"] == "extra_forbidden":
         model: Any = Profile
