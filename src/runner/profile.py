@@ -8,24 +8,7 @@ from pydantic import Field, model_validator
 from evidence import baselines
 from helpers.names import model_name
 from helpers.project import DATA, Mistake, digest, file_digest, read_yaml
-from runner import checks
-from runner.sections import (
-    Analysis,
-    Arm,
-    Base,
-    Claims,
-    Comparison,
-    Compute,
-    Corpus,
-    Domain,
-    Figures,
-    Finetune,
-    Language,
-    Names,
-    Pretrain,
-    Section,
-    Task,
-)
+from runner import checks, sections
 from texts import own, sources, synthetic
 
 CORPORA = "corpora/statistics.csv"
@@ -72,24 +55,24 @@ def _without(task: dict[str, Any], gone: set[str]) -> dict[str, Any]:
     return {**task, **lists, **({} if lists.get("share_arms", True) else {"shares": []})}
 
 
-class Profile(Section):
+class Profile(sections.Section):
     """A whole run."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     description: str
     seed: int = Field(ge=0)
-    corpus: Corpus
-    corpora: dict[Domain, dict[Language, Names]] = Field(description="domain -> language -> parts, or own files")
-    tasks: list[Task] = Field(min_length=1)
-    base: Base
-    arms: list[Arm] = Field(min_length=1)
-    pretrain: Pretrain
-    ner: Finetune
-    screening: Finetune
-    analysis: Analysis
-    figures: Figures
-    claims: Claims
-    compute: Compute
+    corpus: sections.Corpus
+    corpora: sections.Parts = Field(description="domain -> language -> parts, or own files")
+    tasks: list[sections.Task] = Field(min_length=1)
+    base: sections.Base
+    arms: list[sections.Arm] = Field(min_length=1)
+    pretrain: sections.Pretrain
+    ner: sections.Finetune
+    screening: sections.Finetune
+    analysis: sections.Analysis
+    figures: sections.Figures
+    claims: sections.Claims
+    compute: sections.Compute
 
     @model_validator(mode="before")
     @classmethod
@@ -158,7 +141,7 @@ class Profile(Section):
             raise ValueError(f"analysis.control: {self.analysis.control!r} is unknown; allowed: {known}")
         return self
 
-    def lacking(self, item: Comparison) -> str:
+    def lacking(self, item: sections.Comparison) -> str:
         """Why a comparison cannot be made: a name that the profile lacks, or what does not fit its task; else empty."""
         tasks, arms = [task.name for task in self.tasks], [arm.name for arm in self.arms]
         for what, value, there in (
@@ -175,7 +158,7 @@ class Profile(Section):
                 return f"arm {arm!r} is not fine-tuned on task {item.task!r} (only {', '.join(task.arms)})"
         return item.unfit(task.kind, baselines.of_task(task.kind, task.source))
 
-    def untestable(self, item: Comparison) -> str:
+    def untestable(self, item: sections.Comparison) -> str:
         """Why a comparison cannot say anything about its claim with this profile's tasks, arms and texts, or empty."""
         if reason := self.lacking(item):
             return reason
@@ -247,7 +230,7 @@ class Profile(Section):
         if (found := listed[kind][name]["language"]) != language:
             raise Mistake(f"profile {self.name}: {where}: {name!r} is in {found}, not in {language}")
 
-    def _shared(self, task: Task, labels: set[str]) -> None:
+    def _shared(self, task: sections.Task, labels: set[str]) -> None:
         """Mistake unless a task has the labels that it is said to share."""
         if unknown := sorted(set(task.common) - labels):
             raise Mistake(
@@ -287,7 +270,7 @@ class Profile(Section):
         values |= {"data": data_digest(self.parts(), self.synthetic), **dict(self.corpus)}
         return Stage("01_build_corpora", "01_build_corpora", values, [], [CORPORA])
 
-    def _pretrain(self, arm: Arm, number: int) -> Stage:
+    def _pretrain(self, arm: sections.Arm, number: int) -> Stage:
         """Copy `number` of an arm, from the same copy of its parent: another order of text, other masks."""
         name, seed = model_name(arm.name, number, arm.copies), self.seed + number - 1
         parent = model_name(arm.parent, number, self._copies()[arm.parent]) if arm.parent else ""
@@ -304,7 +287,7 @@ class Profile(Section):
     def _copies(self) -> dict[str, int]:
         return {arm.name: arm.copies for arm in self.arms}
 
-    def _finetune(self, task: Task) -> Stage:
+    def _finetune(self, task: sections.Task) -> Stage:
         shared = set(task.common.values())
         tests = [
             t.name for t in self.tasks if t.name == task.name or (t.kind == "ner" and shared & set(t.common.values()))
@@ -320,7 +303,7 @@ class Profile(Section):
         threads = self.compute.threads
         return Stage(f"03_finetune-{task.name}", "03_finetune", values, inputs, outputs, self._speed(threads), threads)
 
-    def _analysis(self, trained: list[Task]) -> Stage:
+    def _analysis(self, trained: list[sections.Task]) -> Stage:
         values = {"run": self.run, "arms": [arm.name for arm in self.arms], "trained": [task.name for task in trained]}
         distances = read_yaml(DATA / "distances.yaml")
         values |= {"length": self.pretrain.length, "data": digest(distances), **dict(self.analysis)}
@@ -339,7 +322,7 @@ class Profile(Section):
         values |= {"draws": self.claims.draws, "confidence": self.claims.confidence, **dict(self.figures)}
         return Stage("05_figures", "05_figures", values, ["results/metrics.csv"], ["results/claims.json"])
 
-    def _declared(self, item: Comparison) -> dict[str, Any]:
+    def _declared(self, item: sections.Comparison) -> dict[str, Any]:
         """A comparison without what it leaves at its default, and why it cannot be made, if it cannot."""
         reason = self.untestable(item)
         return item.model_dump(exclude_defaults=True) | ({"reason": reason} if reason else {})

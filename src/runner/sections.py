@@ -37,6 +37,7 @@ Name = Annotated[str, _called("[a-z][a-z0-9_-]*", "small letters, digits, _ and 
 Domain = Annotated[str, _called("[a-z][a-z0-9_]*", "small letters, digits and _, a letter first")]
 Language = Annotated[str, _called("[a-z]{2,3}", "two or three small letters, such as nl")]
 Text = dict[Domain, dict[Language, float]]
+Parts = dict[Domain, dict[Language, Names]]
 
 
 class Section(BaseModel):
