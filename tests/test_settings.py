@@ -166,6 +166,31 @@ def test_a_fault_is_one_line(sets, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("arms=null", r"arms: .*valid list, found None"),
+        ("tasks=null", r"tasks: .*valid list, found None"),
+        ("tasks=5", r"tasks: .*valid list, found 5"),
+        ("tasks.ner_ro.arms=null", r"tasks\.0\.arms: .*valid list, found None"),
+        ("tasks.ner_ro.share_arms=3", r"tasks\.0\.share_arms: .*valid list, found 3"),
+        ("tasks.ner_ro.arms=[{a: 1}]", r"tasks\.0\.arms\.0: .*valid string, found {'a': 1}"),
+        ("arms.clinical.parent=[base]", r"arms\.3\.parent: .*valid string, found \['base'\]"),
+        ("arms.clinical.name=[x]", r"arms\.3\.name: .*valid string, found \['x'\]"),
+    ],
+)
+def test_a_wrong_shape_is_named_though_a_corpus_is_empty(change, said):
+    with pytest.raises(Mistake, match=said):
+        settings.load("smoke", [change, "corpora.clinical.es=[]"])
+
+
+def test_a_list_that_holds_itself_is_one_line(tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: smoke\nfigures: &a {formats: [*a]}")
+    for name, sets in (("smoke", ["ner.seeds=&a [*a]"]), (str(tmp_path / "mine.yaml"), [])):
+        with pytest.raises(Mistake, match="yaml: a list or key holds itself"):
+            settings.load(name, sets)
+
+
 def test_unknown_profile_and_files_that_are_no_profile(tmp_path):
     with pytest.raises(Mistake, match="'nope' is unknown; allowed: demo, full, replica"):
         settings.load("nope")

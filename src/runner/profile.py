@@ -49,9 +49,10 @@ def _left(texts: dict[str, Any], empty: set[tuple[str, str]]) -> dict[str, Any]:
     return {domain: by for domain, by in left.items() if by != {}}
 
 
-def _without(task: dict[str, Any], gone: set[str]) -> dict[str, Any]:
+def _without(task: dict[str, Any], gone: list[Any]) -> dict[str, Any]:
     """A task without arms that are gone; label budgets that no arm is left for go too."""
-    lists = {key: [arm for arm in task[key] if arm not in gone] for key in ("arms", "share_arms") if key in task}
+    there = [key for key in ("arms", "share_arms") if isinstance(task.get(key), list)]
+    lists = {key: [arm for arm in task[key] if arm not in gone] for key in there}
     return {**task, **lists, **({} if lists.get("share_arms", True) else {"shares": []})}
 
 
@@ -79,24 +80,25 @@ class Profile(sections.Section):
     def without_empty_corpora(cls, values: Any) -> Any:
         """A language whose list of parts is empty has no text of that domain: it is left out, and of the arms too.
 
-        An arm that loses all of its text is no arm any more, nor is one that goes on from it.
+        An arm that loses all of its text is no arm any more, nor is one that goes on from it. What has not the shape of
+        a profile stays as it is, for the validation to name.
         """
         corpora = values.get("corpora") if isinstance(values, dict) else None
         if not isinstance(corpora, dict) or not all(isinstance(languages, dict) for languages in corpora.values()):
             return values
         empty = {(domain, lang) for domain, by in corpora.items() for lang, parts in by.items() if parts == []}
-        if not empty:
+        if not empty or not all(isinstance(values.get(key), list) for key in ("arms", "tasks")):
             return values
         arms: list[Any] = []
-        gone: set[str] = set()
-        for arm in values.get("arms", []):
+        gone: list[Any] = []
+        for arm in values["arms"]:
             text = arm.get("text") if isinstance(arm, dict) else None
             left = {**arm, "text": _left(text, empty)} if isinstance(text, dict) else arm
             if isinstance(arm, dict) and ((text and not left["text"]) or arm.get("parent") in gone):
-                gone.add(str(arm.get("name")))
+                gone.append(arm.get("name"))
             else:
                 arms.append(left)
-        tasks = [_without(task, gone) if isinstance(task, dict) else task for task in values.get("tasks", [])]
+        tasks = [_without(task, gone) if isinstance(task, dict) else task for task in values["tasks"]]
         return {**values, "corpora": _left(corpora, empty), "arms": arms, "tasks": tasks}
 
     @model_validator(mode="after")

@@ -22,9 +22,12 @@ def load(profile: str, sets: list[str] | None = None) -> Profile:
     if not path.is_file():
         what = "is no file" if own else "is unknown"
         raise Mistake(f"profile {profile!r} {what}; allowed: {', '.join(names())}, or a file that ends in .yaml")
-    values = {"name": path.stem, **_extended(path, [])}
-    for change in sets or []:
-        _change(values, change)
+    try:
+        values = {"name": path.stem, **_extended(path, [])}
+        for change in sets or []:
+            _change(values, change)
+    except RecursionError:
+        raise Mistake(f"{path.name}: a list or key holds itself by `&` and `*`; write out what it holds") from None
     own_family = _declare(values, path.name)
     try:
         made = Profile.model_validate(values)
