@@ -43,6 +43,7 @@ def front_door(*arguments, **more):
         (["smoke", "--set", "pretrain.lenght=64"], "lenght: unknown key; allowed: "),
         (["smoke", "--set", "pretrain.length=long"], "pretrain.length"),
         (["smoke", "--set", "pretrain.length"], "no `=` found"),
+        (["smoke", "--set", "tasks.ner_es.source=hiv"], "smoke: tasks.ner_es: 'hiv' is unknown; allowed: synthetic, "),
         (["smoke", "--mirror", "no/such/folder"], "--mirror no/such/folder: no such folder"),
     ],
 )

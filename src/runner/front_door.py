@@ -28,7 +28,6 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
     """Everything that can be known to fail is refused here, before any work; `work` = it is more than a look."""
     if mirror is not None:
         sources.check_mirror(Path(mirror))
-    profile.check_parts()
     profile.check_own()
     for line in notebooks.sync_pairs():
         print(line)

@@ -252,6 +252,7 @@ class Profile(sections.Section):
 
     def stages(self) -> list[Stage]:
         """The stages of the run in the order of the study; a stage's inputs are outputs of stages before it."""
+        self.check_parts()  # before anything looks for them
         trained = [task for task in self.tasks if task.trained]
         models = [self._pretrain(arm, number) for arm in self.arms for number in range(1, arm.copies + 1)]
         fits = [self._finetune(task) for task in trained]
