@@ -34,6 +34,8 @@ def front_door(*arguments, **more):
         (["smoke", "--jobs", "many"], "argument --jobs: found 'many', allowed is a whole number above 0"),
         (["smoke", "--only"], "argument --only: expected one argument"),
         (["smoke", "--only", "a", "--from", "b"], "--only and --from exclude each other"),
+        (["smoke", "--only", "a", "--force", "b"], "--force excludes --only and --from"),
+        (["smoke", "--from", "a", "--force"], "--force excludes --only and --from"),
         (["smoke", "--list", "--status"], "--dry-run, --list and --status exclude each other"),
         (["nowhere"], "'nowhere' is unknown; allowed: "),
         (["nowhere.yaml"], "'nowhere.yaml'"),
@@ -152,6 +154,23 @@ def test_a_damaged_status_counts_as_none(project):
 def test_publish_copies_claims(finished):
     assert "published: figures/mini/" in finished.run("mini", "--publish").stdout
     assert (finished.root / "figures" / "mini" / "claims.json").is_file()
+
+
+def test_publish_needs_claims_and_leaves_nothing_without_them(project):
+    done = project.run("mini", "--only", "01_first", "--publish")
+    assert done.returncode == 2
+    assert "run_all.sh: --publish: runs/mini has no claims yet; let the run come to its end first\n" in done.stderr
+    assert not (project.root / "figures").exists()
+
+
+def test_a_reader_that_has_gone_ends_the_listing_without_a_word():
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "runner.front_door", "smoke", "--list"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_status_of_a_run_that_never_was(project):

@@ -260,9 +260,11 @@ def table(run: Path, plan: list[Any], since: float = float("inf")) -> None:
 
 def publish(run: Path) -> None:
     """Copy the run's figures, claims and numbers to figures/<run>/ and its paper to paper/<run>.pdf."""
-    target = ROOT / "figures" / run.name
+    target, claims = ROOT / "figures" / run.name, run / "results" / "claims.json"
+    if not claims.is_file():
+        raise Mistake(f"--publish: runs/{run.name} has no claims yet; let the run come to its end first")
     target.mkdir(parents=True, exist_ok=True)
-    for file in [*sorted((run / "figures").glob("*")), run / "results" / "claims.json"]:
+    for file in [*sorted((run / "figures").glob("*")), claims]:
         shutil.copy2(file, target)
     printed = run / "paper" / "paper.pdf"
     if printed.is_file():
@@ -322,10 +324,15 @@ def run(asked: Namespace) -> int:
 def main(arguments: list[str]) -> int:
     """The exit status of one call of run_all.sh: 2 for a user's mistake, told in one line."""
     try:
-        return run(options.parse(arguments))
+        code = run(options.parse(arguments))
+        sys.stdout.flush()
+        return code
     except Mistake as mistake:
         print(f"run_all.sh: {' '.join(str(mistake).split())}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # who read the output, as `head` does, has gone; what is left of it must not be tried again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # a shell's status for this
 
 
 if __name__ == "__main__":
