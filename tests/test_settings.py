@@ -234,6 +234,19 @@ def test_terms_that_a_run_on_real_text_aligns_are_looked_for_with_its_sources():
     assert settings.load("smoke").parts() == []
 
 
+def test_a_private_profile_is_found_by_its_name_and_never_listed(monkeypatch, tmp_path):
+    private = shutil.copytree(settings.ROOT / "profiles", tmp_path / "profiles") / "private"
+    private.mkdir(exist_ok=True)
+    (private / "ward.yaml").write_text("extends: smoke\nseed: 7")
+    (private / "demo.yaml").write_text("extends: smoke\nseed: 7")
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    assert (settings.load("ward").run, settings.load("ward").seed) == ("ward", 7)
+    assert settings.load("demo").seed == 13
+    assert "ward" not in settings.names()
+    with pytest.raises(Mistake, match="'wart' is unknown; allowed: demo, full, [^w]*$"):
+        settings.load("wart")
+
+
 def test_values_merge_by_key_and_lists_are_replaced(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text(yaml.safe_dump({"extends": "smoke", "pretrain": {"length": 32}, "ner": {"seeds": [7]}}))

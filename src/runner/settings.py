@@ -18,8 +18,10 @@ __all__ = ["Mistake", "Profile", "Stage", "load"]
 def load(profile: str, sets: list[str] | None = None) -> Profile:
     """Read a profile by name or file, follow `extends`, apply `key.key=value` changes; one Mistake for any fault."""
     own = profile.endswith((".yaml", ".yml"))
-    path = Path(profile) if own else ROOT / "profiles" / f"{profile}.yaml"
-    if not path.is_file():
+    places = (ROOT / "profiles", ROOT / "profiles" / "private")  # a reader's notebook knows its run by name only
+    paths = [Path(profile)] if own else [place / f"{profile}.yaml" for place in places]
+    path = next((path for path in paths if path.is_file()), None)
+    if not path:
         what = "is no file" if own else "is unknown"
         raise Mistake(f"profile {profile!r} {what}; allowed: {', '.join(names())}, or a file that ends in .yaml")
     try:
@@ -44,7 +46,7 @@ def load(profile: str, sets: list[str] | None = None) -> Profile:
 
 
 def names() -> list[str]:
-    """The profiles by name."""
+    """The shipped profiles by name; private ones are never listed, as messages and pages may be shown to others."""
     return sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml") if path.name != CLAIMS.name)
 
 
