@@ -124,7 +124,21 @@ FAULTS = [
     (["arms.clinical.text={law: {nl: 1}}"], r"'clinical' reads law/nl, which corpora does not list"),
     (["base.folder=models/mine"], "give exactly one of architecture, hub, folder"),
     (["base={hub: some/model}"], "needs its revision"),
-    (["analysis.control=nobody"], "analysis.control: 'nobody' is unknown"),
+    (["analysis.control=nobody"], "analysis.control: 'nobody' is no arm that is fine-tuned on a task; allowed: "),
+    (
+        [f"tasks.{task}.arms=[base, biomedical]" for task in ("ner_es", "screening_nl")]
+        + ["tasks.ner_ro.arms=[base]", "tasks.ner_ro.shares=[]", "tasks.ner_ro.share_arms=[]"],
+        r"analysis.control: 'general' is no arm that .*; allowed: \['base', 'biomedical'\]",
+    ),
+    (["corpus.near_duplicate=0.97"], r"corpus\.near_duplicate: .*less than or equal to 0\.96"),
+    (["ner.seeds=[4294967296]"], r"ner\.seeds\.0: .*less than 4294967296"),
+    (["seed=4294967296"], r"seed: .*less than 4294967296"),
+    (["tasks.screening_nl.documents.dev=1"], r"'screening_nl' has a part with 1 patient; give it 2 or more"),
+    (["pretrain.masking_rate=0.005"], r"pretrain\.masking_rate 0\.005 masks 0 pieces of a row; allowed: from 1 to 61"),
+    (["pretrain.masking_rate=0.97"], r"pretrain\.masking_rate 0\.97 masks 62 pieces of a row"),
+    (["arms.clinical.masking_rate=0.99"], r"arms: 'clinical': masking_rate 0\.99 masks 63 pieces"),
+    (["ner.seeds=[1, 3]"], r"'clinical' has 2 copies, which ner\.seeds \[1, 3\] do not use .* such as \[1, 2\]"),
+    (["screening.seeds=[1, 2, 3]"], r"2 copies, which screening\.seeds \[1, 2, 3\] do not use .* on 'screening_nl'"),
     (
         ["claims.family=[{claim: C1, task: ner_ro, arm: x, against: base, metric: f1}]"],
         r"the profile has no arm 'x' \(it has base, general",
@@ -249,10 +263,10 @@ def test_a_private_profile_is_found_by_its_name_and_never_listed(monkeypatch, tm
 
 def test_values_merge_by_key_and_lists_are_replaced(tmp_path):
     mine = tmp_path / "mine.yaml"
-    mine.write_text(yaml.safe_dump({"extends": "smoke", "pretrain": {"length": 32}, "ner": {"seeds": [7]}}))
+    mine.write_text(yaml.safe_dump({"extends": "smoke", "pretrain": {"length": 32}, "ner": {"seeds": [7, 8]}}))
     profile, smoke = settings.load(str(mine)), settings.load("smoke")
     assert profile.run == "mine"
-    assert (profile.pretrain.length, profile.ner.seeds) == (32, [7])
+    assert (profile.pretrain.length, profile.ner.seeds) == (32, [7, 8])
     assert profile.pretrain.batch_rows == smoke.pretrain.batch_rows
     changed = settings.load("smoke", ["arms.clinical.tokens=2048", "arms.clinical.learning_rate=0.01"])
     stage = next(stage for stage in changed.stages() if stage.id == "02_pretrain-clinical")

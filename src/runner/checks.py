@@ -1,8 +1,11 @@
 """What is seen between the sections of a profile, and of its base on disk, before any work."""
 
+from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from helpers.names import turn
 from helpers.project import Mistake, digest, file_digest
 from texts import own
 
@@ -16,6 +19,27 @@ def state(folder: str) -> str:
         return digest([(path.name, _content(path, path.stat().st_mtime_ns)) for path in files])
     except OSError as error:
         raise Mistake(f"base.folder: {error.filename}: cannot be read ({error.strerror}); make it readable") from None
+
+
+def copies(profile: Any) -> None:
+    """ValueError unless the seeds use each copy of an arm that is fine-tuned, one as often as another."""
+    for task in (task for task in profile.tasks if task.trained):
+        seeds = getattr(profile, task.kind).seeds
+        for arm in (arm for arm in profile.arms if arm.name in (task.arms or [arm.name])):
+            used = Counter(turn(seed, arm.copies) for seed in seeds)
+            if len(used) < arm.copies or len(set(used.values())) > 1:
+                what = f"{task.kind}.seeds {seeds} do not use equally often on {task.name!r}"
+                allowed = f"copies: 1, or as many seeds in a row, such as {[*range(1, arm.copies + 1)]}"
+                raise ValueError(f"arms: {arm.name!r} has {arm.copies} copies, which {what}; allowed: {allowed}")
+
+
+def masks(profile: Any) -> None:
+    """ValueError for a masking rate that leaves a row of word pieces nothing to predict, or nothing to predict from."""
+    rates = {f"arms: {arm.name!r}: ": arm.masking_rate for arm in profile.arms if arm.masking_rate}
+    for where, rate in {"pretrain.": profile.pretrain.masking_rate, **rates}.items():
+        masked, most = round(rate * profile.pretrain.length), profile.pretrain.length - 3  # two may be special ones
+        if not 1 <= masked <= most:
+            raise ValueError(f"{where}masking_rate {rate} masks {masked} pieces of a row; allowed: from 1 to {most}")
 
 
 @cache

@@ -61,7 +61,7 @@ class Profile(sections.Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     description: str
-    seed: int = Field(ge=0)
+    seed: sections.Seed
     corpus: sections.Corpus
     corpora: sections.Parts = Field(description="domain -> language -> parts, or own files")
     tasks: list[sections.Task] = Field(min_length=1)
@@ -139,8 +139,12 @@ class Profile(sections.Section):
         tasks = [task.name for task in self.tasks]
         if len(set(tasks)) < len(tasks):
             raise ValueError(f"tasks: a name stands twice in {tasks}")
-        if self.analysis.control not in known:
-            raise ValueError(f"analysis.control: {self.analysis.control!r} is unknown; allowed: {known}")
+        fitted = [arm for arm in known if any(task.trained and arm in (task.arms or known) for task in self.tasks)]
+        if self.analysis.control not in fitted:
+            what = f"{self.analysis.control!r} is no arm that is fine-tuned on a task"
+            raise ValueError(f"analysis.control: {what}; allowed: {fitted}")
+        checks.copies(self)
+        checks.masks(self)
         return self
 
     def lacking(self, item: sections.Comparison) -> str:

@@ -33,6 +33,7 @@ def _once(values: list[Any]) -> list[Any]:
 
 Once = AfterValidator(_once)
 Names = Annotated[list[str], Once]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Name = Annotated[str, _called("[a-z][a-z0-9_-]*", "small letters, digits, _ and -, a letter first")]
 Domain = Annotated[str, _called("[a-z][a-z0-9_]*", "small letters, digits and _, a letter first")]
 Language = Annotated[str, _called("[a-z]{2,3}", "two or three small letters, such as nl")]
@@ -51,7 +52,8 @@ class Corpus(Section):
 
     characters: int = Field(gt=0, description="characters kept for each domain and language, at most")
     heldout_characters: int = Field(gt=0, description="characters set aside for the held-out loss")
-    near_duplicate: float = Field(gt=0, le=1, description="Jaccard similarity of near duplicates")
+    # The index of 64 permutations finds nothing nearer to the same.
+    near_duplicate: float = Field(gt=0, le=0.96, description="Jaccard similarity of near duplicates")
     remove_leaks: bool = Field(description="remove what repeats task documents; if not, the gate stops the run there")
 
 
@@ -88,6 +90,10 @@ class Task(Section):
             needed = ("train", "dev", "test") if self.trained else ("test",)
             if lacking := [part for part in needed if not self.documents.get(part)]:
                 raise ValueError(f"{self.name!r} has no documents for {lacking[0]}; give it some")
+            if self.kind == "screening" and min(self.documents.values()) < 2:
+                raise ValueError(
+                    f"{self.name!r} has a part with 1 patient; give it 2 or more, for each label needs one"
+                )
             if self.kind == "screening" and self.language != "nl":
                 raise ValueError(f"{self.name!r}: synthetic screening is Dutch, language must be nl")
         return self
@@ -144,7 +150,7 @@ class Pretrain(Section):
 class Finetune(Section):
     """Fine-tuning on one kind of task."""
 
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Once] = Field(min_length=1)
+    seeds: Annotated[list[Seed], Once] = Field(min_length=1)
     length: int = Field(ge=16, description="word pieces a window")
     overlap: int = Field(ge=0, description="word pieces that neighbouring windows share")
     epochs: int = Field(gt=0, description="at most")
