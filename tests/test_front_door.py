@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runner import front_door as front_door_module
 from runner import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,6 +77,12 @@ def test_front_door_imports_no_torch():
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, capture_output=True
     )
     assert done.stdout == b"False\n", done.stderr
+
+
+def test_rows_that_are_longer_than_the_base_s_positions_are_refused_before_any_work(monkeypatch, tmp_path):
+    monkeypatch.setattr(front_door_module, "RUNS", tmp_path)
+    with pytest.raises(front_door_module.Mistake, match=r"ner\.length: 9000 is more than the base's 8192 positions"):
+        front_door_module.check(settings.load("smoke", ["ner.length=9000"]), None, False, work=True)
 
 
 def test_unknown_key_in_a_file_is_one_line(tmp_path):

@@ -1,6 +1,7 @@
 """Profiles: every fault is one line before any work, values merge as said, and the notebooks' defaults are smoke's."""
 
 import copy
+import json
 import re
 import shutil
 
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from helpers import names
-from runner import notebooks, profile, settings
+from runner import checks, notebooks, profile, settings
 from runner.settings import Mistake
 from texts import sources
 
@@ -81,6 +82,47 @@ def test_replaced_files_of_a_base_make_stale_what_starts_from_them(tmp_path):
     assert "files" not in settings.load("smoke").stages()[2].parameters["base"]
 
 
+def refused(folder, status, *sets):
+    """What is said of a base in a folder."""
+    profile = settings.load("smoke", [f"base={{folder: {folder}}}", *sets])
+    stage = next(stage for stage in profile.stages() if stage.parameters.get("base"))
+    recorded = {"parameters": stage.parameters, "product": stage.outputs[0]} if status else {}
+    with pytest.raises(Mistake) as error:
+        checks.base(profile, stage.parameters["base"], recorded)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_base_of_another_kind_or_too_short_is_refused(tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"model_type": "roberta", "max_position_embeddings": 514}))
+    assert refused(tmp_path, False) == "base: is of model type 'roberta'; allowed: bert, modernbert"
+    config.write_text(json.dumps({"model_type": "bert", "max_position_embeddings": 80}))
+    assert refused(tmp_path, False) == "profile smoke: ner.length: 96 is more than the base's 80 positions"
+    longer = ["ner.length=80", "screening.length=80", "pretrain.length=81"]
+    assert "pretrain.length: 81 is more" in refused(tmp_path, False, *longer)
+    config.write_text("{")
+    assert "base: no model at" in refused(tmp_path, False)
+
+
+def test_a_base_that_was_made_before_is_looked_at_where_it_was_saved(monkeypatch, tmp_path):
+    monkeypatch.setattr(checks, "RUNS", tmp_path)
+    saved = tmp_path / "smoke" / "models" / "base"
+    saved.mkdir(parents=True)
+    (saved / "config.json").write_text(json.dumps({"model_type": "bert", "max_position_embeddings": 100}))
+    assert "screening.length: 128 is more than the base's 100 positions" in refused(tmp_path / "gone", True)
+    assert "no model in" in refused(tmp_path / "gone", False)
+
+
+def test_a_base_from_scratch_is_as_long_as_its_configuration_says():
+    change = "base={architecture: bert, vocabulary: 99, config: {max_position_embeddings: 64}}"
+    profile = settings.load("smoke", [change])
+    with pytest.raises(Mistake, match=r"ner\.length: 96 is more than the base's 64 positions"):
+        checks.base(profile, profile.base.model_dump(), {})
+    smoke = settings.load("smoke")
+    checks.base(smoke, smoke.base.model_dump(), {})
+
+
 FAULTS = [
     (["pretrain.nope=1"], r"pretrain\.nope: unknown key; allowed: length, batch_rows"),
     (["nope=1"], r"nope: unknown key; allowed: name, description"),
@@ -122,6 +164,7 @@ FAULTS = [
     (["arms.nobody.tokens=1"], r"'nobody' of 'arms\.nobody\.tokens' is unknown"),
     (["arms.clinical.parent=nobody"], r"'clinical' has parent 'nobody'; allowed"),
     (["arms.clinical.text={law: {nl: 1}}"], r"'clinical' reads law/nl, which corpora does not list"),
+    (["base.architecture=roberta"], r"base\.architecture: .*'bert' or 'modernbert', found 'roberta'"),
     (["base.folder=models/mine"], "give exactly one of architecture, hub, folder"),
     (["base={hub: some/model}"], "needs its revision"),
     (["analysis.control=nobody"], "analysis.control: 'nobody' is no arm that is fine-tuned on a task; allowed: "),
@@ -133,7 +176,7 @@ FAULTS = [
     (["corpus.near_duplicate=0.97"], r"corpus\.near_duplicate: .*less than or equal to 0\.96"),
     (["ner.seeds=[4294967296]"], r"ner\.seeds\.0: .*less than 4294967296"),
     (["seed=4294967296"], r"seed: .*less than 4294967296"),
-    (["tasks.screening_nl.documents.dev=1"], r"'screening_nl' has a part with 1 patient; give it 2 or more"),
+    (["tasks.screening_nl.documents.dev=1"], r"'screening_nl' has a part of 1 patient; give it 2, one of each"),
     (["pretrain.masking_rate=0.005"], r"pretrain\.masking_rate 0\.005 masks 0 pieces of a row; allowed: from 1 to 61"),
     (["pretrain.masking_rate=0.97"], r"pretrain\.masking_rate 0\.97 masks 62 pieces of a row"),
     (["arms.clinical.masking_rate=0.99"], r"arms: 'clinical': masking_rate 0\.99 masks 63 pieces"),

@@ -1,12 +1,13 @@
 """What is seen between the sections of a profile, and of its base on disk, before any work."""
 
+import json
 from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from helpers.names import turn
-from helpers.project import Mistake, digest, file_digest
+from helpers.project import RUNS, Mistake, digest, file_digest
 from texts import own
 
 MODEL = (".bin", ".json", ".model", ".safetensors", ".txt")  # files of a saved model and its tokenizer
@@ -19,6 +20,37 @@ def state(folder: str) -> str:
         return digest([(path.name, _content(path, path.stat().st_mtime_ns)) for path in files])
     except OSError as error:
         raise Mistake(f"base.folder: {error.filename}: cannot be read ({error.strerror}); make it readable") from None
+
+
+def base(profile: Any, base: dict[str, Any], status: dict[str, Any]) -> None:
+    """Mistake for a base that cannot be had, has positions of its own kind, or fewer than the profile's rows are long.
+
+    `status` is what the last run recorded of the stage that makes it: one that is made is not looked for again.
+    """
+    made = RUNS / profile.run / status.get("product", "")
+    if status.get("parameters", {}).get("base") == base and (file := made.with_name("config.json")).is_file():
+        found = json.loads(file.read_text(encoding="utf-8"))
+    else:
+        from helpers import models  # here, as it takes seconds
+
+        models.check(base)
+        found = (models.configuration(base) if base["architecture"] else _saved(base)).to_dict()
+    if found["model_type"] not in ("bert", "modernbert"):  # others, such as RoBERTa, count positions in another way
+        raise Mistake(f"base: is of model type {found['model_type']!r}; allowed: bert, modernbert")
+    for name in dict.fromkeys(["pretrain", *(task.kind for task in profile.tasks if task.trained)]):
+        if (length := getattr(profile, name).length) > (most := found["max_position_embeddings"]):
+            raise Mistake(f"profile {profile.name}: {name}.length: {length} is more than the base's {most} positions")
+
+
+def _saved(base: dict[str, Any]) -> Any:
+    """The configuration of a base in a folder or on the hub."""
+    from transformers import AutoConfig
+
+    where = base["hub"] or str(own.place(base["folder"]))
+    try:
+        return AutoConfig.from_pretrained(where, revision=base["revision"] or None)
+    except (OSError, ValueError) as error:
+        raise Mistake(f"base: no model at {where!r}: {str(error).splitlines()[0]}") from None
 
 
 def copies(profile: Any) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from helpers.project import ROOT, RUNS, Mistake
-from runner import notebooks, options, stages
+from runner import checks, notebooks, options, stages
 from texts import sources
 
 REPORT = "report"
@@ -49,11 +49,8 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
             raise Mistake(f"{shown}: cannot be written ({error.strerror}); make it writable") from None
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    for stage in profile.stages():
-        if stage.parameters.get("base") and not (RUNS / profile.run / stage.outputs[0]).exists():
-            from helpers import models
-
-            models.check(stage.parameters["base"])
+    for stage in (stage for stage in profile.stages() if stage.parameters.get("base")):
+        checks.base(profile, stage.parameters["base"], stages.read_status(RUNS / profile.run, stage.id))
     if profile.parts():
         sources.check(profile.parts(), Path(mirror) if mirror else None, offline)
 
@@ -152,11 +149,8 @@ def _reason(text: str, run: Path, stage: Any) -> str:
         old = before.get("parameters", {})
         changed = [k for k, v in stage.parameters.items() if v != old.get(k, v)] if stage else []
         shown = [f"{k} {old[k]} -> {stage.parameters[k]}" for k in changed]
-        return (
-            f"changed value: {'; '.join(s if len(s) < 60 else s.split()[0] for s in shown)}"
-            if shown
-            else "its code changed"
-        )
+        shown = [words if len(words) < 60 else words.split()[0] for words in shown]
+        return f"changed value: {'; '.join(shown)}" if shown else "its code changed"
     words = {
         "Missing output": f"not finished ({before['status']})" if before else "not made yet",
         "Input files updated": "follows from a stage above",

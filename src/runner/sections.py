@@ -91,9 +91,7 @@ class Task(Section):
             if lacking := [part for part in needed if not self.documents.get(part)]:
                 raise ValueError(f"{self.name!r} has no documents for {lacking[0]}; give it some")
             if self.kind == "screening" and min(self.documents.values()) < 2:
-                raise ValueError(
-                    f"{self.name!r} has a part with 1 patient; give it 2 or more, for each label needs one"
-                )
+                raise ValueError(f"{self.name!r} has a part of 1 patient; give it 2, one of each label")
             if self.kind == "screening" and self.language != "nl":
                 raise ValueError(f"{self.name!r}: synthetic screening is Dutch, language must be nl")
         return self
@@ -102,7 +100,7 @@ class Task(Section):
 class Base(Section):
     """Where the first model comes from: a configuration to start from scratch, the hub, or a folder."""
 
-    architecture: str = Field(default="", description="transformers model type, for a model from scratch")
+    architecture: Literal["", "bert", "modernbert"] = Field(default="", description="model type, for one from scratch")
     config: dict[str, Any] = Field(default={}, description="configuration values of that architecture")
     vocabulary: int = Field(default=0, ge=0, description="word pieces of a tokenizer trained for it")
     vocabulary_from: list[str] = Field(default=["general"], description="domains whose text the tokenizer learns from")

@@ -134,11 +134,8 @@ def _explained(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         model: Any = Profile
         for step in first["loc"][:-1]:
-            annotation = (
-                model.model_fields[step].annotation
-                if hasattr(model, "model_fields") and step in model.model_fields
-                else model
-            )
+            fields = getattr(model, "model_fields", {})
+            annotation = fields[step].annotation if step in fields else model
             model = next((a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")), annotation)
         allowed = f"; allowed: {', '.join(model.model_fields)}" if hasattr(model, "model_fields") else ""
         return f"{where}: unknown key{allowed}"
