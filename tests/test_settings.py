@@ -272,6 +272,13 @@ def test_unknown_profile_and_files_that_are_no_profile(tmp_path):
         ("tasks.ner_es.source=es_novels", "tasks.ner_es: 'es_novels' is unknown; allowed: synthetic, cantemist, "),
         ("tasks.ner_es.source=monero", "tasks.ner_es: 'monero' is in ro, not in es"),
         ("tasks=[{name: s, kind: screening, language: es, source: cantemist}]", "tasks.s: 'cantemist' has entities"),
+        ("corpora.general.fr=[synthetic]", "corpora.general.fr: synthetic text is written in nl, ro, es, not in fr"),
+        ("analysis.probe_words=4", "analysis.probe_words: 4 leaves ner_ro no word for each of its labels .* give 5"),
+        (
+            "tasks=[{name: a, kind: ner, language: es, source: disease_es, common: {DISEASE: D}},"
+            " {name: b, kind: ner, language: fr, source: ./data, common: {X: D}}]",
+            "tasks.a.common: a has labels in common with b, but data/distances.yaml has no es-fr; add it, or leave out",
+        ),
         ("tasks.ner_es.common={DISSO: DISO}", "common: synthetic has no label 'DISSO'; allowed: ANAT, CHEM, DISO"),
         (
             "tasks=[{name: c, kind: ner, language: es, source: cantemist, common: {MORFO: DISO}}]",

@@ -9,7 +9,7 @@ from evidence import baselines
 from helpers.names import model_name
 from helpers.project import DATA, Mistake, digest, file_digest, read_yaml
 from runner import checks, sections
-from texts import own, sources, synthetic
+from texts import named, own, sources
 
 CORPORA = "corpora/statistics.csv"
 
@@ -218,41 +218,38 @@ class Profile(sections.Section):
             if task.kind == "screening" and public:
                 raise Mistake(f"profile {self.name}: tasks.{task.name}: {task.source!r} has entities, no patients")
             if task.kind == "ner" and not sources.is_own(task.source):
-                made = task.source == "synthetic"
-                self._shared(task, {*(synthetic.FILES if made else sources.entry("tasks", task.source)["labels"])})
+                self._labelled(task, named.labels(task.source))
+            for other in self._tests(task) if task.trained else ():
+                if pair := named.without_distance(task.language, other.language):
+                    what = f"{task.name} has labels in common with {other.name}, but data/distances.yaml has no {pair}"
+                    raise Mistake(f"profile {self.name}: tasks.{task.name}.common: {what}; add it, or leave out common")
 
     def _readable(self, where: str, kind: str, name: str, language: str) -> None:
         """Mistake unless own files are there, or data/sources.yaml has such "parts" or "tasks" in this language."""
-        listed = sources.catalogue()
-        if name == "synthetic":
-            return
-        if sources.is_own(name):
-            if not own.place(name).exists():
-                raise Mistake(f"profile {self.name}: {where}: {name!r} is not there; give a file or folder of yours")
-            return
-        if name not in listed[kind]:
-            allowed = f"synthetic, {', '.join(sorted(listed[kind]))}, or a path with a / (data/OWN.md)"
-            raise Mistake(f"profile {self.name}: {where}: {name!r} is unknown; allowed: {allowed}")
-        if (found := listed[kind][name]["language"]) != language:
-            raise Mistake(f"profile {self.name}: {where}: {name!r} is in {found}, not in {language}")
+        if reason := named.unreadable(kind, name, language):
+            raise Mistake(f"profile {self.name}: {where}: {reason}")
 
-    def _shared(self, task: sections.Task, labels: set[str]) -> None:
-        """Mistake unless a task has the labels that it is said to share."""
+    def _labelled(self, task: sections.Task, labels: set[str]) -> None:
+        """Mistake unless a task of entities has the labels that it shares, and a probe a word of each and of none."""
         if unknown := sorted(set(task.common) - labels):
             raise Mistake(
                 f"profile {self.name}: tasks.{task.name}.common: {task.source} has no label {unknown[0]!r}; "
                 f"allowed: {', '.join(sorted(labels))}"
             )
+        if task.trained and self.analysis.probe_words <= len(labels):
+            what = f"{self.analysis.probe_words} leaves {task.name} no word for each of its labels and for none"
+            raise Mistake(f"profile {self.name}: analysis.probe_words: {what}; give {len(labels) + 1} or more")
 
     def check_own(self) -> None:
-        """Read all own files; Mistake for the first fault in them, or for a shared label that its task lacks."""
+        """Read all own files; Mistake for the first fault in them, or what does not fit their labels."""
         for language, parts in (item for by in self.corpora.values() for item in by.items()):
             for part in filter(sources.is_own, parts):
                 own.check(part, language)
         for task in self.tasks:
             if sources.is_own(task.source):
                 parts = own.task(task.source, task.kind, task.language, task.trained, task.documents)
-                self._shared(task, own.labels(item for items in parts.values() for item in items))
+                if task.kind == "ner":
+                    self._labelled(task, own.labels(item for items in parts.values() for item in items))
 
     def stages(self) -> list[Stage]:
         """The stages of the run in the order of the study; a stage's inputs are outputs of stages before it."""
@@ -294,11 +291,13 @@ class Profile(sections.Section):
     def _copies(self) -> dict[str, int]:
         return {arm.name: arm.copies for arm in self.arms}
 
-    def _finetune(self, task: sections.Task) -> Stage:
+    def _tests(self, task: sections.Task) -> list[sections.Task]:
+        """A task itself, and those that have labels in common with it."""
         shared = set(task.common.values())
-        tests = [
-            t.name for t in self.tasks if t.name == task.name or (t.kind == "ner" and shared & set(t.common.values()))
-        ]
+        return [t for t in self.tasks if t.name == task.name or shared & set(t.common.values())]
+
+    def _finetune(self, task: sections.Task) -> Stage:
+        tests = [test.name for test in self._tests(task)]
         arms, copies = task.arms or [arm.name for arm in self.arms], self._copies()
         section = self.ner if task.kind == "ner" else self.screening
         values = {"run": self.run, "task": task.name, "tests": tests, "arms": arms, **dict(section)}
