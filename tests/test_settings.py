@@ -180,7 +180,7 @@ FAULTS = [
     (["pretrain.masking_rate=0.005"], r"pretrain\.masking_rate 0\.005 masks 0 pieces of a row; allowed: from 1 to 61"),
     (["pretrain.masking_rate=0.97"], r"pretrain\.masking_rate 0\.97 masks 62 pieces of a row"),
     (["arms.clinical.masking_rate=0.99"], r"arms: 'clinical': masking_rate 0\.99 masks 63 pieces"),
-    (["ner.seeds=[1, 3]"], r"'clinical' has 2 copies, which ner\.seeds \[1, 3\] do not use .* such as \[1, 2\]"),
+    (["ner.seeds=[1, 3]"], r"2 copies, which ner\.seeds \[1, 3\] do not use .* or as many seeds in a row"),
     (["screening.seeds=[1, 2, 3]"], r"2 copies, which screening\.seeds \[1, 2, 3\] do not use .* on 'screening_nl'"),
     (
         ["claims.family=[{claim: C1, task: ner_ro, arm: x, against: base, metric: f1}]"],
@@ -290,6 +290,23 @@ def test_what_cannot_be_read_as_asked_is_named(change, said):
     profile = settings.load("smoke", [change])
     with pytest.raises(Mistake, match=said):
         profile.check_parts()
+
+
+def test_label_budgets_of_patients_have_both_labels_whatever_the_seed():
+    budget = ["tasks.screening_nl.share_arms=[general]", "tasks.screening_nl.documents.train=40"]
+    settings.load("smoke", [*budget, "tasks.screening_nl.shares=[0.9]"]).check_own()
+    with pytest.raises(Mistake, match=r"screening_nl\.shares: 0\.05 of 40 patients, as seed 1 draws them"):
+        settings.load("smoke", [*budget, "tasks.screening_nl.shares=[0.9, 0.05]"]).check_own()
+
+
+def test_label_budgets_of_own_patients_have_both_labels_for_the_baseline_too(tmp_path):
+    for part in ("train", "dev", "test"):
+        notes = [{"date": "2020-01-01", "text": "Griep."}]
+        rows = [{"id": f"{part}{i}", "label": int(i in (4, 6, 7)), "notes": notes} for i in range(8)]
+        (tmp_path / f"{part}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = f"{{name: hiv, kind: screening, language: nl, source: {tmp_path}, shares: [0.25], share_arms: [general]}}"
+    with pytest.raises(Mistake, match=r"tasks\.hiv\.shares: 0\.25 of 8 patients, as seed 0 draws them, have one label"):
+        settings.load("smoke", [f"tasks=[{task}]", "screening.seeds=[4, 5]"]).check_own()
 
 
 def test_terms_that_a_run_on_real_text_aligns_are_looked_for_with_its_sources():

@@ -2,7 +2,9 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +33,22 @@ def base(profile: Any, base: dict[str, Any], status: dict[str, Any]) -> None:
     if status.get("parameters", {}).get("base") == base and (file := made.with_name("config.json")).is_file():
         found = json.loads(file.read_text(encoding="utf-8"))
     else:
-        from helpers import models  # here, as it takes seconds
+        from transformers import AutoConfig  # here, as it takes seconds
+
+        from helpers import models
 
         models.check(base)
-        found = (models.configuration(base) if base["architecture"] else _saved(base)).to_dict()
+        where, version = base["hub"] or str(own.place(base["folder"])), base["revision"] or None
+        try:
+            scratch = base["architecture"] and models.configuration(base)
+            found = (scratch or AutoConfig.from_pretrained(where, revision=version)).to_dict()
+        except (OSError, ValueError) as error:
+            raise Mistake(f"base: no model at {where!r}: {str(error).splitlines()[0]}") from None
     if found["model_type"] not in ("bert", "modernbert"):  # others, such as RoBERTa, count positions in another way
         raise Mistake(f"base: is of model type {found['model_type']!r}; allowed: bert, modernbert")
     for name in dict.fromkeys(["pretrain", *(task.kind for task in profile.tasks if task.trained)]):
         if (length := getattr(profile, name).length) > (most := found["max_position_embeddings"]):
             raise Mistake(f"profile {profile.name}: {name}.length: {length} is more than the base's {most} positions")
-
-
-def _saved(base: dict[str, Any]) -> Any:
-    """The configuration of a base in a folder or on the hub."""
-    from transformers import AutoConfig
-
-    where = base["hub"] or str(own.place(base["folder"]))
-    try:
-        return AutoConfig.from_pretrained(where, revision=base["revision"] or None)
-    except (OSError, ValueError) as error:
-        raise Mistake(f"base: no model at {where!r}: {str(error).splitlines()[0]}") from None
 
 
 def copies(profile: Any) -> None:
@@ -60,9 +58,8 @@ def copies(profile: Any) -> None:
         for arm in (arm for arm in profile.arms if arm.name in (task.arms or [arm.name])):
             used = Counter(turn(seed, arm.copies) for seed in seeds)
             if len(used) < arm.copies or len(set(used.values())) > 1:
-                what = f"{task.kind}.seeds {seeds} do not use equally often on {task.name!r}"
-                allowed = f"copies: 1, or as many seeds in a row, such as {[*range(1, arm.copies + 1)]}"
-                raise ValueError(f"arms: {arm.name!r} has {arm.copies} copies, which {what}; allowed: {allowed}")
+                what = f"{arm.copies} copies, which {task.kind}.seeds {seeds} do not use equally often on {task.name!r}"
+                raise ValueError(f"arms: {arm.name!r} has {what}; allowed: copies: 1, or as many seeds in a row")
 
 
 def masks(profile: Any) -> None:
@@ -72,6 +69,17 @@ def masks(profile: Any) -> None:
         masked, most = round(rate * profile.pretrain.length), profile.pretrain.length - 3  # two may be special ones
         if not 1 <= masked <= most:
             raise ValueError(f"{where}masking_rate {rate} masks {masked} pieces of a row; allowed: from 1 to {most}")
+
+
+def budgets(profile: Any, task: Any, train: Sequence[Any]) -> None:
+    """Mistake for a label budget in which a seed has patients of one label only: nothing could be learnt from them."""
+    from helpers.finetuning import nested_sample  # here, as it takes seconds
+
+    seeds = [*profile.screening.seeds, *([] if task.source == "synthetic" else [0])]  # 0 is that of regression on words
+    for share, seed in product(task.shares, seeds):
+        if own.labels(nested_sample(train, share, seed)) != {0, 1}:
+            what = f"{share:g} of {len(train):,} patients, as seed {seed} draws them, have one label only"
+            raise Mistake(f"profile {profile.name}: tasks.{task.name}.shares: {what}; give a larger share")
 
 
 @cache

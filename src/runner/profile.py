@@ -250,6 +250,9 @@ class Profile(sections.Section):
                 parts = own.task(task.source, task.kind, task.language, task.trained, task.documents)
                 if task.kind == "ner":
                     self._labelled(task, own.labels(item for items in parts.values() for item in items))
+            if task.kind == "screening" and task.shares:
+                made = parts["train"] if sources.is_own(task.source) else named.patients(task.documents, self.seed)
+                checks.budgets(self, task, made)
 
     def stages(self) -> list[Stage]:
         """The stages of the run in the order of the study; a stage's inputs are outputs of stages before it."""
