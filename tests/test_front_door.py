@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runner import front_door as front_door_module
 from runner import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +35,8 @@ def front_door(*arguments, **more):
         (["smoke", "--jobs", "many"], "argument --jobs: found 'many', allowed is a whole number above 0"),
         (["smoke", "--only"], "argument --only: expected one argument"),
         (["smoke", "--only", "a", "--from", "b"], "--only and --from exclude each other"),
+        (["smoke", "--only", "a", "--force", "b"], "--force excludes --only and --from"),
+        (["smoke", "--from", "a", "--force"], "--force excludes --only and --from"),
         (["smoke", "--list", "--status"], "--dry-run, --list and --status exclude each other"),
         (["nowhere"], "'nowhere' is unknown; allowed: "),
         (["nowhere.yaml"], "'nowhere.yaml'"),
@@ -43,6 +46,7 @@ def front_door(*arguments, **more):
         (["smoke", "--set", "pretrain.lenght=64"], "lenght: unknown key; allowed: "),
         (["smoke", "--set", "pretrain.length=long"], "pretrain.length"),
         (["smoke", "--set", "pretrain.length"], "no `=` found"),
+        (["smoke", "--set", "tasks.ner_es.source=hiv"], "smoke: tasks.ner_es: 'hiv' is unknown; allowed: synthetic, "),
         (["smoke", "--mirror", "no/such/folder"], "--mirror no/such/folder: no such folder"),
     ],
 )
@@ -73,6 +77,12 @@ def test_front_door_imports_no_torch():
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, capture_output=True
     )
     assert done.stdout == b"False\n", done.stderr
+
+
+def test_rows_that_are_longer_than_the_base_s_positions_are_refused_before_any_work(monkeypatch, tmp_path):
+    monkeypatch.setattr(front_door_module, "RUNS", tmp_path)
+    with pytest.raises(front_door_module.Mistake, match=r"ner\.length: 9000 is more than the base's 8192 positions"):
+        front_door_module.check(settings.load("smoke", ["ner.length=9000"]), None, False, work=True)
 
 
 def test_unknown_key_in_a_file_is_one_line(tmp_path):
@@ -151,6 +161,23 @@ def test_a_damaged_status_counts_as_none(project):
 def test_publish_copies_claims(finished):
     assert "published: figures/mini/" in finished.run("mini", "--publish").stdout
     assert (finished.root / "figures" / "mini" / "claims.json").is_file()
+
+
+def test_publish_needs_claims_and_leaves_nothing_without_them(project):
+    done = project.run("mini", "--only", "01_first", "--publish")
+    assert done.returncode == 2
+    assert "run_all.sh: --publish: runs/mini has no claims yet; let the run come to its end first\n" in done.stderr
+    assert not (project.root / "figures").exists()
+
+
+def test_a_reader_that_has_gone_ends_the_listing_without_a_word():
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "runner.front_door", "smoke", "--list"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_status_of_a_run_that_never_was(project):

@@ -4,6 +4,7 @@ import shutil
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -74,6 +75,22 @@ def test_a_base_from_a_folder_keeps_its_weights_and_tokenizer(saved):
     assert model.config.model_type == "bert"
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
     assert tokenizer.tokenize("fiebre") == ["fiebre"]
+
+
+def test_another_tokenizer_or_configuration_makes_a_fit_again(saved, tmp_path):
+    arm = shutil.copytree(saved, tmp_path / "models" / "arm")
+    values = {"tests": [], "share": 1.0, "processes": 1}
+
+    def fit(*arguments, **values):
+        made.append(arguments)
+        return pd.DataFrame({"document": []}), {}
+
+    made = []
+    for name in (None, None, "tokenizer.json", "config.json", "model.safetensors", "README.md"):
+        with open(arm / (name or "history.csv"), "a") as file:
+            file.write(" ")
+        finetuning._once(tmp_path, "task", "arm", "arm", 1, fit, **values)
+    assert len(made) == 4
 
 
 def test_a_base_that_is_not_there_is_one_line():

@@ -1,6 +1,7 @@
 """Profiles: every fault is one line before any work, values merge as said, and the notebooks' defaults are smoke's."""
 
 import copy
+import json
 import re
 import shutil
 
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from helpers import names
-from runner import notebooks, profile, settings
+from runner import checks, notebooks, profile, settings
 from runner.settings import Mistake
 from texts import sources
 
@@ -67,6 +68,61 @@ def test_a_changed_source_makes_stale_the_corpora_that_read_it(monkeypatch, sour
     assert (changed["01_build_corpora"] != before["01_build_corpora"]) is read
 
 
+def test_replaced_files_of_a_base_make_stale_what_starts_from_them(tmp_path):
+    def bases():
+        stages = settings.load("smoke", [f"base={{folder: {tmp_path}}}"]).stages()
+        return [s.parameters["base"] for s in stages if s.notebook == "02_pretrain"]
+
+    found = [bases()]
+    for name in ("model.safetensors", "tokenizer.json", "README.md"):
+        (tmp_path / name).write_text("other")
+        found.append(bases())
+    assert found[0] != found[1] != found[2] == found[3]
+    assert [b for b in found[0] if b] == found[0][:1]  # the other arms start from this one
+    assert "files" not in settings.load("smoke").stages()[2].parameters["base"]
+
+
+def refused(folder, status, *sets):
+    """What is said of a base in a folder."""
+    profile = settings.load("smoke", [f"base={{folder: {folder}}}", *sets])
+    stage = next(stage for stage in profile.stages() if stage.parameters.get("base"))
+    recorded = {"parameters": stage.parameters, "product": stage.outputs[0]} if status else {}
+    with pytest.raises(Mistake) as error:
+        checks.base(profile, stage.parameters["base"], recorded)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_base_of_another_kind_or_too_short_is_refused(tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"model_type": "roberta", "max_position_embeddings": 514}))
+    assert refused(tmp_path, False) == "base: is of model type 'roberta'; allowed: bert, modernbert"
+    config.write_text(json.dumps({"model_type": "bert", "max_position_embeddings": 80}))
+    assert refused(tmp_path, False) == "profile smoke: ner.length: 96 is more than the base's 80 positions"
+    longer = ["ner.length=80", "screening.length=80", "pretrain.length=81"]
+    assert "pretrain.length: 81 is more" in refused(tmp_path, False, *longer)
+    config.write_text("{")
+    assert "base: no model at" in refused(tmp_path, False)
+
+
+def test_a_base_that_was_made_before_is_looked_at_where_it_was_saved(monkeypatch, tmp_path):
+    monkeypatch.setattr(checks, "RUNS", tmp_path)
+    saved = tmp_path / "smoke" / "models" / "base"
+    saved.mkdir(parents=True)
+    (saved / "config.json").write_text(json.dumps({"model_type": "bert", "max_position_embeddings": 100}))
+    assert "screening.length: 128 is more than the base's 100 positions" in refused(tmp_path / "gone", True)
+    assert "no model in" in refused(tmp_path / "gone", False)
+
+
+def test_a_base_from_scratch_is_as_long_as_its_configuration_says():
+    change = "base={architecture: bert, vocabulary: 99, config: {max_position_embeddings: 64}}"
+    profile = settings.load("smoke", [change])
+    with pytest.raises(Mistake, match=r"ner\.length: 96 is more than the base's 64 positions"):
+        checks.base(profile, profile.base.model_dump(), {})
+    smoke = settings.load("smoke")
+    checks.base(smoke, smoke.base.model_dump(), {})
+
+
 FAULTS = [
     (["pretrain.nope=1"], r"pretrain\.nope: unknown key; allowed: length, batch_rows"),
     (["nope=1"], r"nope: unknown key; allowed: name, description"),
@@ -80,6 +136,20 @@ FAULTS = [
     (["arms.clinical.tokens=7"], r"'clinical' has 7 tokens, less than one step of 1024"),
     (["arms.general_nl.text={general: {nl: 0}}"], r"'general_nl': weight of general/nl must be above 0"),
     (["tasks.ner_ro.documents={train: 4, test: 4}"], r"'ner_ro' has no documents for dev"),
+    *[
+        ([f"{change}"], said)
+        for change, said in (
+            ("arms.clinical.name=words", r"arms\.3\.name: 'words' cannot be used; .*none of dictionary, keyw"),
+            ("arms.clinical.name=baseline", "'baseline' cannot be used"),
+            ("tasks.ner_ro.name='2020'", r"tasks\.0\.name: '2020' cannot be used; allowed: small letters, .* first"),
+            ("tasks.ner_ro.name='nan'", "'nan' cannot be used"),
+            ("tasks.ner_ro.language=Dutch", r"tasks\.0\.language: 'Dutch' cannot be .*two or three small letters"),
+            ("corpora.clinical.NL=[synthetic]", r"corpora\.clinical\.NL: 'NL' cannot be used; allowed: two or three"),
+            ("corpora.clinical.nl-be=[synthetic]", r"clinical\.nl-be: 'nl-be' cannot be used"),
+            ("corpora.my-notes={nl: [synthetic]}", r"corpora\.my-notes: 'my-notes' cannot be used; .*digits and _"),
+            ("arms.clinical.text={clinical: {NL: 1}}", r"arms\.3\.text\.clinical\.NL: 'NL' cannot be used"),
+        )
+    ],
     (["tasks.ner_es.arms=[nobody]"], r"tasks: 'ner_es' names arm 'nobody'; allowed: \['base', 'general'"),
     (["tasks.ner_ro.arms=[base]"], r"tasks: 'ner_ro' names arm 'general'; allowed: \['base'\]"),
     (["tasks.ner_es.shares=[0.5]"], r"'ner_es' needs both shares and share_arms, or neither"),
@@ -94,9 +164,24 @@ FAULTS = [
     (["arms.nobody.tokens=1"], r"'nobody' of 'arms\.nobody\.tokens' is unknown"),
     (["arms.clinical.parent=nobody"], r"'clinical' has parent 'nobody'; allowed"),
     (["arms.clinical.text={law: {nl: 1}}"], r"'clinical' reads law/nl, which corpora does not list"),
+    (["base.architecture=roberta"], r"base\.architecture: .*'bert' or 'modernbert', found 'roberta'"),
     (["base.folder=models/mine"], "give exactly one of architecture, hub, folder"),
     (["base={hub: some/model}"], "needs its revision"),
-    (["analysis.control=nobody"], "analysis.control: 'nobody' is unknown"),
+    (["analysis.control=nobody"], "analysis.control: 'nobody' is no arm that is fine-tuned on a task; allowed: "),
+    (
+        [f"tasks.{task}.arms=[base, biomedical]" for task in ("ner_es", "screening_nl")]
+        + ["tasks.ner_ro.arms=[base]", "tasks.ner_ro.shares=[]", "tasks.ner_ro.share_arms=[]"],
+        r"analysis.control: 'general' is no arm that .*; allowed: \['base', 'biomedical'\]",
+    ),
+    (["corpus.near_duplicate=0.97"], r"corpus\.near_duplicate: .*less than or equal to 0\.96"),
+    (["ner.seeds=[4294967296]"], r"ner\.seeds\.0: .*less than 4294967296"),
+    (["seed=4294967296"], r"seed: .*less than 4294967296"),
+    (["tasks.screening_nl.documents.dev=1"], r"'screening_nl' has a part of 1 patient; give it 2, one of each"),
+    (["pretrain.masking_rate=0.005"], r"pretrain\.masking_rate 0\.005 masks 0 pieces of a row; allowed: from 1 to 61"),
+    (["pretrain.masking_rate=0.97"], r"pretrain\.masking_rate 0\.97 masks 62 pieces of a row"),
+    (["arms.clinical.masking_rate=0.99"], r"arms: 'clinical': masking_rate 0\.99 masks 63 pieces"),
+    (["ner.seeds=[1, 3]"], r"2 copies, which ner\.seeds \[1, 3\] do not use .* or as many seeds in a row"),
+    (["screening.seeds=[1, 2, 3]"], r"2 copies, which screening\.seeds \[1, 2, 3\] do not use .* on 'screening_nl'"),
     (
         ["claims.family=[{claim: C1, task: ner_ro, arm: x, against: base, metric: f1}]"],
         r"the profile has no arm 'x' \(it has base, general",
@@ -104,7 +189,11 @@ FAULTS = [
     (["arms.clinical"], "no `=` found"),
     (["tasks.ner_ro.documents={train: -4, dev: 4, test: 4}"], r"documents\.train: .*greater than 0"),
     (["tasks=[]"], r"tasks: .*at least 1"),
-    (["ner.seeds=[1, 1]"], r"ner\.seeds: a seed stands twice"),
+    (["ner.seeds=[1, 1]"], r"ner\.seeds: 1 stands twice"),
+    (["tasks.ner_es.arms=[base, general, base]"], r"tasks\.1\.arms: 'base' stands twice; take one out"),
+    (["tasks.ner_ro.share_arms=[general, general]"], r"tasks\.0\.share_arms: 'general' stands twice"),
+    (["tasks.ner_ro.shares=[0.5, 0.25, 0.5]"], r"tasks\.0\.shares: 0\.5 stands twice"),
+    (["corpora.clinical.es=[synthetic, synthetic]"], r"corpora\.clinical\.es: 'synthetic' stands twice"),
     (["pretrain.learning_rate=.inf"], r"pretrain\.learning_rate: .*finite"),
     *[
         ([f"claims.family=[{{claim: C1, {item}}}]"], said)
@@ -134,6 +223,31 @@ def test_a_fault_is_one_line(sets, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("arms=null", r"arms: .*valid list, found None"),
+        ("tasks=null", r"tasks: .*valid list, found None"),
+        ("tasks=5", r"tasks: .*valid list, found 5"),
+        ("tasks.ner_ro.arms=null", r"tasks\.0\.arms: .*valid list, found None"),
+        ("tasks.ner_ro.share_arms=3", r"tasks\.0\.share_arms: .*valid list, found 3"),
+        ("tasks.ner_ro.arms=[{a: 1}]", r"tasks\.0\.arms\.0: .*valid string, found {'a': 1}"),
+        ("arms.clinical.parent=[base]", r"arms\.3\.parent: .*valid string, found \['base'\]"),
+        ("arms.clinical.name=[x]", r"arms\.3\.name: .*valid string, found \['x'\]"),
+    ],
+)
+def test_a_wrong_shape_is_named_though_a_corpus_is_empty(change, said):
+    with pytest.raises(Mistake, match=said):
+        settings.load("smoke", [change, "corpora.clinical.es=[]"])
+
+
+def test_a_list_that_holds_itself_is_one_line(tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: smoke\nfigures: &a {formats: [*a]}")
+    for name, sets in (("smoke", ["ner.seeds=&a [*a]"]), (str(tmp_path / "mine.yaml"), [])):
+        with pytest.raises(Mistake, match="yaml: a list or key holds itself"):
+            settings.load(name, sets)
+
+
 def test_unknown_profile_and_files_that_are_no_profile(tmp_path):
     with pytest.raises(Mistake, match="'nope' is unknown; allowed: demo, full, replica"):
         settings.load("nope")
@@ -158,6 +272,18 @@ def test_unknown_profile_and_files_that_are_no_profile(tmp_path):
         ("tasks.ner_es.source=es_novels", "tasks.ner_es: 'es_novels' is unknown; allowed: synthetic, cantemist, "),
         ("tasks.ner_es.source=monero", "tasks.ner_es: 'monero' is in ro, not in es"),
         ("tasks=[{name: s, kind: screening, language: es, source: cantemist}]", "tasks.s: 'cantemist' has entities"),
+        ("corpora.general.fr=[synthetic]", "corpora.general.fr: synthetic text is written in nl, ro, es, not in fr"),
+        ("analysis.probe_words=4", "analysis.probe_words: 4 leaves ner_ro no word for each of its labels .* give 5"),
+        (
+            "tasks=[{name: a, kind: ner, language: es, source: disease_es, common: {DISEASE: D}},"
+            " {name: b, kind: ner, language: fr, source: ./data, common: {X: D}}]",
+            "tasks.a.common: a has labels in common with b, but data/distances.yaml has no es-fr; add it, or leave out",
+        ),
+        ("tasks.ner_es.common={DISSO: DISO}", "common: synthetic has no label 'DISSO'; allowed: ANAT, CHEM, DISO"),
+        (
+            "tasks=[{name: c, kind: ner, language: es, source: cantemist, common: {MORFO: DISO}}]",
+            "tasks.c.common: cantemist has no label 'MORFO'; allowed: MORFOLOGIA_NEOPLASIA",
+        ),
     ],
 )
 def test_what_cannot_be_read_as_asked_is_named(change, said):
@@ -166,18 +292,48 @@ def test_what_cannot_be_read_as_asked_is_named(change, said):
         profile.check_parts()
 
 
+def test_label_budgets_of_patients_have_both_labels_whatever_the_seed():
+    budget = ["tasks.screening_nl.share_arms=[general]", "tasks.screening_nl.documents.train=40"]
+    settings.load("smoke", [*budget, "tasks.screening_nl.shares=[0.9]"]).check_own()
+    with pytest.raises(Mistake, match=r"screening_nl\.shares: 0\.05 of 40 patients, as seed 1 draws them"):
+        settings.load("smoke", [*budget, "tasks.screening_nl.shares=[0.9, 0.05]"]).check_own()
+
+
+def test_label_budgets_of_own_patients_have_both_labels_for_the_baseline_too(tmp_path):
+    for part in ("train", "dev", "test"):
+        notes = [{"date": "2020-01-01", "text": "Griep."}]
+        rows = [{"id": f"{part}{i}", "label": int(i in (4, 6, 7)), "notes": notes} for i in range(8)]
+        (tmp_path / f"{part}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = f"{{name: hiv, kind: screening, language: nl, source: {tmp_path}, shares: [0.25], share_arms: [general]}}"
+    with pytest.raises(Mistake, match=r"tasks\.hiv\.shares: 0\.25 of 8 patients, as seed 0 draws them, have one label"):
+        settings.load("smoke", [f"tasks=[{task}]", "screening.seeds=[4, 5]"]).check_own()
+
+
 def test_terms_that_a_run_on_real_text_aligns_are_looked_for_with_its_sources():
     plain = ["corpora.biomedical.es=[es_openehr]", "corpora.biomedical.nl=[nl_openehr]"]
     assert {"nl_hpo_labels", "es_hpo_labels"} <= set(settings.load("replica", plain).parts())
     assert settings.load("smoke").parts() == []
 
 
+def test_a_private_profile_is_found_by_its_name_and_never_listed(monkeypatch, tmp_path):
+    private = shutil.copytree(settings.ROOT / "profiles", tmp_path / "profiles") / "private"
+    private.mkdir(exist_ok=True)
+    (private / "ward.yaml").write_text("extends: smoke\nseed: 7")
+    (private / "demo.yaml").write_text("extends: smoke\nseed: 7")
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    assert (settings.load("ward").run, settings.load("ward").seed) == ("ward", 7)
+    assert settings.load("demo").seed == 13
+    assert "ward" not in settings.names()
+    with pytest.raises(Mistake, match="'wart' is unknown; allowed: demo, full, [^w]*$"):
+        settings.load("wart")
+
+
 def test_values_merge_by_key_and_lists_are_replaced(tmp_path):
     mine = tmp_path / "mine.yaml"
-    mine.write_text(yaml.safe_dump({"extends": "smoke", "pretrain": {"length": 32}, "ner": {"seeds": [7]}}))
+    mine.write_text(yaml.safe_dump({"extends": "smoke", "pretrain": {"length": 32}, "ner": {"seeds": [7, 8]}}))
     profile, smoke = settings.load(str(mine)), settings.load("smoke")
     assert profile.run == "mine"
-    assert (profile.pretrain.length, profile.ner.seeds) == (32, [7])
+    assert (profile.pretrain.length, profile.ner.seeds) == (32, [7, 8])
     assert profile.pretrain.batch_rows == smoke.pretrain.batch_rows
     changed = settings.load("smoke", ["arms.clinical.tokens=2048", "arms.clinical.learning_rate=0.01"])
     stage = next(stage for stage in changed.stages() if stage.id == "02_pretrain-clinical")

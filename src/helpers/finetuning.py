@@ -76,8 +76,8 @@ def _once(folder: Path, name: str, arm: str, model: str, seed: int, fit: Fit, **
     data = [
         file_digest(p) for test in values["tests"] for p in sorted((folder / "corpora/tasks" / test).glob("*.jsonl"))
     ]
-    weights = folder / "models" / model / "model.safetensors"
-    start = file_digest(weights) if weights.is_file() else arm
+    files = sorted(p for p in (folder / "models" / model).glob("*") if p.suffix in (".json", ".safetensors"))
+    start = [file_digest(p) for p in files] or arm
     key = digest([name, seed, fixed, data, start, code_digest(CODE)])
     note = place.with_suffix(".json")
     if (row := _kept(place, note)).get("key") == key:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from helpers.project import ROOT, RUNS, Mistake
-from runner import notebooks, options, stages
+from runner import checks, notebooks, options, stages
 from texts import sources
 
 REPORT = "report"
@@ -28,7 +28,6 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
     """Everything that can be known to fail is refused here, before any work; `work` = it is more than a look."""
     if mirror is not None:
         sources.check_mirror(Path(mirror))
-    profile.check_parts()
     profile.check_own()
     for line in notebooks.sync_pairs():
         print(line)
@@ -50,11 +49,8 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
             raise Mistake(f"{shown}: cannot be written ({error.strerror}); make it writable") from None
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    for stage in profile.stages():
-        if stage.parameters.get("base") and not (RUNS / profile.run / stage.outputs[0]).exists():
-            from helpers import models
-
-            models.check(stage.parameters["base"])
+    for stage in (stage for stage in profile.stages() if stage.parameters.get("base")):
+        checks.base(profile, stage.parameters["base"], stages.read_status(RUNS / profile.run, stage.id))
     if profile.parts():
         sources.check(profile.parts(), Path(mirror) if mirror else None, offline)
 
@@ -153,11 +149,8 @@ def _reason(text: str, run: Path, stage: Any) -> str:
         old = before.get("parameters", {})
         changed = [k for k, v in stage.parameters.items() if v != old.get(k, v)] if stage else []
         shown = [f"{k} {old[k]} -> {stage.parameters[k]}" for k in changed]
-        return (
-            f"changed value: {'; '.join(s if len(s) < 60 else s.split()[0] for s in shown)}"
-            if shown
-            else "its code changed"
-        )
+        shown = [words if len(words) < 60 else words.split()[0] for words in shown]
+        return f"changed value: {'; '.join(shown)}" if shown else "its code changed"
     words = {
         "Missing output": f"not finished ({before['status']})" if before else "not made yet",
         "Input files updated": "follows from a stage above",
@@ -261,9 +254,11 @@ def table(run: Path, plan: list[Any], since: float = float("inf")) -> None:
 
 def publish(run: Path) -> None:
     """Copy the run's figures, claims and numbers to figures/<run>/ and its paper to paper/<run>.pdf."""
-    target = ROOT / "figures" / run.name
+    target, claims = ROOT / "figures" / run.name, run / "results" / "claims.json"
+    if not claims.is_file():
+        raise Mistake(f"--publish: runs/{run.name} has no claims yet; let the run come to its end first")
     target.mkdir(parents=True, exist_ok=True)
-    for file in [*sorted((run / "figures").glob("*")), run / "results" / "claims.json"]:
+    for file in [*sorted((run / "figures").glob("*")), claims]:
         shutil.copy2(file, target)
     printed = run / "paper" / "paper.pdf"
     if printed.is_file():
@@ -323,10 +318,15 @@ def run(asked: Namespace) -> int:
 def main(arguments: list[str]) -> int:
     """The exit status of one call of run_all.sh: 2 for a user's mistake, told in one line."""
     try:
-        return run(options.parse(arguments))
+        code = run(options.parse(arguments))
+        sys.stdout.flush()
+        return code
     except Mistake as mistake:
         print(f"run_all.sh: {' '.join(str(mistake).split())}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # who read the output, as `head` does, has gone; what is left of it must not be tried again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # a shell's status for this
 
 
 if __name__ == "__main__":

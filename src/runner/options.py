@@ -63,6 +63,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options = parser().parse_args(arguments)
     if sum(map(bool, (options.only, options.since))) > 1:
         parser().error("--only and --from exclude each other")
+    if options.force and (options.only or options.since):
+        parser().error("--force excludes --only and --from, which run their stage again in any case")
     if sum((options.dry_run, options.list, options.status)) > 1:
         parser().error("--dry-run, --list and --status exclude each other")
     return options

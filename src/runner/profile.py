@@ -8,22 +8,8 @@ from pydantic import Field, model_validator
 from evidence import baselines
 from helpers.names import model_name
 from helpers.project import DATA, Mistake, digest, file_digest, read_yaml
-from runner.sections import (
-    Analysis,
-    Arm,
-    Base,
-    Claims,
-    Comparison,
-    Compute,
-    Corpus,
-    Figures,
-    Finetune,
-    Name,
-    Pretrain,
-    Section,
-    Task,
-)
-from texts import own, sources
+from runner import checks, sections
+from texts import named, own, sources
 
 CORPORA = "corpora/statistics.csv"
 
@@ -63,54 +49,56 @@ def _left(texts: dict[str, Any], empty: set[tuple[str, str]]) -> dict[str, Any]:
     return {domain: by for domain, by in left.items() if by != {}}
 
 
-def _without(task: dict[str, Any], gone: set[str]) -> dict[str, Any]:
+def _without(task: dict[str, Any], gone: list[Any]) -> dict[str, Any]:
     """A task without arms that are gone; label budgets that no arm is left for go too."""
-    lists = {key: [arm for arm in task[key] if arm not in gone] for key in ("arms", "share_arms") if key in task}
+    there = [key for key in ("arms", "share_arms") if isinstance(task.get(key), list)]
+    lists = {key: [arm for arm in task[key] if arm not in gone] for key in there}
     return {**task, **lists, **({} if lists.get("share_arms", True) else {"shares": []})}
 
 
-class Profile(Section):
+class Profile(sections.Section):
     """A whole run."""
 
-    name: str = Name
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     description: str
-    seed: int = Field(ge=0)
-    corpus: Corpus
-    corpora: dict[str, dict[str, list[str]]] = Field(description="domain -> language -> parts, or own files")
-    tasks: list[Task] = Field(min_length=1)
-    base: Base
-    arms: list[Arm] = Field(min_length=1)
-    pretrain: Pretrain
-    ner: Finetune
-    screening: Finetune
-    analysis: Analysis
-    figures: Figures
-    claims: Claims
-    compute: Compute
+    seed: sections.Seed
+    corpus: sections.Corpus
+    corpora: sections.Parts = Field(description="domain -> language -> parts, or own files")
+    tasks: list[sections.Task] = Field(min_length=1)
+    base: sections.Base
+    arms: list[sections.Arm] = Field(min_length=1)
+    pretrain: sections.Pretrain
+    ner: sections.Finetune
+    screening: sections.Finetune
+    analysis: sections.Analysis
+    figures: sections.Figures
+    claims: sections.Claims
+    compute: sections.Compute
 
     @model_validator(mode="before")
     @classmethod
     def without_empty_corpora(cls, values: Any) -> Any:
         """A language whose list of parts is empty has no text of that domain: it is left out, and of the arms too.
 
-        An arm that loses all of its text is no arm any more, nor is one that goes on from it.
+        An arm that loses all of its text is no arm any more, nor is one that goes on from it. What has not the shape of
+        a profile stays as it is, for the validation to name.
         """
         corpora = values.get("corpora") if isinstance(values, dict) else None
         if not isinstance(corpora, dict) or not all(isinstance(languages, dict) for languages in corpora.values()):
             return values
         empty = {(domain, lang) for domain, by in corpora.items() for lang, parts in by.items() if parts == []}
-        if not empty:
+        if not empty or not all(isinstance(values.get(key), list) for key in ("arms", "tasks")):
             return values
         arms: list[Any] = []
-        gone: set[str] = set()
-        for arm in values.get("arms", []):
+        gone: list[Any] = []
+        for arm in values["arms"]:
             text = arm.get("text") if isinstance(arm, dict) else None
             left = {**arm, "text": _left(text, empty)} if isinstance(text, dict) else arm
             if isinstance(arm, dict) and ((text and not left["text"]) or arm.get("parent") in gone):
-                gone.add(str(arm.get("name")))
+                gone.append(arm.get("name"))
             else:
                 arms.append(left)
-        tasks = [_without(task, gone) if isinstance(task, dict) else task for task in values.get("tasks", [])]
+        tasks = [_without(task, gone) if isinstance(task, dict) else task for task in values["tasks"]]
         return {**values, "corpora": _left(corpora, empty), "arms": arms, "tasks": tasks}
 
     @model_validator(mode="after")
@@ -151,11 +139,15 @@ class Profile(Section):
         tasks = [task.name for task in self.tasks]
         if len(set(tasks)) < len(tasks):
             raise ValueError(f"tasks: a name stands twice in {tasks}")
-        if self.analysis.control not in known:
-            raise ValueError(f"analysis.control: {self.analysis.control!r} is unknown; allowed: {known}")
+        fitted = [arm for arm in known if any(task.trained and arm in (task.arms or known) for task in self.tasks)]
+        if self.analysis.control not in fitted:
+            what = f"{self.analysis.control!r} is no arm that is fine-tuned on a task"
+            raise ValueError(f"analysis.control: {what}; allowed: {fitted}")
+        checks.copies(self)
+        checks.masks(self)
         return self
 
-    def lacking(self, item: Comparison) -> str:
+    def lacking(self, item: sections.Comparison) -> str:
         """Why a comparison cannot be made: a name that the profile lacks, or what does not fit its task; else empty."""
         tasks, arms = [task.name for task in self.tasks], [arm.name for arm in self.arms]
         for what, value, there in (
@@ -172,7 +164,7 @@ class Profile(Section):
                 return f"arm {arm!r} is not fine-tuned on task {item.task!r} (only {', '.join(task.arms)})"
         return item.unfit(task.kind, baselines.of_task(task.kind, task.source))
 
-    def untestable(self, item: Comparison) -> str:
+    def untestable(self, item: sections.Comparison) -> str:
         """Why a comparison cannot say anything about its claim with this profile's tasks, arms and texts, or empty."""
         if reason := self.lacking(item):
             return reason
@@ -225,39 +217,46 @@ class Profile(Section):
             public = not sources.is_own(task.source) and task.source != "synthetic"
             if task.kind == "screening" and public:
                 raise Mistake(f"profile {self.name}: tasks.{task.name}: {task.source!r} has entities, no patients")
+            if task.kind == "ner" and not sources.is_own(task.source):
+                self._labelled(task, named.labels(task.source))
+            for other in self._tests(task) if task.trained else ():
+                if pair := named.without_distance(task.language, other.language):
+                    what = f"{task.name} has labels in common with {other.name}, but data/distances.yaml has no {pair}"
+                    raise Mistake(f"profile {self.name}: tasks.{task.name}.common: {what}; add it, or leave out common")
 
     def _readable(self, where: str, kind: str, name: str, language: str) -> None:
         """Mistake unless own files are there, or data/sources.yaml has such "parts" or "tasks" in this language."""
-        listed = sources.catalogue()
-        if name == "synthetic":
-            return
-        if sources.is_own(name):
-            if not own.place(name).exists():
-                raise Mistake(f"profile {self.name}: {where}: {name!r} is not there; give a file or folder of yours")
-            return
-        if name not in listed[kind]:
-            allowed = f"synthetic, {', '.join(sorted(listed[kind]))}, or a path with a / (data/OWN.md)"
-            raise Mistake(f"profile {self.name}: {where}: {name!r} is unknown; allowed: {allowed}")
-        if (found := listed[kind][name]["language"]) != language:
-            raise Mistake(f"profile {self.name}: {where}: {name!r} is in {found}, not in {language}")
+        if reason := named.unreadable(kind, name, language):
+            raise Mistake(f"profile {self.name}: {where}: {reason}")
+
+    def _labelled(self, task: sections.Task, labels: set[str]) -> None:
+        """Mistake unless a task of entities has the labels that it shares, and a probe a word of each and of none."""
+        if unknown := sorted(set(task.common) - labels):
+            raise Mistake(
+                f"profile {self.name}: tasks.{task.name}.common: {task.source} has no label {unknown[0]!r}; "
+                f"allowed: {', '.join(sorted(labels))}"
+            )
+        if task.trained and self.analysis.probe_words <= len(labels):
+            what = f"{self.analysis.probe_words} leaves {task.name} no word for each of its labels and for none"
+            raise Mistake(f"profile {self.name}: analysis.probe_words: {what}; give {len(labels) + 1} or more")
 
     def check_own(self) -> None:
-        """Read all own files; Mistake for the first fault in them, or for a shared label that its task lacks."""
+        """Read all own files; Mistake for the first fault in them, or what does not fit their labels."""
         for language, parts in (item for by in self.corpora.values() for item in by.items()):
             for part in filter(sources.is_own, parts):
                 own.check(part, language)
         for task in self.tasks:
             if sources.is_own(task.source):
                 parts = own.task(task.source, task.kind, task.language, task.trained, task.documents)
-                labels = own.labels(item for items in parts.values() for item in items)
-                if unknown := sorted(set(task.common) - labels):
-                    raise Mistake(
-                        f"profile {self.name}: tasks.{task.name}.common: {task.source} has no label {unknown[0]!r}; "
-                        f"allowed: {', '.join(sorted(labels))}"
-                    )
+                if task.kind == "ner":
+                    self._labelled(task, own.labels(item for items in parts.values() for item in items))
+            if task.kind == "screening" and task.shares:
+                made = parts["train"] if sources.is_own(task.source) else named.patients(task.documents, self.seed)
+                checks.budgets(self, task, made)
 
     def stages(self) -> list[Stage]:
         """The stages of the run in the order of the study; a stage's inputs are outputs of stages before it."""
+        self.check_parts()  # before anything looks for them
         trained = [task for task in self.tasks if task.trained]
         models = [self._pretrain(arm, number) for arm in self.arms for number in range(1, arm.copies + 1)]
         fits = [self._finetune(task) for task in trained]
@@ -278,12 +277,13 @@ class Profile(Section):
         values |= {"data": data_digest(self.parts(), self.synthetic), **dict(self.corpus)}
         return Stage("01_build_corpora", "01_build_corpora", values, [], [CORPORA])
 
-    def _pretrain(self, arm: Arm, number: int) -> Stage:
+    def _pretrain(self, arm: sections.Arm, number: int) -> Stage:
         """Copy `number` of an arm, from the same copy of its parent: another order of text, other masks."""
         name, seed = model_name(arm.name, number, arm.copies), self.seed + number - 1
         parent = model_name(arm.parent, number, self._copies()[arm.parent]) if arm.parent else ""
         values = {"run": self.run, "arm": name, "parent": parent, "text": arm.text, "tokens": arm.tokens}
-        values |= {"base": {} if arm.parent else self.base.model_dump(), "seed": seed, **dict(self.pretrain)}
+        files = {"files": checks.state(self.base.folder)} if self.base.folder else {}
+        values |= {"base": {} if arm.parent else self.base.model_dump() | files, "seed": seed, **dict(self.pretrain)}
         values |= {k: v for k in ("learning_rate", "masking_rate") if (v := getattr(arm, k)) is not None}
         inputs = [CORPORA, *([f"models/{parent}/training.csv"] if parent else [])]
         outputs = [f"models/{name}/training.csv"]
@@ -294,11 +294,13 @@ class Profile(Section):
     def _copies(self) -> dict[str, int]:
         return {arm.name: arm.copies for arm in self.arms}
 
-    def _finetune(self, task: Task) -> Stage:
+    def _tests(self, task: sections.Task) -> list[sections.Task]:
+        """A task itself, and those that have labels in common with it."""
         shared = set(task.common.values())
-        tests = [
-            t.name for t in self.tasks if t.name == task.name or (t.kind == "ner" and shared & set(t.common.values()))
-        ]
+        return [t for t in self.tasks if t.name == task.name or shared & set(t.common.values())]
+
+    def _finetune(self, task: sections.Task) -> Stage:
+        tests = [test.name for test in self._tests(task)]
         arms, copies = task.arms or [arm.name for arm in self.arms], self._copies()
         section = self.ner if task.kind == "ner" else self.screening
         values = {"run": self.run, "task": task.name, "tests": tests, "arms": arms, **dict(section)}
@@ -310,7 +312,7 @@ class Profile(Section):
         threads = self.compute.threads
         return Stage(f"03_finetune-{task.name}", "03_finetune", values, inputs, outputs, self._speed(threads), threads)
 
-    def _analysis(self, trained: list[Task]) -> Stage:
+    def _analysis(self, trained: list[sections.Task]) -> Stage:
         values = {"run": self.run, "arms": [arm.name for arm in self.arms], "trained": [task.name for task in trained]}
         distances = read_yaml(DATA / "distances.yaml")
         values |= {"length": self.pretrain.length, "data": digest(distances), **dict(self.analysis)}
@@ -329,7 +331,7 @@ class Profile(Section):
         values |= {"draws": self.claims.draws, "confidence": self.claims.confidence, **dict(self.figures)}
         return Stage("05_figures", "05_figures", values, ["results/metrics.csv"], ["results/claims.json"])
 
-    def _declared(self, item: Comparison) -> dict[str, Any]:
+    def _declared(self, item: sections.Comparison) -> dict[str, Any]:
         """A comparison without what it leaves at its default, and why it cannot be made, if it cannot."""
         reason = self.untestable(item)
         return item.model_dump(exclude_defaults=True) | ({"reason": reason} if reason else {})

@@ -1,14 +1,44 @@
 """The sections of a profile: every value typed, bounded and checked by itself."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from evidence import baselines
 from helpers.names import METRICS
 
-Name = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-Text = dict[str, dict[str, float]]
+# Tables are read back with these as something else: a baseline or a folder of ours, no value, a truth value, a number.
+RESERVED = (*baselines.NAMES, "baseline", "shares", "nan", "null", "none", "na", "true", "false", "inf", "infinity")
+
+
+def _called(pattern: str, allowed: str) -> AfterValidator:
+    """Refuse a name that does not fit the pattern, or that is read back from a table as something else."""
+
+    def called(name: str) -> str:
+        if name in RESERVED or not re.fullmatch(pattern, name):
+            reserved = f", but none of {', '.join(RESERVED)}" if name in RESERVED else ""
+            raise ValueError(f"{name!r} cannot be used; allowed: {allowed}{reserved}")
+        return name
+
+    return AfterValidator(called)
+
+
+def _once(values: list[Any]) -> list[Any]:
+    """Refuse what stands twice: it would be made, and count, as two."""
+    if again := [value for value in values if values.count(value) > 1]:
+        raise ValueError(f"{again[0]!r} stands twice; take one out")
+    return values
+
+
+Once = AfterValidator(_once)
+Names = Annotated[list[str], Once]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Name = Annotated[str, _called("[a-z][a-z0-9_-]*", "small letters, digits, _ and -, a letter first")]
+Domain = Annotated[str, _called("[a-z][a-z0-9_]*", "small letters, digits and _, a letter first")]
+Language = Annotated[str, _called("[a-z]{2,3}", "two or three small letters, such as nl")]
+Text = dict[Domain, dict[Language, float]]
+Parts = dict[Domain, dict[Language, Names]]
 
 
 class Section(BaseModel):
@@ -22,27 +52,28 @@ class Corpus(Section):
 
     characters: int = Field(gt=0, description="characters kept for each domain and language, at most")
     heldout_characters: int = Field(gt=0, description="characters set aside for the held-out loss")
-    near_duplicate: float = Field(gt=0, le=1, description="Jaccard similarity of near duplicates")
+    # The index of 64 permutations finds nothing nearer to the same.
+    near_duplicate: float = Field(gt=0, le=0.96, description="Jaccard similarity of near duplicates")
     remove_leaks: bool = Field(description="remove what repeats task documents; if not, the gate stops the run there")
 
 
 class Task(Section):
     """A task's data; `trained: false` makes it a test set only."""
 
-    name: str = Name
+    name: Name
     kind: Literal["ner", "screening"]
-    language: str
+    language: Language
     source: str = "synthetic"
     documents: dict[Literal["train", "dev", "test"], Annotated[int, Field(gt=0)]] = Field(
         default={}, description="items a part, at most"
     )
     common: dict[str, str] = Field(default={}, description="own label -> label shared with other tasks")
     trained: bool = True
-    arms: list[str] = Field(default=[], description="arms that are fine-tuned on it; none: all")
-    shares: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+    arms: Names = Field(default=[], description="arms that are fine-tuned on it; none: all")
+    shares: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Once] = Field(
         default=[], description="of the training items, that models learn from besides all: label budgets"
     )
-    share_arms: list[str] = Field(default=[], description="arms that learn from these shares")
+    share_arms: Names = Field(default=[], description="arms that learn from these shares")
 
     @model_validator(mode="after")
     def says_what_it_can(self) -> Self:
@@ -59,6 +90,8 @@ class Task(Section):
             needed = ("train", "dev", "test") if self.trained else ("test",)
             if lacking := [part for part in needed if not self.documents.get(part)]:
                 raise ValueError(f"{self.name!r} has no documents for {lacking[0]}; give it some")
+            if self.kind == "screening" and min(self.documents.values()) < 2:
+                raise ValueError(f"{self.name!r} has a part of 1 patient; give it 2, one of each label")
             if self.kind == "screening" and self.language != "nl":
                 raise ValueError(f"{self.name!r}: synthetic screening is Dutch, language must be nl")
         return self
@@ -67,7 +100,7 @@ class Task(Section):
 class Base(Section):
     """Where the first model comes from: a configuration to start from scratch, the hub, or a folder."""
 
-    architecture: str = Field(default="", description="transformers model type, for a model from scratch")
+    architecture: Literal["", "bert", "modernbert"] = Field(default="", description="model type, for one from scratch")
     config: dict[str, Any] = Field(default={}, description="configuration values of that architecture")
     vocabulary: int = Field(default=0, ge=0, description="word pieces of a tokenizer trained for it")
     vocabulary_from: list[str] = Field(default=["general"], description="domains whose text the tokenizer learns from")
@@ -90,7 +123,7 @@ class Base(Section):
 class Arm(Section):
     """One model of the experiment: its parent, the text it sees, and how much of it."""
 
-    name: str = Name
+    name: Name
     parent: str = Field(default="", description="the arm it goes on from; empty: the base")
     text: Text = Field(default={}, description="domain -> language -> weight, above 0")
     tokens: int = Field(ge=0, description="word pieces of training text")
@@ -115,7 +148,7 @@ class Pretrain(Section):
 class Finetune(Section):
     """Fine-tuning on one kind of task."""
 
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    seeds: Annotated[list[Seed], Once] = Field(min_length=1)
     length: int = Field(ge=16, description="word pieces a window")
     overlap: int = Field(ge=0, description="word pieces that neighbouring windows share")
     epochs: int = Field(gt=0, description="at most")
@@ -124,14 +157,6 @@ class Finetune(Section):
     learning_rate: float = Field(gt=0, description="peak")
     warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
     negatives_per_positive: float = Field(default=0.0, ge=0, description="screening, in training; 0 keeps all")
-
-    @field_validator("seeds")
-    @classmethod
-    def no_seed_twice(cls, seeds: list[int]) -> list[int]:
-        """The same fit twice would count as two."""
-        if len(set(seeds)) < len(seeds):
-            raise ValueError("a seed stands twice")
-        return seeds
 
     @model_validator(mode="after")
     def windows_advance(self) -> Self:

@@ -18,13 +18,18 @@ __all__ = ["Mistake", "Profile", "Stage", "load"]
 def load(profile: str, sets: list[str] | None = None) -> Profile:
     """Read a profile by name or file, follow `extends`, apply `key.key=value` changes; one Mistake for any fault."""
     own = profile.endswith((".yaml", ".yml"))
-    path = Path(profile) if own else ROOT / "profiles" / f"{profile}.yaml"
-    if not path.is_file():
+    places = (ROOT / "profiles", ROOT / "profiles" / "private")  # a reader's notebook knows its run by name only
+    paths = [Path(profile)] if own else [place / f"{profile}.yaml" for place in places]
+    path = next((path for path in paths if path.is_file()), None)
+    if not path:
         what = "is no file" if own else "is unknown"
         raise Mistake(f"profile {profile!r} {what}; allowed: {', '.join(names())}, or a file that ends in .yaml")
-    values = {"name": path.stem, **_extended(path, [])}
-    for change in sets or []:
-        _change(values, change)
+    try:
+        values = {"name": path.stem, **_extended(path, [])}
+        for change in sets or []:
+            _change(values, change)
+    except RecursionError:
+        raise Mistake(f"{path.name}: a list or key holds itself by `&` and `*`; write out what it holds") from None
     own_family = _declare(values, path.name)
     try:
         made = Profile.model_validate(values)
@@ -41,7 +46,7 @@ def load(profile: str, sets: list[str] | None = None) -> Profile:
 
 
 def names() -> list[str]:
-    """The profiles by name."""
+    """The shipped profiles by name; private ones are never listed, as messages and pages may be shown to others."""
     return sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml") if path.name != CLAIMS.name)
 
 
@@ -124,16 +129,13 @@ def _numbers(value: Any) -> Any:
 def _explained(error: ValidationError) -> str:
     """The first fault of a validation error in one line."""
     first = error.errors()[0]
-    where = ".".join(str(step) for step in first["loc"]) or "profile"
+    where = ".".join(str(step) for step in first["loc"] if step != "[key]") or "profile"
     found = "" if first["type"] in ("missing", "value_error") else f", found {first['input']!r}"
     if first["type"] == "extra_forbidden":
         model: Any = Profile
         for step in first["loc"][:-1]:
-            annotation = (
-                model.model_fields[step].annotation
-                if hasattr(model, "model_fields") and step in model.model_fields
-                else model
-            )
+            fields = getattr(model, "model_fields", {})
+            annotation = fields[step].annotation if step in fields else model
             model = next((a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")), annotation)
         allowed = f"; allowed: {', '.join(model.model_fields)}" if hasattr(model, "model_fields") else ""
         return f"{where}: unknown key{allowed}"

@@ -1,0 +1,88 @@
+"""What is seen between the sections of a profile, and of its base on disk, before any work."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from helpers.names import turn
+from helpers.project import RUNS, Mistake, digest, file_digest
+from texts import own
+
+MODEL = (".bin", ".json", ".model", ".safetensors", ".txt")  # files of a saved model and its tokenizer
+
+
+def state(folder: str) -> str:
+    """A digest of a base's files: other weights or another tokenizer make stale what was trained from them."""
+    try:
+        files = sorted(path for path in own.place(folder).glob("*") if path.suffix in MODEL and path.is_file())
+        return digest([(path.name, _content(path, path.stat().st_mtime_ns)) for path in files])
+    except OSError as error:
+        raise Mistake(f"base.folder: {error.filename}: cannot be read ({error.strerror}); make it readable") from None
+
+
+def base(profile: Any, base: dict[str, Any], status: dict[str, Any]) -> None:
+    """Mistake for a base that cannot be had, has positions of its own kind, or fewer than the profile's rows are long.
+
+    `status` is what the last run recorded of the stage that makes it: one that is made is not looked for again.
+    """
+    made = RUNS / profile.run / status.get("product", "")
+    if status.get("parameters", {}).get("base") == base and (file := made.with_name("config.json")).is_file():
+        found = json.loads(file.read_text(encoding="utf-8"))
+    else:
+        from transformers import AutoConfig  # here, as it takes seconds
+
+        from helpers import models
+
+        models.check(base)
+        where, version = base["hub"] or str(own.place(base["folder"])), base["revision"] or None
+        try:
+            scratch = base["architecture"] and models.configuration(base)
+            found = (scratch or AutoConfig.from_pretrained(where, revision=version)).to_dict()
+        except (OSError, ValueError) as error:
+            raise Mistake(f"base: no model at {where!r}: {str(error).splitlines()[0]}") from None
+    if found["model_type"] not in ("bert", "modernbert"):  # others, such as RoBERTa, count positions in another way
+        raise Mistake(f"base: is of model type {found['model_type']!r}; allowed: bert, modernbert")
+    for name in dict.fromkeys(["pretrain", *(task.kind for task in profile.tasks if task.trained)]):
+        if (length := getattr(profile, name).length) > (most := found["max_position_embeddings"]):
+            raise Mistake(f"profile {profile.name}: {name}.length: {length} is more than the base's {most} positions")
+
+
+def copies(profile: Any) -> None:
+    """ValueError unless the seeds use each copy of an arm that is fine-tuned, one as often as another."""
+    for task in (task for task in profile.tasks if task.trained):
+        seeds = getattr(profile, task.kind).seeds
+        for arm in (arm for arm in profile.arms if arm.name in (task.arms or [arm.name])):
+            used = Counter(turn(seed, arm.copies) for seed in seeds)
+            if len(used) < arm.copies or len(set(used.values())) > 1:
+                what = f"{arm.copies} copies, which {task.kind}.seeds {seeds} do not use equally often on {task.name!r}"
+                raise ValueError(f"arms: {arm.name!r} has {what}; allowed: copies: 1, or as many seeds in a row")
+
+
+def masks(profile: Any) -> None:
+    """ValueError for a masking rate that leaves a row of word pieces nothing to predict, or nothing to predict from."""
+    rates = {f"arms: {arm.name!r}: ": arm.masking_rate for arm in profile.arms if arm.masking_rate}
+    for where, rate in {"pretrain.": profile.pretrain.masking_rate, **rates}.items():
+        masked, most = round(rate * profile.pretrain.length), profile.pretrain.length - 3  # two may be special ones
+        if not 1 <= masked <= most:
+            raise ValueError(f"{where}masking_rate {rate} masks {masked} pieces of a row; allowed: from 1 to {most}")
+
+
+def budgets(profile: Any, task: Any, train: Sequence[Any]) -> None:
+    """Mistake for a label budget in which a seed has patients of one label only: nothing could be learnt from them."""
+    from helpers.finetuning import nested_sample  # here, as it takes seconds
+
+    seeds = [*profile.screening.seeds, *([] if task.source == "synthetic" else [0])]  # 0 is that of regression on words
+    for share, seed in product(task.shares, seeds):
+        if own.labels(nested_sample(train, share, seed)) != {0, 1}:
+            what = f"{share:g} of {len(train):,} patients, as seed {seed} draws them, have one label only"
+            raise Mistake(f"profile {profile.name}: tasks.{task.name}.shares: {what}; give a larger share")
+
+
+@cache
+def _content(path: Path, changed: int) -> str:
+    """The digest of a file as it is, worked out once a process: weights are large."""
+    return file_digest(path)
