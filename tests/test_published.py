@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
-from runner import published
+from evidence import published
 
 ORIGIN = {"made": "2026-01-01T10:00:00", "commit": "abc", "device": "two cores", "profile_sha256": "p"}
 SCORES = {"base": [0.50, 0.54], "general": [0.60, 0.61], "dictionary": [0.30]}

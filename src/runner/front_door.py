@@ -262,7 +262,7 @@ def publish(run: Path) -> None:
         shutil.copy2(file, target)
     printed = run / "paper" / "paper.pdf"
     if printed.is_file():
-        from runner import published
+        from evidence import published
 
         published.write(run)
         shutil.copy2(printed, ROOT / "paper" / f"{run.name}.pdf")

@@ -22,12 +22,8 @@ def build(folder: Path, wanted: Sequence[dict[str, Any]], seed: int) -> pd.DataF
     spaces.
     """
     listed, rows = [], []
-    for old in (
-        "statistics.csv",
-        "tasks.json",
-        "tasks",
-    ):  # of another choice; without the first 01 counts as unfinished
-        path = folder / "corpora" / old
+    # What another choice of tasks left; without the first of it 01 counts as unfinished.
+    for path in (folder / "corpora" / old for old in ("statistics.csv", "tasks.json", "tasks")):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for spec in wanted:
         parts = _made(spec, seed) if spec["source"] == "synthetic" else _read(spec)
