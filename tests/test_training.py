@@ -202,6 +202,10 @@ def test_a_finished_arm_is_not_trained_again(run, monkeypatch):
     adapted(run, "arm")
     monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))
     adapted(run, "arm")
+    heads = {**BASE["config"], "num_attention_heads": 1}  # which no weight tells
+    monkeypatch.setitem(BASE, "config", heads)
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        adapted(run, "arm")
 
 
 def test_packed_texts_do_not_see_each_other(run):

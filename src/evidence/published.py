@@ -2,11 +2,11 @@
 
 Two runs of one profile differ in the order of additions, on another processor or GPU, and training makes that as large
 as a change of seed. With s the standard deviation of the seeds, pooled over a task's arms, the means of n seeds of two
-runs differ by s * sqrt(2 / n) (standard error), differences between two arms by sqrt(2) as much. The tolerance is that
-error times Student's t, at a level that is divided by how many such numbers there are (Bonferroni): of runs that differ
-as seeds of fine-tuning do, 95 in 100 reproduce every one of them. Fewer do on another processor or in another
-precision, for there arms of one copy are pre-trained anew too, and that is in no tolerance. A count of documents, and a
-baseline, which learns nothing at random, must be the same.
+runs differ by s * sqrt(2 / n) (standard error), differences between two arms by sqrt(2) as much, those to a baseline by
+no more. The tolerance is that error times Student's t, at a level that is divided by how many such numbers there are
+(Bonferroni): of runs that differ as seeds of fine-tuning do, 95 in 100 reproduce every one of them. Fewer do on another
+processor or in another precision, for there arms of one copy are pre-trained anew too, and that is in no tolerance. A
+count of documents, and a baseline, which learns nothing at random, must be the same.
 """
 
 import json
@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 from scipy.stats import t as student
 
+from evidence import baselines
 from helpers.names import GROUPS
 from helpers.project import ROOT, write_json
 
@@ -83,12 +84,14 @@ def _means(values: pd.DataFrame, spread: dict[Any, tuple[float, int]]) -> list[d
 
 
 def _differences(results: Path, spread: dict[Any, tuple[float, int]]) -> list[dict[str, Any]]:
-    """The comparisons of the claims, as far as they could be made."""
+    """The comparisons of the claims, as far as they could be made, and as seeds say how far they may be off."""
     rows = []
     for r in pd.read_csv(results / "comparisons.csv").dropna(subset=["difference"]).itertuples():
-        score = (r.task, r.test, r.metric, r.mentions)
+        if (score := (r.task, r.test, r.metric, r.mentions)) not in spread:  # seen and unseen mentions of other tasks
+            continue
         sd, freedom = spread[score]
-        error = sd * math.sqrt(2 / r.seeds) * math.sqrt(2)
+        arms = 1 if r.against in baselines.NAMES else 2
+        error = sd * math.sqrt(2 / r.seeds) * math.sqrt(arms)
         name = f"{r.claim}: {_named(*score)}, {r.arm} less {r.against}"
         rows.append({"name": name, "value": float(r.difference), "error": error, "freedom": freedom})
     return rows

@@ -21,6 +21,7 @@ from texts.documents import read_jsonl
 
 HELDOUT_RATE = 0.15
 HELDOUT_SEED = 15
+ELSEWHERE = ("_name_or_path", "architectures", "dtype", "transformers_version")  # of a model: how it was kept
 
 
 def corpus(folder: Path, domain: str, language: str, heldout: bool = False) -> Iterator[str]:
@@ -198,10 +199,12 @@ def adapt(
 
     `values` are batch_rows, learning_rate, warmup_share, masking_rate, whole_words, evaluations, seed, and
     `training.SPEED`.
-    An arm that is finished with the same text, settings and starting weights is not trained again.
+    An arm that is finished with the same text, settings and starting model is not trained again.
     """
     saved = folder / "models" / arm
-    start = [digest(p) for p in (t.detach().numpy().tobytes() for t in model.state_dict().values())]
+    start: list[Any] = [digest(p) for p in (t.detach().numpy().tobytes() for t in model.state_dict().values())]
+    # What no weight tells, such as the number of heads.
+    start.append({k: v for k, v in model.config.to_diff_dict().items() if k not in ELSEWHERE})
     fixed = {k: v for k, v in values.items() if k not in training.SPEED}
     data = [store.path.name for store in mixture.stores] + [digest(rows.tobytes()) for rows in heldout.values()]
     key = digest([fixed, start, data, mixture.names, len(mixture.order), mixture.length, code_digest(CODE)])

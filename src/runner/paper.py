@@ -321,10 +321,10 @@ def _limitations(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.Dat
     if cut:
         said.append(f"For the time it takes, models learn from the first documents only: {', '.join(cut)}.")
     once = [shown(arm["name"]) for arm in profile["arms"] if arm["copies"] == 1]
-    if len(once) < len(profile["arms"]):
-        said.append(f"Pre-trained once, so that another pre-training seed is in no interval: {', '.join(once)}.")
-    else:
+    if len(once) == len(profile["arms"]):
         said.append("Every arm is pre-trained once: what another pre-training seed would change is in no interval.")
+    elif once:
+        said.append(f"Pre-trained once, so that another pre-training seed is in no interval: {', '.join(once)}.")
     if len(counts) > 1:
         said.append(f"Arms read unequal amounts: {', '.join(f'{count:,}' for count in sorted(counts))} word pieces.")
     tokens = max(counts, default=0)
