@@ -94,7 +94,7 @@ trained = list(dict.fromkeys(metrics["task"]))
 mentions = {task: tables.train_mentions(folder, task) for task in trained if tables.is_ner(folder, task)}
 comparisons, verdicts = claims.assess(
     folder / "predictions", family, draws=draws, confidence=confidence, seed=seed, synthetic=synthetic, train=mentions,
-    common=tables.common(folder), stated=stated, copies=copies)
+    common=tables.common(folder), stated=stated, copies=copies, versions=tables.versions(folder))
 comparisons[["claim", "task", "test", "arm", "against", "metric", "difference", "low", "high", "p_holm", "verdict"]].style.format(precision=3, na_rep="", formatter={"p_holm": names.shown_p}).hide()
 
 # %% [markdown]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
-from evidence import bootstrap, claims
+from evidence import bootstrap, claims, draws
 from evidence.scores import NER
 from helpers.project import Mistake
 
@@ -293,3 +293,39 @@ def test_a_comparison_that_the_profile_cannot_make(folder):
     table, found = verdict(folder, item("good", "poor"), item("good", "poor") | {"reason": "no text in ro"})
     assert table["verdict"].tolist() == ["supported", "not testable here"]
     assert (found["C1"]["verdict"], found["C1"]["reason"]) == ("not testable here", "ro, good: no text in ro")
+
+
+def test_versions_of_one_report_are_drawn_together(tmp_path):
+    """Two tasks on translations of the same reports say no more than one of them; two on different ones do."""
+    for arm, right in (("good", 0.8), ("poor", 0.5)):
+        write_ner(tmp_path, arm, right, task="nl", test="nl", seeds=(1,))
+        rows = pd.read_parquet(tmp_path / "nl" / arm / "seed-1.parquet")
+        for task in ("nl", "ro"):
+            for seed in (1, 2, 3):  # alike, so that only documents vary
+                place = tmp_path / task / arm / f"seed-{seed}.parquet"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                names = rows["document"] if task == "nl" else "report_" + rows["document"].str[1:]
+                rows.assign(task=task, test=task, seed=seed, document=names).to_parquet(place)
+    family = [item("good", "poor", task="nl"), item("good", "poor", task="ro")]
+    widths = []
+    for versions in ({"nl": "reports", "ro": "reports"}, {}):
+        table, said = verdict(tmp_path, *family, versions=versions)
+        widths.append((said["C1"]["high"] - said["C1"]["low"]) / (table["high"] - table["low"]).mean())
+    assert widths[0] == pytest.approx(1.0, abs=1e-6)
+    assert widths[1] == pytest.approx(2**-0.5, abs=0.08)
+
+
+def test_a_report_that_one_version_lacks():
+    """Columns of the same report are the same in every test."""
+    fits = {
+        ("a", "x"): pd.DataFrame({"test": "a", "document": ["nl_3", "nl_10", "nl_1"]}),
+        ("b", "x"): pd.DataFrame({"test": "b", "document": ["es-10", "es-3"]}),
+        ("c", "x"): pd.DataFrame({"test": "c", "document": ["other_7"]}),
+    }
+    versions = {"a": "reports", "b": "reports"}
+    how = {"versions": versions, "draws": 50, "seed": 1}
+    first = draws.weighed(fits, "a", ["nl_1", "nl_10", "nl_3"], **how)
+    second = draws.weighed(fits, "b", ["es-10", "es-3"], **how)
+    assert first.shape == (51, 3) and (first.sum(1) == 3).all()
+    assert (first[:, 1:] == second).all()
+    assert draws.weighed(fits, "c", ["other_7"], **how) is None

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evidence import bootstrap
-from evidence.claims import by_draw, documents_of
+from evidence.draws import by_draw, documents_of
 from evidence.scores import read_predictions
 from helpers import tables
 from texts import tasks

@@ -21,25 +21,20 @@ from evidence import baselines
 from evidence.bootstrap import (
     Part,
     Spread,
-    average_precisions,
     by_copy,
-    draw_weights,
     estimate,
     holm,
-    ner_scores,
     pooled,
 )
-from evidence.scores import SCREENING, counts, mcnemar, read_predictions, to_common
+from evidence.draws import Fits, Item, by_draw, documents_of, weighed
+from evidence.scores import mcnemar, read_predictions
 from helpers.names import METRICS, SYNTHETIC, turn
 from helpers.project import Mistake
-from texts.cleaning import folded
 
 COLUMNS = ["claim", "task", "test", "arm", "against", "metric", "mentions", "seeds", "copies", "units", "arm_value"]
 COLUMNS += ["against_value", "difference", "low", "high", "detectable", "p", "p_holm", "verdict", "reason"]
 
 SIDES = ("arm", "against")
-Item = Mapping[str, Any]
-Fits = dict[tuple[str, str], pd.DataFrame]
 Scores = dict[str, tuple[list[int], np.ndarray]]  # arm -> its seeds, its scores by draw (1 + draws, seeds)
 # (task, arm, *seeds) -> what the fit adds; without the task for copies, which tasks share
 Parts = dict[tuple[Any, ...], Part]
@@ -61,13 +56,20 @@ def load_fits(folder: Path, family: Sequence[Item]) -> Fits:
 
 
 def scored(
-    fits: Fits, item: Item, *, draws: int, seed: int, common: Mapping[str, Item], train: Mapping[str, set[str]]
+    fits: Fits,
+    item: Item,
+    *,
+    draws: int,
+    seed: int,
+    common: Mapping[str, Item],
+    train: Mapping[str, set[str]],
+    versions: Mapping[str, str],
 ) -> tuple[Scores, int]:
     """All arms of a comparison's task on its test: their seeds and scores by draw; and how many units are drawn.
 
     `item`: task, test, metric, mentions. `common` as in `scores.to_common`. `train`: task -> folded texts of its
-    training mentions, for mentions "seen" or "unseen". Raises Mistake when the task has no predictions, or others than
-    the metric needs.
+    training mentions, for mentions "seen" or "unseen". `versions` as in `weighed`. Raises Mistake when the task has no
+    predictions, or others than the metric needs.
     """
     sides = {arm: rows for (task, arm), rows in fits.items() if task == item["task"]}
     ner, metric = all("kind" in rows for rows in sides.values()), item["metric"]
@@ -75,7 +77,9 @@ def scored(
         raise Mistake(f"metric {metric!r} does not fit task {item['task']!r}; allowed: {', '.join(allowed)}")
     seeds = {arm: _seeds(arm, rows) for arm, rows in sides.items()}
     documents = documents_of(fits, item["test"]) if ner else []
-    plan = {"draws": draws, "seed": seed, "common": common, "train": train}
+    plan = {"draws": draws, "seed": seed}
+    weights = weighed(fits, item["test"], documents, versions, **plan) if ner else None
+    plan |= {"common": common, "train": train, "weights": weights}
     values, units = by_draw(list(sides.values()), list(seeds.values()), item, documents, **plan)
     return {arm: (numbers, side) for (arm, numbers), side in zip(seeds.items(), values, strict=True)}, units
 
@@ -128,31 +132,6 @@ def added(parts: Sequence[Parts]) -> Parts:
     return total
 
 
-def by_draw(
-    sides: Sequence[pd.DataFrame],
-    seeds: Sequence[list[int]],
-    item: Item,
-    documents: list[str],
-    *,
-    draws: int,
-    seed: int,
-    common: Mapping[str, Item],
-    train: Mapping[str, set[str]],
-) -> tuple[list[np.ndarray], int]:
-    """Scores (1 + draws, seeds) of every side on the same draws of its test, and how many units are drawn.
-
-    Units are `documents`; for screening there are none, and units are patients.
-    """
-    plan = {"draws": draws, "seed": seed, "key": item["test"]}
-    if documents:
-        counted = [tallies(*side, documents, item, common, train) for side in zip(sides, seeds, strict=True)]
-        weights = draw_weights(units=len(documents), **plan)
-        return [ner_scores(tallies=c, weights=weights, metric=item["metric"]) for c in counted], len(documents)
-    gold, scores = patients(sides, seeds)
-    weights = draw_weights(units=len(gold), **plan)
-    return [average_precisions(gold=gold, scores=side, weights=weights) for side in scores], len(gold)
-
-
 def _seeds(arm: str, rows: pd.DataFrame) -> list[int]:
     """The seeds of an arm's predictions; one of a baseline, for it learns nothing at random."""
     return sorted(rows["seed"].unique())[: 1 if arm in baselines.NAMES else None]
@@ -165,51 +144,6 @@ def _paired_seeds(item: Item, ours: list[int], theirs: list[int]) -> tuple[list[
     if len(ours) < 2:
         raise Mistake(f"{len(ours)} seeds in common, at least 2 are needed")
     return ours, theirs
-
-
-def documents_of(fits: Fits, test: str) -> list[str]:
-    """The documents of a test set that any arm's rows name: the same units for every comparison on it."""
-    parts = [rows.loc[rows["test"] == test, "document"] for rows in fits.values() if "test" in rows]
-    found = sorted(set().union(*(part.unique() for part in parts)))
-    if not found:
-        raise Mistake(f"no predictions on test {test!r}")
-    return found
-
-
-def tallies(
-    rows: pd.DataFrame,
-    seeds: list[int],
-    documents: list[str],
-    item: Item,
-    common: Mapping[str, Item],
-    train: Mapping[str, set[str]],
-) -> np.ndarray:
-    """Counts (seeds, documents, 3: tp fp fn) of one side of an NER comparison."""
-    rows = to_common(rows[rows["test"] == item["test"]], common)
-    gold, predicted = rows[rows["kind"] == "gold"], rows[rows["kind"] == "predicted"]
-    if item["mentions"] != "all":
-        if item["task"] not in train:
-            raise Mistake(f"training mentions of task {item['task']!r} are not known")
-        seen = gold["text"].map(folded).isin(list(train[item["task"]]))
-        gold = gold[seen == (item["mentions"] == "seen")]
-    table = counts(gold=gold, predicted=predicted, by=["seed", "document"])
-    every = [table.reindex(pd.MultiIndex.from_product([[n], documents]), fill_value=0) for n in seeds]
-    return np.stack([part.to_numpy() for part in every])
-
-
-def patients(sides: Sequence[pd.DataFrame], seeds: Sequence[list[int]]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Gold labels (patients,) of the test patients, and the scores (seeds, patients) of all sides."""
-    labels, scores = [], []
-    for rows, numbers in zip(sides, seeds, strict=True):
-        if lacking := [column for column in SCREENING if column not in rows]:
-            raise Mistake(f"predictions lack column {lacking[0]!r}")
-        rows = rows[rows["split"] == "test"]
-        table = rows.pivot(index="patient", columns="seed", values="score")
-        labels.append(rows.drop_duplicates("patient").set_index("patient")["label"].reindex(table.index))
-        scores.append(np.stack([table[number] for number in numbers]))
-    if not all(label.equals(labels[0]) for label in labels) or any(np.isnan(side).any() for side in scores):
-        raise Mistake("the arms have different test patients")
-    return labels[0].to_numpy(), scores
 
 
 def assess(folder: Path, family: Sequence[Item], **how: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -254,15 +188,16 @@ def compare(
     common: Mapping[str, Item] | None = None,
     train: Mapping[str, set[str]] | None = None,
     copies: Mapping[str, int] | None = None,
+    versions: Mapping[str, str] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Every comparison of the declared family, one row each (`COLUMNS`), and the content of claims.json.
 
     `stated`: claim -> its text, for claims.json. `units` are documents or patients; p_holm is over all
     comparisons and claims, so that any verdict at all is as seldom wrong as the level says.
-    See `difference` for `family`, `common`, `train` and `copies`; an empty `test` is the task's own, `mentions`
-    are all; an item may say why it cannot be tested (`reason`).
+    See `difference` for `family`, `common`, `train` and `copies`, `draws.weighed` for `versions`; an empty `test` is
+    the task's own, `mentions` are all; an item may say why it cannot be tested (`reason`).
     """
-    how = {"draws": draws, "seed": seed, "common": common or {}, "train": train or {}}
+    how = {"draws": draws, "seed": seed, "common": common or {}, "train": train or {}, "versions": versions or {}}
     rows, differences, shared = _differences(fits, family, copies or {}, **how)
     for row, parts in zip(rows, differences, strict=True):
         if parts:

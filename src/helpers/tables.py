@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.names import shown
-from texts import tasks
+from texts import sources, tasks
 from texts.cleaning import folded
 
 # No model is read here, and no library for one: notebooks that only draw start twice as fast.
@@ -20,6 +20,13 @@ def specs(folder: Path) -> dict[str, dict]:
 def common(folder: Path) -> dict[str, dict[str, str]]:
     """Task -> own label -> label shared with other tasks."""
     return {name: dict(spec["common"]) for name, spec in specs(folder).items()}
+
+
+def versions(folder: Path) -> dict[str, str]:
+    """Task -> source of the reports that its documents are versions of: translated, or with other entities marked."""
+    listed, asked = sources.catalogue()["tasks"], {name: spec["source"] for name, spec in specs(folder).items()}
+    drawn = {name: listed[source]["raw"] for name, source in asked.items() if "drawn" in listed.get(source, {})}
+    return {name: next(iter(raw.values()))["source"] for name, raw in drawn.items()}
 
 
 def mapping(folder: Path) -> pd.DataFrame:
