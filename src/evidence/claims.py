@@ -18,14 +18,7 @@ import numpy as np
 import pandas as pd
 
 from evidence import baselines
-from evidence.bootstrap import (
-    Part,
-    Spread,
-    by_copy,
-    estimate,
-    holm,
-    pooled,
-)
+from evidence.bootstrap import Part, Spread, by_copy, estimate, holm, pooled
 from evidence.draws import Fits, Item, by_draw, documents_of, weighed
 from evidence.scores import mcnemar, read_predictions
 from helpers.names import METRICS, SYNTHETIC, turn
