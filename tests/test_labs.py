@@ -29,7 +29,7 @@ def test_every_exercise_has_a_check():
         for cell in cells:
             waiting = waiting + 1 if "solution" in cell.metadata.get("tags", []) else waiting
             waiting = 0 if "assert " in cell.source else waiting
-            assert waiting <= 2, cell.source
+            assert waiting <= 1, cell.source
         assert waiting == 0, f"{name}: the last exercise has no check"
 
 

@@ -177,6 +177,27 @@ def test_labs_are_solved_by_their_solutions_and_say_no_without(run, checkout, tm
             papermill.execute_notebook(folder / f"{name}.ipynb", done, cwd=folder, **how)
 
 
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("1_adaptation", '"general": {language: 1.0}},', '"biomedical": {language: 1.0}},'),
+        ("2_evidence", '["document", "label", "start", "end"]', '["document", "start"]'),
+        ("3_leaks", '"leaked": {language: 1.0}},', "},"),
+    ],
+)
+def test_labs_refuse_a_wrong_answer(run, checkout, tmp_path, monkeypatch, name, right, wrong):
+    for variable in [variable for variable in os.environ if variable.startswith("HELPERS_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("PYTHONPATH", str(checkout / "src"))
+    text = (checkout / "teaching" / "solutions" / f"{name}.ipynb").read_text()
+    changed = text.replace(json.dumps(right)[1:-1], json.dumps(wrong)[1:-1])
+    assert changed != text
+    (tmp_path / "wrong.ipynb").write_text(changed)
+    how = {"parameters": {"run": "smoke"}, "kernel_name": "python3", "progress_bar": False, "cwd": tmp_path}
+    with pytest.raises(papermill.PapermillExecutionError, match="AssertionError"):
+        papermill.execute_notebook(tmp_path / "wrong.ipynb", tmp_path / "done.ipynb", **how)
+
+
 def test_nothing_is_done_twice(run, checkout):
     began = time.time()
     finished(checkout)

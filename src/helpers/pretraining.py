@@ -224,6 +224,34 @@ def adapt(
     return history
 
 
+# Of arms that a lab trains side by side, in a minute.
+SMALL = {"batch_rows": 8, "warmup_share": 0.05, "masking_rate": 0.15, "whole_words": False, "evaluations": 6}
+SMALL |= {"checkpoint_seconds": 60, "save_memory": False, "compiled": False}
+
+
+def side_by_side(
+    folder: Path,
+    base: Path,
+    mixtures: dict[str, dict],
+    heldout: dict[str, np.ndarray],
+    *,
+    texts: Path,
+    tokens: int,
+    length: int,
+    synthetic: bool,
+    **values: Any,
+) -> None:
+    """Train the model in `base` once on each mixture of the corpora in `texts`, as arms of `folder` by their names.
+
+    All read `tokens` word pieces in rows of `length`; `values` are learning_rate and seed.
+    """
+    for arm, text in mixtures.items():
+        model, tokenizer = models.load(base)
+        mixture = Mixture(texts, text, tokenizer, tokens // length, length, values["seed"])
+        card = models.card(arm, base.name, text, tokens, synthetic)
+        adapt(folder, arm, model, mixture, heldout, card, **SMALL, **values)
+
+
 CODE = (checkpoints, devices, models, processes, tokens, training, sys.modules[__name__])
 
 

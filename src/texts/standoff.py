@@ -61,8 +61,8 @@ def _lines(path: str, text: str) -> Iterator[Mention]:
         if line.strip() and line[0] not in "#AREMN*":
             found = LINE.fullmatch(line)
             if not found:
-                found = "a label with a blank" if BLANK.fullmatch(line) else f"{line.count(TAB) + 1} columns"
-                raise Mistake(f"{path}, line {number}: found {found}, expected T1<tab>LABEL start end<tab>text")
+                what = "a label with a blank" if BLANK.fullmatch(line) else f"{line.count(TAB) + 1} columns"
+                raise Mistake(f"{path}, line {number}: found {what}, expected T1<tab>LABEL start end<tab>text")
             pieces = [(int(start), int(end)) for start, end in map(str.split, found[2].split(";"))]
             yield Mention(f"{path}, line {number}", found[1], pieces, found[3])
 

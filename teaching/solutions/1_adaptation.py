@@ -29,6 +29,7 @@ from engine.tokens import UNSCORED, Masking
 from evidence import analysis
 from helpers import figures, models, pretraining, project, tables
 from runner import stages
+from texts import tasks
 
 # %% [markdown]
 # ## Parameters
@@ -186,13 +187,10 @@ for name, domains in {"clinical_only": ["clinical"], "half": ["clinical", "gener
 # Then they are trained, into a folder of their own; half a minute. `curves` has a row for each arm, text and look.
 
 # %%
-lab, values = project.folder("lab"), {
-    "batch_rows": 8, "learning_rate": learning_rate, "warmup_share": 0.05, "masking_rate": 0.15, "whole_words": False,
-    "evaluations": 6, "seed": seed, "checkpoint_seconds": 60, "save_memory": False, "compiled": False}
-for name, text in mixtures.items():
-    mixture = pretraining.Mixture(folder, text, tokenizer, tokens // length, length, seed)
-    base, card = models.load(folder / "models" / "base")[0], models.card(name, "base", text, tokens, True)
-    pretraining.adapt(lab, name, base, mixture, heldout, card, **values)
+lab = project.folder("lab")
+pretraining.side_by_side(
+    lab, folder / "models" / "base", mixtures, heldout, texts=folder, tokens=tokens, length=length,
+    synthetic=tasks.made_up(folder), learning_rate=learning_rate, seed=seed)
 curves = tables.curves(lab, list(mixtures))
 figures.loss_curves(curves)
 

@@ -179,13 +179,9 @@ for name, domains in {"clean": ["clinical"], "leaky": ["clinical", "leaked"]}.it
 # Then they are trained; a minute. `curves` has a row for each arm, text (`domain` is test or dev) and look.
 
 # %%
-values = {
-    "batch_rows": 8, "learning_rate": learning_rate, "warmup_share": 0.05, "masking_rate": 0.15, "whole_words": False,
-    "evaluations": 6, "seed": seed, "checkpoint_seconds": 60, "save_memory": False, "compiled": False}
-for name, text in mixtures.items():
-    mixture = pretraining.Mixture(lab, text, tokenizer, tokens // length, length, seed)
-    base, card = models.load(folder / "models" / "base")[0], models.card(name, "base", text, tokens, True)
-    pretraining.adapt(lab, name, base, mixture, heldout, card, **values)
+pretraining.side_by_side(
+    lab, folder / "models" / "base", mixtures, heldout, texts=lab, tokens=tokens, length=length,
+    synthetic=tasks.made_up(folder), learning_rate=learning_rate, seed=seed)
 curves = tables.curves(lab, list(mixtures))
 figures.loss_curves(curves)
 
