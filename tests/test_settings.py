@@ -124,7 +124,7 @@ def test_a_base_from_scratch_is_as_long_as_its_configuration_says():
 
 
 FAULTS = [
-    (["pretrain.nope=1"], r"pretrain\.nope: unknown key; allowed: length, batch_rows"),
+    (["pretrain.nope=1"], r"pretrain\.nope: unknown key; allowed: seed, length, batch_rows"),
     (["nope=1"], r"nope: unknown key; allowed: name, description"),
     (["pretrain.length=long"], r"pretrain\.length: .*integer.*'long'"),
     (["pretrain.length=4"], r"pretrain\.length: .*greater than or equal to 8"),
@@ -347,6 +347,8 @@ def test_one_changed_value_reaches_only_its_stages():
         ("tasks.ner_ro.shares=[0.25]", {"03_finetune-ner_ro", "05_figures"}),
         ("figures.dpi=99", {"05_figures"}),
         ("ner.epochs=3", {"03_finetune-ner_ro", "03_finetune-ner_es"}),
+        ("pretrain.seed=99", {name for name in before if name.startswith("02_pretrain")}),
+        ("seed=99", {"01_build_corpora", "05_figures"}),
     ):
         after = {s.id: s.parameters for s in settings.load("smoke", [change]).stages()}
         assert {name for name in before if before[name] != after[name]} == touched

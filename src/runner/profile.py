@@ -279,11 +279,11 @@ class Profile(sections.Section):
 
     def _pretrain(self, arm: sections.Arm, number: int) -> Stage:
         """Copy `number` of an arm, from the same copy of its parent: another order of text, other masks."""
-        name, seed = model_name(arm.name, number, arm.copies), self.seed + number - 1
+        name, seed = model_name(arm.name, number, arm.copies), self.pretrain.seed + number - 1
         parent = model_name(arm.parent, number, self._copies()[arm.parent]) if arm.parent else ""
         values = {"run": self.run, "arm": name, "parent": parent, "text": arm.text, "tokens": arm.tokens}
         files = {"files": checks.state(self.base.folder)} if self.base.folder else {}
-        values |= {"base": {} if arm.parent else self.base.model_dump() | files, "seed": seed, **dict(self.pretrain)}
+        values |= {"base": {} if arm.parent else self.base.model_dump() | files, **dict(self.pretrain), "seed": seed}
         values |= {k: v for k in ("learning_rate", "masking_rate") if (v := getattr(arm, k)) is not None}
         inputs = [CORPORA, *([f"models/{parent}/training.csv"] if parent else [])]
         outputs = [f"models/{name}/training.csv"]

@@ -135,6 +135,7 @@ class Arm(Section):
 class Pretrain(Section):
     """Masked-language modelling."""
 
+    seed: Seed = Field(description="of first weights, masks and order; each further copy of an arm adds one")
     length: int = Field(ge=8, description="word pieces a row")
     batch_rows: int = Field(gt=0, description="rows a step")
     learning_rate: float = Field(gt=0, description="peak")
