@@ -170,6 +170,13 @@ def test_publish_needs_claims_and_leaves_nothing_without_them(project):
     assert not (project.root / "figures").exists()
 
 
+def test_repeat_is_refused_before_any_work_where_nothing_is_published(project):
+    done = project.run("mini", "--repeat")
+    told = "run_all.sh: --repeat: nothing is published in figures/mini/numbers.json; publish a run first\n"
+    assert (done.returncode, done.stderr) == (2, told)
+    assert not list((project.root / "runs/mini").glob("status/*.json"))
+
+
 def test_a_reader_that_has_gone_ends_the_listing_without_a_word():
     read, write = os.pipe()
     os.close(read)
@@ -254,7 +261,9 @@ def test_help_needs_no_environment(bare):
     add_python(bare)
     done = set_up(bare, "--help")
     assert done.returncode == 0
-    for option in "--dry-run --list --status --only --from --force --offline --mirror --jobs --set --publish".split():
+    for (
+        option
+    ) in "--dry-run --list --status --only --from --force --offline --mirror --jobs --set --publish --repeat".split():
         assert option in done.stdout
 
 

@@ -10,12 +10,24 @@ import pytest
 from scipy.stats import t as student
 
 from evidence import published
+from helpers.project import Mistake, digest
 
-ORIGIN = {"made": "2026-01-01T10:00:00", "commit": "abc", "device": "two cores", "profile_sha256": "p"}
+
+def profile(seed=13, epochs=5, copies=1):
+    return {"pretrain": {"seed": seed}, "ner": {"epochs": epochs}, "arms": [{"copies": 1}, {"copies": copies}]}
+
+
+def origin(**values):
+    """What a run's provenance says of its profile, among other things."""
+    made = {"made": "2026-01-01T10:00:00", "commit": "abc", "device": "two cores"}
+    return made | {"profile": profile(**values), "profile_sha256": digest(profile(**values))}
+
+
+ORIGIN = origin()
 SCORES = {"base": [0.50, 0.54], "general": [0.60, 0.61], "dictionary": [0.30]}
 
 
-def tables(run, scores=SCORES, difference=0.10, documents=7, verdict="supported"):
+def tables(run, scores=SCORES, difference=0.10, documents=7, verdict="supported", **values):
     """The tables of a finished run from which numbers are taken."""
     for folder in ("corpora", "results"):
         (run / folder).mkdir(parents=True, exist_ok=True)
@@ -54,7 +66,7 @@ def tables(run, scores=SCORES, difference=0.10, documents=7, verdict="supported"
     pd.DataFrame(rows, columns=columns).to_csv(run / "results" / "mentions.csv", index=False)
     said = [{"claim": "C1", "verdict": verdict}, {"claim": "C2", "verdict": "not testable here"}]
     (run / "results" / "claims.json").write_text(json.dumps({"claims": said}))
-    (run / "provenance.json").write_text(json.dumps(ORIGIN))
+    (run / "provenance.json").write_text(json.dumps(origin(**values)))
 
 
 @pytest.fixture
@@ -126,7 +138,7 @@ def test_the_run_itself_is_reproduced(run):
 def test_a_later_run(run, change, differing):
     published.write(run)
     tables(run, **change)
-    found = published.compare(run, ORIGIN | {"profile_sha256": "q"})
+    found = published.compare(run, origin(epochs=6))
     assert [row["name"] for row in found["rows"] if not row["same"]] == differing
     assert [row["same"] for row in found["rows"]] == sorted(row["same"] for row in found["rows"])
     assert found["count"] == 7 - len(differing)
@@ -137,5 +149,103 @@ def test_a_verdict_that_changed_is_named(run):
     published.write(run)
     tables(run, verdict="inconclusive")
     first, second = published.compare(run, ORIGIN)["verdicts"]
-    assert first == {"claim": "C1", "published": "supported", "found": "inconclusive", "same": False}
+    told = {"claim": "C1", "published": "supported", "found": "inconclusive", "same": False}
+    assert first == told | {"trainings": {"supported": 1}}
     assert second["same"]
+
+
+def trained_anew(run, seed, base, general, **values):
+    """Add a run with another seed for pre-training, whose two arms have these scores with both fine-tuning seeds."""
+    scores = {"base": [base] * 2, "general": [general] * 2, "dictionary": [0.30]}
+    tables(run, scores=scores, difference=general - base, seed=seed, **values)
+    published.repeat(run)
+
+
+def test_tolerances_are_over_trainings_where_there_are_several(run):
+    published.write(run)
+    trained_anew(run, 14, 0.50, 0.615)
+    trained_anew(run, 15, 0.54, 0.595, verdict="inconclusive")
+    found = published.compare(run, ORIGIN)
+    rows = {row["name"]: row for row in found["rows"]}
+    base, general = [0.52, 0.50, 0.54], [0.605, 0.615, 0.595]
+    # Five numbers that vary; three of one score, of which one, the difference to the dictionary, is the same each time.
+    spread = math.sqrt((statistics.variance(base) + statistics.variance(general) + 0) / 3)
+    t = student.ppf(1 - 0.05 / (2 * 5), 6)
+    assert rows["f1, ner, base"]["again"] == pytest.approx([0.50, 0.54])
+    assert rows["f1, ner, general"]["tolerance"] == pytest.approx(t * spread * math.sqrt(2))
+    spread = statistics.stdev([0.10, 0.115, 0.055])  # the only difference of two arms in this score
+    t = student.ppf(1 - 0.05 / (2 * 5), 2)
+    tolerance = rows["C1: f1, ner, general less base"]["tolerance"]
+    assert tolerance == pytest.approx(t * spread * math.sqrt(2))
+    assert rows["f1, ner, dictionary"]["tolerance"] == pytest.approx(0, abs=1e-8)
+    assert (found["trainings"], found["seed"]) == (3, 13)
+    assert found["verdicts"][0]["trainings"] == {"supported": 2, "inconclusive": 1}
+
+
+def test_another_training_is_the_same_profile_and_is_told_by_its_seed(run):
+    published.write(run)
+    assert published.compare(run, origin(seed=77))["same_profile"]
+    assert not published.compare(run, origin(seed=77, epochs=6))["same_profile"]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "told"),
+    [
+        ({}, {"seed": 13}, "pretrain.seed 13 shares seeds with the published 13; use 14 or more"),
+        (
+            {"copies": 5},
+            {"seed": 17, "copies": 5},
+            "pretrain.seed 17 shares seeds with the published 13; use 18 or more",
+        ),
+        ({}, {"seed": 14, "epochs": 6}, "the profile is not the published one; change nothing but pretrain.seed"),
+    ],
+)
+def test_what_is_no_further_training(run, first, then, told):
+    tables(run, **first)
+    published.write(run)
+    before = published.place(run.name).read_bytes()
+    tables(run, **then)
+    with pytest.raises(Mistake, match=told):
+        published.repeat(run)
+    assert published.place(run.name).read_bytes() == before
+
+
+def test_a_training_on_other_texts_is_refused(run):
+    published.write(run)
+    tables(run, seed=14, documents=8)
+    with pytest.raises(Mistake, match="documents kept, general es, p: 7 is published, this run has 8"):
+        published.repeat(run)
+
+
+def test_nothing_to_repeat(run):
+    with pytest.raises(Mistake, match=r"nothing is published in figures/mini/numbers\.json; publish a run first"):
+        published.repeat(run)
+
+
+def test_trainings_that_differ_by_chance_reproduce_everything_in_95_of_100(run):
+    """Arms of one training share a parent, whose chance they have in common; two tests of an arm share the arm's."""
+    generator, arms = np.random.default_rng(1), ["general", "biomedical", "clinical", "general_nl", "clinical_nl"]
+
+    def training():
+        shared, own = generator.normal(0, 0.02), generator.normal(0, 0.02, len(arms))
+        values = 0.4 + shared + own + generator.normal(0, 0.01, (2, len(arms)))
+        rows = [
+            {"name": f"{test}, {arm}", "score": f"{test}", "value": values[test, i]}
+            for test in (0, 1)
+            for i, arm in enumerate(arms)
+        ]
+        pairs = [(2, 0), (1, 0), (2, 1), (4, 3)]
+        more = [
+            {"name": f"{test}, {i} less {j}", "score": f"difference {test}", "value": values[test, i] - values[test, j]}
+            for test in (0, 1)
+            for i, j in pairs
+        ]
+        return rows + more
+
+    hits = 0
+    for _ in range(200):
+        *trainings, later = (training() for _ in range(7))
+        rows = [row | {"again": [other[n]["value"] for other in trainings[1:]]} for n, row in enumerate(trainings[0])]
+        published._set_tolerances(rows)
+        hits += all(abs(row["value"] - later[n]["value"]) <= row["tolerance"] for n, row in enumerate(rows))
+    assert hits >= 188

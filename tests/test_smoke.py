@@ -17,6 +17,9 @@ import papermill
 import pytest
 from conftest import copied
 
+from evidence import published
+from runner import publishing
+
 pytestmark = pytest.mark.slow
 
 
@@ -145,6 +148,26 @@ def test_claims_and_provenance_are_complete(run):
     text = json.dumps(origin)
     for word in ("torch", "commit", "dirty", "seed", "seconds", "memory"):
         assert word in text, word
+
+
+def test_a_training_anew_is_added_to_the_published_numbers(run, tmp_path, monkeypatch):
+    for module in (published, publishing):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    (tmp_path / "paper").mkdir()
+    publishing.publish(run)
+    anew = tmp_path / "runs" / "smoke"
+    for folder in ("results", "corpora"):
+        shutil.copytree(run / folder, anew / folder)
+    origin = json.loads((run / "provenance.json").read_text())
+    origin["profile"]["pretrain"]["seed"] += 2
+    (anew / "provenance.json").write_text(json.dumps(origin))
+    first = published.numbers(run)
+    publishing.repeat(anew)
+    found = published.compare(run, json.loads((run / "provenance.json").read_text()))
+    assert (found["same_profile"], found["trainings"], found["count"]) == (True, 2, len(first))
+    random = {row["name"] for row in first if row["tolerance"] > 1e-8}
+    assert {row["name"] for row in found["rows"] if "again" in row} == random
+    assert len(random) > 20
 
 
 def test_every_notebook_runs_as_it_stands(run, tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import yaml
-from scipy.stats import pearsonr, spearmanr
 
 from evidence.scores import FIT, match
 from helpers.names import GROUPS
@@ -156,7 +155,7 @@ def associations(table: pd.DataFrame, *, pairs: Sequence[tuple[str, str]]) -> pd
         part = table[[x, y]].astype(float).dropna()
         row: dict[str, object] = {"x": x, "y": y, "n": len(part)}
         if len(part) >= 3 and part[x].nunique() > 1 and part[y].nunique() > 1:
-            row |= {"pearson": pearsonr(part[x], part[y])[0], "spearman": spearmanr(part[x], part[y])[0]}
+            row |= {method: part[x].corr(part[y], method=method) for method in ("pearson", "spearman")}
         rows.append(row)
     return pd.DataFrame(rows, columns=["x", "y", "n", "pearson", "spearman"])
 

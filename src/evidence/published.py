@@ -1,25 +1,30 @@
 """Numbers of a published run, each with a tolerance, and whether a later run of the same profile reproduced them.
 
 Two runs of one profile differ in the order of additions, on another processor or GPU, and training makes that as large
-as a change of seed. With s the standard deviation of the seeds, pooled over a task's arms, the means of n seeds of two
-runs differ by s * sqrt(2 / n) (standard error), differences between two arms by sqrt(2) as much, those to a baseline by
-no more. The tolerance is that error times Student's t, at a level that is divided by how many such numbers there are
-(Bonferroni): of runs that differ as seeds of fine-tuning do, 95 in 100 reproduce every one of them. Fewer do on another
-processor or in another precision, for there arms of one copy are pre-trained anew too, and that is in no tolerance. A
-count of documents, and a baseline, which learns nothing at random, must be the same.
+as a change of seed. The tolerance is the standard error of the difference of two runs times Student's t, at a level
+that is divided by how many such numbers there are (Bonferroni): of runs that differ by chance, 95 in 100 reproduce
+every one of them. A count of documents, and a baseline, which learns nothing at random, must be the same.
+
+What chance does is best seen in trainings: runs of the profile with another `pretrain.seed`, added to the first by
+`repeat`. With s the standard deviation of a number over trainings, pooled over the numbers of a score, two runs differ
+by s * sqrt(2). Where there is one training only, s is that of its seeds, pooled over a task's arms, and means of n
+seeds differ by s * sqrt(2 / n), differences between two arms by sqrt(2) as much, those to a baseline by no more. That
+leaves out the chance of pre-training for arms of one copy, which another processor changes too.
 """
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
 from evidence import baselines
 from helpers.names import GROUPS
-from helpers.project import ROOT, write_json
+from helpers.project import ROOT, Mistake, digest, write_json
 
 FILE = "numbers.json"
 PRIMARY, COMPARED = ("f1", "auprc"), ("f1", "auprc", "recall")
@@ -34,15 +39,20 @@ def place(name: str) -> Path:
 
 
 def numbers(run: Path) -> list[dict[str, Any]]:
-    """What a finished run would publish: name, value, and how far from it a later run's may lie."""
+    """What a finished run would publish: name, value, how far from it a later run's may lie; `score`, if random."""
     values = _by_seed(run / "results")
     spread = {score: _spread(rows) for score, rows in values.groupby(SCORE, sort=False)}
     random = [*_means(values, spread), *_differences(run / "results", spread)]
     count = sum(row["error"] > 0 for row in random)
     for row in random:
         error, freedom = row.pop("error"), row.pop("freedom")
-        row["tolerance"] = float(student.ppf(1 - LEVEL / 2 / count, freedom) * error) if error > 0 else ROUNDING
+        row["tolerance"] = _tolerance(error, freedom, count) if error > 0 else ROUNDING
     return [*_counts(run), *random]
+
+
+def _tolerance(error: float, freedom: int, count: int) -> float:
+    """How far two runs may differ in one of `count` numbers; `error`: the standard error of that difference."""
+    return float(student.ppf(1 - LEVEL / 2 / count, freedom) * error)
 
 
 def _counts(run: Path) -> list[dict[str, Any]]:
@@ -79,7 +89,8 @@ def _means(values: pd.DataFrame, spread: dict[Any, tuple[float, int]]) -> list[d
         sd, freedom = spread[tuple(score)]
         error = sd * math.sqrt(2 / len(found)) if len(found) > 1 else 0.0
         name = f"{_named(*score)}, {arm}"
-        rows.append({"name": name, "value": float(found.mean()), "error": error, "freedom": freedom})
+        known = {"name": name, "score": _named(*score), "value": float(found.mean())}
+        rows.append(known | {"error": error, "freedom": freedom})
     return rows
 
 
@@ -93,7 +104,8 @@ def _differences(results: Path, spread: dict[Any, tuple[float, int]]) -> list[di
         arms = 1 if r.against in baselines.NAMES else 2
         error = sd * math.sqrt(2 / r.seeds) * math.sqrt(arms)
         name = f"{r.claim}: {_named(*score)}, {r.arm} less {r.against}"
-        rows.append({"name": name, "value": float(r.difference), "error": error, "freedom": freedom})
+        known = {"name": name, "score": f"{'difference, ' * (arms - 1)}{_named(*score)}", "value": float(r.difference)}
+        rows.append(known | {"error": error, "freedom": freedom})
     return rows
 
 
@@ -103,10 +115,77 @@ def _named(task: str, test: str, metric: str, mentions: str) -> str:
 
 
 def write(run: Path) -> None:
-    """Publish a run's numbers, with the profile and the commit that they were made with."""
-    origin = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
-    kept = {key: origin[key] for key in ("made", "commit", "device", "profile_sha256")}
-    write_json(place(run.name), kept | {"verdicts": _verdicts(run), "numbers": numbers(run)})
+    """Publish a run's numbers, with the profile that they were made with."""
+    origin = _origin(run)
+    content = {"profile_sha256": origin["profile_sha256"], "trainings": [_training(run, origin)]}
+    write_json(place(run.name), content | {"numbers": numbers(run)})
+
+
+def repeat(run: Path) -> None:
+    """Add a run to the published ones of its profile, as one more training; tolerances are then over all of them.
+
+    Mistake where `unrepeatable` says why not, or a number that chance does not reach is another.
+    """
+    origin, published = _origin(run), _published(run.name)
+    if reason := unrepeatable(run.name, origin["profile"]):
+        raise Mistake(reason)
+    ours = {row["name"]: row["value"] for row in numbers(run)}
+    for row in published["numbers"]:
+        there, random = ours.get(row["name"]), "again" in row or row["tolerance"] > ROUNDING
+        if there is None or not (random or abs(there - row["value"]) <= ROUNDING):
+            raise Mistake(f"{row['name']}: {row['value']} is published, this run has {there}; publish the run anew")
+        if random:
+            row["again"] = [*row.get("again", []), there]
+    _set_tolerances([row for row in published["numbers"] if "again" in row])
+    write_json(place(run.name), published | {"trainings": [*published["trainings"], _training(run, origin)]})
+
+
+def unrepeatable(name: str, profile: dict[str, Any]) -> str:
+    """Why a run with these values of a profile is no further training of what is published; empty if it is."""
+    if not (published := _published(name)):
+        return f"nothing is published in figures/{name}/{FILE}; publish a run first"
+    seeds = [training["seed"] for training in published["trainings"]]
+    if not _same_but_seed(profile, published):
+        return "the profile is not the published one; change nothing but pretrain.seed, or publish a run of it first"
+    copies = max(arm["copies"] for arm in profile["arms"])
+    if near := [seed for seed in seeds if abs(seed - profile["pretrain"]["seed"]) < copies]:
+        free = f"{max(seeds) + copies} or more"
+        return f"pretrain.seed {profile['pretrain']['seed']} shares seeds with the published {near[0]}; use {free}"
+    return ""
+
+
+def _same_but_seed(profile: dict[str, Any], published: dict[str, Any]) -> bool:
+    """Whether a profile is the published one, whatever its `pretrain.seed`."""
+    pretrain = profile["pretrain"] | {"seed": published["trainings"][0]["seed"]}
+    return digest(profile | {"pretrain": pretrain}) == published["profile_sha256"]
+
+
+def _set_tolerances(rows: list[dict[str, Any]]) -> None:
+    """From the values over trainings, pooled over the numbers of a score."""
+    by_score: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_score.setdefault(row["score"], []).append(row)
+    for group in by_score.values():
+        values = np.array([[row["value"], *row["again"]] for row in group])
+        freedom = values.size - len(values)
+        error = math.sqrt(2 * float(values.var(axis=1, ddof=1).mean()))
+        for row in group:
+            row["tolerance"] = _tolerance(error, freedom, len(rows))
+
+
+def _origin(run: Path) -> dict[str, Any]:
+    return json.loads((run / "provenance.json").read_text(encoding="utf-8"))
+
+
+def _training(run: Path, origin: dict[str, Any]) -> dict[str, Any]:
+    """Where one training comes from, and its verdicts."""
+    kept = {key: origin[key] for key in ("made", "commit", "device")}
+    return kept | {"seed": origin["profile"]["pretrain"]["seed"], "verdicts": _verdicts(run)}
+
+
+def _published(name: str) -> dict[str, Any]:
+    """What is published of the runs of this name; empty where nothing is."""
+    return json.loads(place(name).read_text(encoding="utf-8")) if place(name).is_file() else {}
 
 
 def _verdicts(run: Path) -> dict[str, str]:
@@ -118,24 +197,31 @@ def _verdicts(run: Path) -> dict[str, str]:
 def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
     """Each published number of the run's profile beside the run's own; None where none were published.
 
-    Keys: made, commit, device (of the published run), same_profile, rows (name, published, tolerance, value, same),
-    count of those that are the same, and verdicts (claim, published, found, same). A number or verdict that the run
-    does not have is None, and not the same.
+    Keys: made, commit, device, seed (of the published run), same_profile (but for that seed), rows (name, published,
+    again: those of further trainings, tolerance, value, same), count of those that are the same, verdicts (claim,
+    published, found, same, and trainings: verdict -> number of published trainings that came to it). A number or
+    verdict that the run does not have is None, and not the same.
     """
-    if not (file := place(run.name)).is_file():
+    if not (published := _published(run.name)):
         return None
-    published = json.loads(file.read_text(encoding="utf-8"))
     ours = {row["name"]: row["value"] for row in numbers(run)}
-    verdicts, found = published.pop("verdicts", {}), _verdicts(run)
-    rows = [row | {"published": row["value"], "value": ours.get(row["name"])} for row in published.pop("numbers")]
+    found, trainings = _verdicts(run), published["trainings"]
+    rows = [row | {"published": row["value"], "value": ours.get(row["name"])} for row in published["numbers"]]
     for row in rows:
         row["same"] = row["value"] is not None and abs(row["value"] - row["published"]) <= row["tolerance"] + ROUNDING
-    return published | {
-        "same_profile": published["profile_sha256"] == origin["profile_sha256"],
+    return trainings[0] | {
+        "same_profile": _same_but_seed(origin["profile"], published),
+        "trainings": len(trainings),
         "rows": sorted(rows, key=lambda row: row["same"]),
         "count": sum(row["same"] for row in rows),
         "verdicts": [
-            {"claim": claim, "published": said, "found": found.get(claim), "same": found.get(claim) == said}
-            for claim, said in verdicts.items()
+            {
+                "claim": claim,
+                "published": said,
+                "found": found.get(claim),
+                "same": found.get(claim) == said,
+                "trainings": dict(Counter(training["verdicts"].get(claim) for training in trainings)),
+            }
+            for claim, said in trainings[0]["verdicts"].items()
         ],
     }

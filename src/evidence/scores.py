@@ -1,21 +1,18 @@
-"""How good predictions are: strict spans and screening metrics, from one row an item to tidy rows of metrics."""
+"""How good predictions are: strict spans and screening metrics, from one row an item to tidy rows of metrics.
+
+Libraries of metrics are imported where they are used: they take a second, which most stages can do without.
+"""
 
 import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from nervaluate.entities import Entity
-from nervaluate.strategies import PartialEvaluation
 from scipy.special import expit
-from scipy.stats import binomtest
-from seqeval.metrics import f1_score
-from seqeval.scheme import IOB2
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, brier_score_loss, precision_recall_curve, roc_auc_score
 
 from helpers.project import Mistake
 
@@ -112,6 +109,8 @@ def partial_f1(*, gold: pd.DataFrame, predicted: pd.DataFrame) -> float:
 
     Only this one of its four strategies is worked out, and not for each label again: they are the most of its time.
     """
+    from nervaluate.strategies import PartialEvaluation
+
     predicted = predicted.drop_duplicates(SPAN)
     if not (count := len(gold) + len(predicted)):
         return float("nan")
@@ -121,8 +120,10 @@ def partial_f1(*, gold: pd.DataFrame, predicted: pd.DataFrame) -> float:
     return sum(2 * one.correct + one.partial for one in found) / count
 
 
-def _by_document(items: pd.DataFrame) -> dict[str, list[Entity]]:
+def _by_document(items: pd.DataFrame) -> dict[str, list[Any]]:
     """Items in order, as nervaluate takes them: its ends are inclusive, ours exclusive."""
+    from nervaluate.entities import Entity
+
     found: dict[str, list[Entity]] = {}
     for document, label, start, end in items[SPAN].sort_values(SPAN).itertuples(index=False):
         found.setdefault(document, []).append(Entity(label, int(start), int(end) - 1))
@@ -136,6 +137,9 @@ def seqeval_f1(*, gold: pd.DataFrame, predicted: pd.DataFrame, words: Mapping[st
     items are cut or lost: secondary to the strict spans. nan if nothing is there; items outside the documents of
     `words` raise Mistake.
     """
+    from seqeval.metrics import f1_score
+    from seqeval.scheme import IOB2
+
     if gold.empty and predicted.empty:
         return float("nan")
     if unknown := sorted((set(gold["document"]) | set(predicted["document"])) - set(words)):
@@ -163,6 +167,8 @@ def _tagged(items: pd.DataFrame, words: Mapping[str, Sequence[tuple[int, int]]])
 
 def recall_at_precision(*, gold: Sequence[int], scores: Sequence[float], precision: float) -> float:
     """The highest recall of a threshold whose precision is at least `precision`; 0 if there is none."""
+    from sklearn.metrics import precision_recall_curve
+
     precisions, recalls, _ = precision_recall_curve(gold, scores)
     # The curve ends in precision 1 at recall 0, so there is always a point.
     return float(recalls[precisions >= precision].max())
@@ -184,6 +190,8 @@ def calibration(*, gold: Sequence[int], logits: Sequence[float]) -> tuple[float,
 
     Platt 1999. A temperature alone would not do: trained on a sample of the negatives, the logits are shifted too.
     """
+    from sklearn.linear_model import LogisticRegression
+
     fitted = LogisticRegression(C=np.inf).fit(np.asarray(logits, dtype=float)[:, None], gold)
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
@@ -198,6 +206,8 @@ def best_threshold(*, gold: Sequence[int], scores: Sequence[float]) -> float:
 
     Raises Mistake when no patient is positive.
     """
+    from sklearn.metrics import precision_recall_curve
+
     if not np.any(np.asarray(gold) == 1):
         raise Mistake("threshold: no positive patient in dev; give the task more dev patients")
     precisions, recalls, thresholds = precision_recall_curve(gold, scores)
@@ -210,6 +220,8 @@ def screening_scores(
     *, gold: Sequence[int], scores: Sequence[float], probability: Sequence[float], flagged: Sequence[int]
 ) -> dict[str, float]:
     """Metric -> value for patients; ranking metrics are nan without both labels, calibration without probabilities."""
+    from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+
     gold, scores, probability, flagged = (np.asarray(values) for values in (gold, scores, probability, flagged))
     both = 0 < gold.mean() < 1
     known = not np.isnan(probability.astype(float)).any()
@@ -231,6 +243,8 @@ def mcnemar(*, gold: Sequence[int], one: Sequence[int], other: Sequence[int]) ->
 
     Under no difference each of them falls to either side with probability one half (McNemar 1947).
     """
+    from scipy.stats import binomtest
+
     right, also = (np.asarray(side) == np.asarray(gold) for side in (one, other))
     only_one, only_other = int(np.sum(right & ~also)), int(np.sum(also & ~right))
     either = only_one + only_other

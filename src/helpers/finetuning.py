@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer
 
 from engine import checkpoints, processes, training, windows
@@ -222,6 +221,8 @@ def _fit_screening(
     **values: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Fine-tune a screener; aggregation, calibration and threshold are chosen on dev, then applied to test."""
+    from sklearn.metrics import average_precision_score  # here, as it takes a second and entities need none
+
     train = screening.sample(nested_sample(split(folder, name, "train"), share, seed), negatives_per_positive, seed)
     dev, test = split(folder, name, "dev"), split(folder, name, "test")
     where = str(folder / "models" / model)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from helpers.project import ROOT, RUNS, Mistake
-from runner import checks, notebooks, options, stages
+from runner import checks, notebooks, options, publishing, stages
 from texts import sources
 
 REPORT = "report"
@@ -252,23 +252,6 @@ def table(run: Path, plan: list[Any], since: float = float("inf")) -> None:
         print(f"{stage.id:<34} {state:<9} {seconds:>7}  {os.path.relpath(run, ROOT)}/{stage.outputs[0]}")
 
 
-def publish(run: Path) -> None:
-    """Copy the run's figures, claims and numbers to figures/<run>/ and its paper to paper/<run>.pdf."""
-    target, claims = ROOT / "figures" / run.name, run / "results" / "claims.json"
-    if not claims.is_file():
-        raise Mistake(f"--publish: runs/{run.name} has no claims yet; let the run come to its end first")
-    target.mkdir(parents=True, exist_ok=True)
-    for file in [*sorted((run / "figures").glob("*")), claims]:
-        shutil.copy2(file, target)
-    printed = run / "paper" / "paper.pdf"
-    if printed.is_file():
-        from evidence import published
-
-        published.write(run)
-        shutil.copy2(printed, ROOT / "paper" / f"{run.name}.pdf")
-    print(f"published: figures/{run.name}/{f' and paper/{run.name}.pdf' if printed.is_file() else ''}")
-
-
 def listing(profile: Any) -> None:
     """Print every profile with its description, and the stages of one."""
     from runner import settings
@@ -306,12 +289,16 @@ def run(asked: Namespace) -> int:
     if asked.offline:
         os.environ["HELPERS_OFFLINE"] = "1"
     check(profile, asked.mirror, bool(os.environ.get("HELPERS_OFFLINE")), work=not asked.dry_run)
+    if asked.repeat:
+        publishing.check_repeatable(profile)
     jobs = asked.jobs or os.cpu_count() or 1
     if asked.dry_run:
         return dry_run(profile, jobs, arguments)
     code = work(profile, jobs, arguments)
     if code == 0 and asked.publish:
-        publish(folder)
+        publishing.publish(folder)
+    if code == 0 and asked.repeat:
+        publishing.repeat(folder)
     return code
 
 

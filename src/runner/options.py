@@ -55,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--jobs", type=_jobs, metavar="N", help="processor cores to use (all)")
     it.add_argument("--set", action="append", default=[], metavar="key=value", help="change a value of the profile")
     it.add_argument("--publish", action="store_true", help="copy figures and claims to figures/PROFILE/ at the end")
+    it.add_argument(
+        "--repeat", action="store_true", help="add the numbers to the published ones (with --set pretrain.seed=N)"
+    )
     return it
 
 
@@ -65,6 +68,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser().error("--only and --from exclude each other")
     if options.force and (options.only or options.since):
         parser().error("--force excludes --only and --from, which run their stage again in any case")
+    if options.publish and options.repeat:
+        parser().error("--publish and --repeat exclude each other")
     if sum((options.dry_run, options.list, options.status)) > 1:
         parser().error("--dry-run, --list and --status exclude each other")
     return options

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from helpers.project import ROOT, RUNS, Mistake, write_atomically
+from helpers.project import ROOT, RUNS, Mistake, digest, write_atomically
 from runner import machine, notebooks
 
 POLL_SECONDS = 1.0
@@ -27,7 +27,7 @@ def write_plan(path: Path, profile: Any) -> None:
         "run": profile.run,
         "description": profile.description,
         "synthetic": profile.synthetic,
-        "profile_sha256": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
+        "profile_sha256": digest(content),
         "profile": content,
         "stages": [asdict(stage) | {"key": key(stage)} for stage in profile.stages()],
     }
