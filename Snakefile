@@ -22,6 +22,8 @@ RUN = Path.cwd()
 PLAN = stages.read_plan(Path(config["plan"]))
 PYTHON = sys.executable
 
+localrules: report  # on a cluster, too: it takes seconds
+
 
 rule report:
     # The page that a person opens first, and where everything came from.
@@ -40,6 +42,7 @@ for place, stage in enumerate(PLAN["stages"]):
         log: f"notebooks/{stage['id']}.ipynb"  # the executed notebook, kept when it fails
         params: key=stage["key"], id=stage["id"]
         priority: -place  # of stages that could run, the plan's first: a profile puts its longest task in front
-        threads: stage["threads"] or workflow.cores
+        threads: stage["threads"] or config.get("cores") or workflow.cores
+        resources: **stage["resources"]
         # `exec`: the stage is Snakemake's own child and notices when Snakemake is killed.
         shell: "exec {PYTHON:q} -m runner.stages {RUN:q} {params.id:q} --threads {threads}"

@@ -22,6 +22,8 @@ from types import SimpleNamespace
 
 from runner.profile import Stage
 
+FIT = {"gpu": 1, "cpus_per_task": 2, "slurm_partition": "gpus", "constraint": "a100&nvlink"}
+
 
 def load(profile, sets):
     values = {"length": 10, "colour": "blue"} | dict(item.split("=") for item in sets)
@@ -30,17 +32,20 @@ def load(profile, sets):
     arms = ["x", "y"] + ["z"] * bool(values.get("z"))
     fits = [f"models/{arm}/training.csv" for arm in arms]
     stages = [
-        Stage("01_first", "01_first", run | {"length": values["length"]}, [], [cut]),
+        Stage("01_first", "01_first", run | {"length": values["length"]}, [], [cut], resources={"mem_mb": 500}),
         *(
-            Stage(f"02_fit-{arm}", "02_fit", run | {"arm": arm}, [cut], [fit], {"pause": 0})
+            Stage(f"02_fit-{arm}", "02_fit", run | {"arm": arm}, [cut], [fit], {"pause": 0}, 0, FIT)
             for arm, fit in zip(arms, fits)
         ),
         Stage("03_join", "03_join", run | {"arms": arms}, fits, [scores]),
         Stage("04_draw", "04_draw", run | {"colour": values["colour"]}, [scores], ["results/claims.json"]),
     ]
+    if values.get("partition"):
+        stages[0].resources["slurm_partition"] = values["partition"]
     dump = {"description": "mini", "seed": 1, **values}
     return SimpleNamespace(
         run="mini", name="mini", description="A mini run.", synthetic=True, stages=lambda: stages,
+        cluster=SimpleNamespace(cores=2),
         check_parts=lambda: None, check_own=lambda: None, parts=lambda: [], model_dump=lambda mode: dump,
     )
 '''

@@ -176,7 +176,7 @@ def test_kill_nine_leaves_no_orphan_and_the_next_run_goes_on(project, whom):
     process.wait()
     wait_for(lambda: not alive(kernel), seconds=10)
     assert second.returncode == 2
-    assert second.stderr.startswith(f"run_all.sh: runs/mini: another run is at work (process {process.pid})")
+    assert second.stderr.startswith(f"run_all.sh: runs/mini: another run is at work (process {process.pid} on ")
     assert "not finished (running)" in project.run("mini", "--dry-run").stdout
     project.executed()
     again = project.run("mini")

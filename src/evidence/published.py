@@ -117,7 +117,7 @@ def _named(task: str, test: str, metric: str, mentions: str) -> str:
 def write(run: Path) -> None:
     """Publish a run's numbers, with the profile that they were made with."""
     origin = _origin(run)
-    content = {"profile_sha256": origin["profile_sha256"], "trainings": [_training(run, origin)]}
+    content = {"profile_sha256": _digest(origin["profile"]), "trainings": [_training(run, origin)]}
     write_json(place(run.name), content | {"numbers": numbers(run)})
 
 
@@ -157,7 +157,12 @@ def unrepeatable(name: str, profile: dict[str, Any]) -> str:
 def _same_but_seed(profile: dict[str, Any], published: dict[str, Any]) -> bool:
     """Whether a profile is the published one, whatever its `pretrain.seed`."""
     pretrain = profile["pretrain"] | {"seed": published["trainings"][0]["seed"]}
-    return digest(profile | {"pretrain": pretrain}) == published["profile_sha256"]
+    return _digest(profile | {"pretrain": pretrain}) == published["profile_sha256"]
+
+
+def _digest(profile: dict[str, Any]) -> str:
+    """Of what can change the numbers: not where and how fast they are made."""
+    return digest({key: value for key, value in profile.items() if key not in ("compute", "cluster", "figures")})
 
 
 def _set_tolerances(rows: list[dict[str, Any]]) -> None:

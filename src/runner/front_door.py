@@ -1,7 +1,6 @@
 """What run_all.sh starts: checks before any work, one Snakemake run with its progress, and the table at the end."""
 
 import contextlib
-import fcntl
 import io
 import os
 import shutil
@@ -12,7 +11,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from helpers.project import ROOT, RUNS, Mistake
 from runner import checks, notebooks, options, publishing, stages
@@ -22,6 +21,7 @@ REPORT = "report"
 COMPILERS = ("g++", "clang++")
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 60  # between progress lines when no terminal is attached
+SLURM_JOBS, SLURM_SECONDS = 100, 10  # at a time; between looks at them
 
 
 def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
@@ -55,20 +55,11 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
         sources.check(profile.parts(), Path(mirror) if mirror else None, offline)
 
 
-def lock(run: Path) -> IO[str]:
-    """Hold the run's lock until this process and Snakemake, which inherits it, have ended, however they end."""
-    file = (run / ".lock").open("a+", encoding="utf-8")
-    for _ in range(10):  # what was killed a moment ago needs a second to be gone
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.4)
-        else:
-            file.truncate(0)
-            print(os.getpid(), end="", file=file, flush=True)
-            return file
-    file.seek(0)
-    raise Mistake(f"runs/{run.name}: another run is at work (process {file.read()}); let it end first")
+def check_slurm(run: str) -> None:
+    """Mistake where no jobs can be sent to Slurm from."""
+    if not (shutil.which("sbatch") and shutil.which("sinfo")):
+        raise Mistake("--executor slurm: no sbatch here; start it where jobs are sent from, or leave --executor out")
+    print(f"stages run as jobs of Slurm: `squeue --me` has those that wait, runs/{run}/logs/slurm what they say")
 
 
 def chosen(stage: str, plan: list[Any]) -> list[str]:
@@ -103,29 +94,42 @@ def selection(asked: Namespace, plan: list[Any], run: Path) -> list[str]:
     return ["--allowed-rules", *allowed, "--forcerun", *first, "--", *targets]
 
 
-def snakemake(run: Path, plan: Path, jobs: int, arguments: Iterable[str]) -> list[str]:
-    """The Snakemake command line for a run's folder."""
+def snakemake(run: Path, plan: Path, where: list[str], arguments: Iterable[str]) -> list[str]:
+    """The Snakemake command line for a run's folder; `where`: from `here` or `on_slurm`, values of --config last."""
     return [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(run)),
-        *("--jobs", str(jobs), "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"),
-        *("--scheduler", "greedy", "--latency-wait", "2", "--config", f"plan={plan}", *arguments),
+        *("--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"),
+        *("--scheduler", "greedy", *where, f"plan={plan}", *arguments),
     ]
 
 
-def environment() -> dict[str, str]:
-    """Snakemake's environment: this process's, with the package on the path and nobody's private settings."""
-    ours = {"PYTHONPATH": str(ROOT / "src"), "HELPERS_FRONT_DOOR": str(os.getpid()), "SNAKEMAKE_PROFILE": "none"}
-    return os.environ | ours
+def here(jobs: int | None) -> list[str]:
+    """Snakemake's arguments for stages on this machine, with so many cores (None: all)."""
+    return ["--jobs", str(jobs or os.cpu_count() or 1), "--latency-wait", "2", "--config"]
 
 
-def dry_run(profile: Any, jobs: int, arguments: list[str]) -> int:
+def on_slurm(jobs: int | None, profile: Any) -> list[str]:
+    """Snakemake's arguments for stages as jobs of Slurm, so many at a time; what each asks for is in the plan."""
+    asked = ["--executor", "slurm", "--jobs", str(jobs or SLURM_JOBS), "--latency-wait", "60"]  # files may be seen late
+    asked += ["--slurm-init-seconds-before-status-checks", str(SLURM_SECONDS)]
+    asked += ["--slurm-logdir", f"{RUNS / profile.run}/logs/slurm"]
+    return [*asked, "--config", f"cores={profile.cluster.cores}"]
+
+
+def environment(local: bool = True) -> dict[str, str]:
+    """Snakemake's environment, without anybody's settings; `local`: stages end when this process is killed."""
+    ours = {"PYTHONPATH": str(ROOT / "src"), "SNAKEMAKE_PROFILE": "none"}
+    return os.environ | ours | ({"HELPERS_FRONT_DOOR": str(os.getpid())} if local else {})
+
+
+def dry_run(profile: Any, arguments: list[str]) -> int:
     """Print which stages would run and why."""
     run = RUNS / profile.run
     with tempfile.TemporaryDirectory() as folder:
         plan = Path(folder) / "plan.json"
         stages.write_plan(plan, profile)
         place = run if run.is_dir() else Path(folder)
-        command = snakemake(place, plan, jobs, ["--dry-run", *arguments])
+        command = snakemake(place, plan, here(None), ["--dry-run", *arguments])
         done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise Mistake(f"Snakemake: {_last(done.stdout + done.stderr)}")
@@ -163,9 +167,10 @@ def _reason(text: str, run: Path, stage: Any) -> str:
 
 
 def _last(log: str) -> str:
-    """The last line of a log that says what happened; Snakemake puts the places in its code after the error."""
-    lines = (line.strip() for line in reversed(log.splitlines()))
-    return next((line for line in lines if line and not line.startswith('File "')), "no message")
+    """What a log says last: a message of Slurm's, or else a line that is no place in Snakemake's code."""
+    lines = [line.strip() for line in reversed(log.splitlines())]
+    messages = [line.removeprefix("message: ") for line in lines if line.startswith("message: ")]
+    return next((line for line in [*messages, *lines] if line and not line.startswith('File "')), "no message")
 
 
 def watch(process: Any, run: Path, plan: list[Any], since: float) -> None:
@@ -195,16 +200,16 @@ def watch(process: Any, run: Path, plan: list[Any], since: float) -> None:
         time.sleep(0 if ended else REFRESH_SECONDS)
 
 
-def work(profile: Any, jobs: int, arguments: list[str]) -> int:
+def work(profile: Any, where: list[str], arguments: list[str]) -> int:
     """Write the plan, run Snakemake under the run's lock, and tell how it ended; 0 when everything passed."""
     run, plan, since = RUNS / profile.run, profile.stages(), time.time()
-    held = lock(run)
+    held = stages.lock(run / ".lock", f"runs/{run.name}: another run is at work")
     stages.write_plan(run / "plan.json", profile)
     log = run / "logs" / "snakemake.log"
     log.parent.mkdir(exist_ok=True)
-    command = snakemake(run, run / "plan.json", jobs, arguments)
+    command, local = snakemake(run, run / "plan.json", where, arguments), "slurm" not in where
     with log.open("w", encoding="utf-8") as out, held:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment(), pass_fds=[held.fileno()])
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment(local), pass_fds=[held.fileno()])
         try:
             watch(process, run, plan, since)
         except KeyboardInterrupt:
@@ -266,7 +271,7 @@ def make_until(profile: Any, stage: Any) -> None:
     told = io.StringIO()
     with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
         check(profile, os.environ.get("HELPERS_MIRROR"), bool(os.environ.get("HELPERS_OFFLINE")), work=True)
-        code = work(profile, os.cpu_count() or 1, ["--", *stage.outputs])
+        code = work(profile, here(None), ["--", *stage.outputs])
     if code:
         raise Mistake(" ".join(told.getvalue().strip().splitlines()[-3:]))
 
@@ -291,10 +296,11 @@ def run(asked: Namespace) -> int:
     check(profile, asked.mirror, bool(os.environ.get("HELPERS_OFFLINE")), work=not asked.dry_run)
     if asked.repeat:
         publishing.check_repeatable(profile)
-    jobs = asked.jobs or os.cpu_count() or 1
     if asked.dry_run:
-        return dry_run(profile, jobs, arguments)
-    code = work(profile, jobs, arguments)
+        return dry_run(profile, arguments)
+    if slurm := asked.executor == "slurm":
+        check_slurm(profile.run)
+    code = work(profile, on_slurm(asked.jobs, profile) if slurm else here(asked.jobs), arguments)
     if code == 0 and asked.publish:
         publishing.publish(folder)
     if code == 0 and asked.repeat:

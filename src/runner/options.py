@@ -52,7 +52,10 @@ def parser() -> argparse.ArgumentParser:
     )
     it.add_argument("--offline", action="store_true", help="use no network: mirror, cache and local models only")
     it.add_argument("--mirror", metavar="DIR", help="folder of source archives, in place of the network")
-    it.add_argument("--jobs", type=_jobs, metavar="N", help="processor cores to use (all)")
+    it.add_argument("--jobs", type=_jobs, metavar="N", help="processor cores to use (all); of Slurm: jobs at a time")
+    it.add_argument(
+        "--executor", choices=("local", "slurm"), default="local", help="where stages run: here, or as jobs of Slurm"
+    )
     it.add_argument("--set", action="append", default=[], metavar="key=value", help="change a value of the profile")
     it.add_argument("--publish", action="store_true", help="copy figures and claims to figures/PROFILE/ at the end")
     it.add_argument(

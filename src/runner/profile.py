@@ -1,6 +1,6 @@
 """A profile's content: every number that differs between runs, typed and checked, and the stages it asks for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -12,6 +12,7 @@ from runner import checks, sections
 from texts import named, own, sources
 
 CORPORA = "corpora/statistics.csv"
+RUN_MODELS = ("02_pretrain", "03_finetune", "04_cross_lingual")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Stage:
     outputs: list[str]
     speed: dict[str, Any] = field(default_factory=dict)
     threads: int = 1
+    resources: dict[str, Any] = field(default_factory=dict)  # of a job on a cluster
 
 
 def data_digest(parts: list[str], synthetic: bool) -> str:
@@ -74,6 +76,7 @@ class Profile(sections.Section):
     figures: sections.Figures
     claims: sections.Claims
     compute: sections.Compute
+    cluster: sections.Cluster
 
     @model_validator(mode="before")
     @classmethod
@@ -260,7 +263,8 @@ class Profile(sections.Section):
         trained = [task for task in self.tasks if task.trained]
         models = [self._pretrain(arm, number) for arm in self.arms for number in range(1, arm.copies + 1)]
         fits = [self._finetune(task) for task in trained]
-        return [self._start(), self._corpora(), *models, *fits, self._analysis(trained), self._figures()]
+        stages = [self._start(), self._corpora(), *models, *fits, self._analysis(trained), self._figures()]
+        return [replace(stage, resources=self.cluster.resources(stage.notebook in RUN_MODELS)) for stage in stages]
 
     def _speed(self, threads: int) -> dict[str, Any]:
         return {**dict(self.compute), "threads": threads}

@@ -37,6 +37,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Name = Annotated[str, _called("[a-z][a-z0-9_-]*", "small letters, digits, _ and -, a letter first")]
 Domain = Annotated[str, _called("[a-z][a-z0-9_]*", "small letters, digits and _, a letter first")]
 Language = Annotated[str, _called("[a-z]{2,3}", "two or three small letters, such as nl")]
+Asked = Annotated[str, Field(pattern=r"^[\w.,:&|*@+-]*$")]
 Text = dict[Domain, dict[Language, float]]
 Parts = dict[Domain, dict[Language, Names]]
 
@@ -255,3 +256,25 @@ class Compute(Section):
     checkpoint_seconds: int = Field(ge=0, description="seconds between checkpoints")
     save_memory: bool = Field(description="compute a layer's inner values again in the backward pass, not keep them")
     compiled: bool = Field(description="torch.compile the encoder in pre-training; needs a C++ compiler")
+
+
+class Cluster(Section):
+    """What a stage asks Slurm for, where stages run as its jobs (--executor slurm); nothing else reads it."""
+
+    account: Asked = Field(description="empty: the user's own")
+    partition: Asked = Field(description="empty: the cluster's default")
+    qos: Asked = Field(description="quality of service; empty: none is named")
+    constraint: Asked = Field(description="what a machine must have; empty: nothing")
+    cores: int = Field(gt=0, description="of a stage that runs models; the others have one")
+    gpus: int = Field(ge=0, description="of a stage that runs models")
+    gpu_model: Asked = Field(description="empty: any")
+    memory_mb: int = Field(gt=0, description="main memory of a stage")
+    minutes: int = Field(gt=0, description="a stage that takes longer is stopped; started again, it goes on")
+
+    def resources(self, models: bool) -> dict[str, Any]:
+        """What Snakemake asks Slurm for, for a stage that runs models or does not."""
+        named = {"slurm_account": self.account, "slurm_partition": self.partition, "qos": self.qos}
+        asked = {"mem_mb": self.memory_mb, "runtime": self.minutes, **named, "constraint": self.constraint}
+        if models:
+            asked |= {"cpus_per_task": self.cores, "gpu": self.gpus, "gpu_model": self.gpu_model if self.gpus else ""}
+        return {name: value for name, value in asked.items() if value}

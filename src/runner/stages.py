@@ -1,9 +1,11 @@
 """One stage: its staleness key, and its execution by papermill with status, progress and a page; `need` for readers."""
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
+import platform
 import re
 import resource
 import signal
@@ -12,7 +14,7 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from helpers.project import ROOT, RUNS, Mistake, digest, write_atomically
 from runner import machine, notebooks
@@ -44,6 +46,27 @@ def key(stage: Any) -> str:
     code = notebooks.code_digest(notebooks.FOLDER / f"{stage.notebook}.ipynb")
     values = json.dumps([stage.parameters, stage.outputs], sort_keys=True)
     return f"{hashlib.sha256(values.encode()).hexdigest()[:16]}-{code[:16]}"
+
+
+def lock(file: Path, told: str) -> IO[str]:
+    """Hold a file's lock until this process, and those that inherit it, have ended; Mistake if another one holds it.
+
+    `told`: how it begins. A file system without locks goes without.
+    """
+    held = file.open("a+", encoding="utf-8")
+    for _ in range(10):  # what was killed a moment ago needs a second to be gone
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.4)
+            continue
+        except OSError:
+            pass
+        held.truncate(0)
+        print(f"process {os.getpid()} on {platform.node()}", end="", file=held, flush=True)
+        return held
+    held.seek(0)
+    raise Mistake(f"{told} ({held.read()}); let it end first")
 
 
 def read_status(run: Path, stage: str) -> dict[str, Any]:
@@ -223,7 +246,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return run_stage(options.run.resolve(), options.stage, options.threads)
+    run, stage = options.run.resolve(), options.stage
+    try:  # a job that was sent to a cluster may live on when the run that sent it was killed
+        held = lock(run / "status" / f"{stage}.lock", f"runs/{run.name}: another run is at work on {stage}")
+    except Mistake as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+    with held:
+        return run_stage(run, stage, options.threads)
 
 
 if __name__ == "__main__":
