@@ -172,13 +172,18 @@ def test_tolerances_are_over_trainings_where_there_are_several(run):
     spread = math.sqrt((statistics.variance(base) + statistics.variance(general) + 0) / 3)
     t = student.ppf(1 - 0.05 / (2 * 5), 6)
     assert rows["f1, ner, base"]["again"] == pytest.approx([0.50, 0.54])
-    assert rows["f1, ner, general"]["tolerance"] == pytest.approx(t * spread * math.sqrt(2))
+    assert rows["f1, ner, general"]["mean"] == pytest.approx(0.605)
+    assert rows["f1, ner, general"]["tolerance"] == pytest.approx(t * spread * math.sqrt(1 + 1 / 3))
     spread = statistics.stdev([0.10, 0.115, 0.055])  # the only difference of two arms in this score
     t = student.ppf(1 - 0.05 / (2 * 5), 2)
     tolerance = rows["C1: f1, ner, general less base"]["tolerance"]
-    assert tolerance == pytest.approx(t * spread * math.sqrt(2))
+    assert tolerance == pytest.approx(t * spread * math.sqrt(1 + 1 / 3))
     assert rows["f1, ner, dictionary"]["tolerance"] == pytest.approx(0, abs=1e-8)
     assert (found["trainings"], found["seed"]) == (3, 13)
+    tables(run, scores={"base": [0.52] * 2, "general": [0.605 + 1.01 * rows["f1, ner, general"]["tolerance"]] * 2})
+    differing = [row["name"] for row in published.compare(run, ORIGIN)["rows"] if not row["same"]]
+    assert "f1, ner, general" in differing
+    assert "f1, ner, base" not in differing
     assert found["verdicts"][0]["trainings"] == {"supported": 2, "inconclusive": 1}
 
 
@@ -247,5 +252,5 @@ def test_trainings_that_differ_by_chance_reproduce_everything_in_95_of_100(run):
         *trainings, later = (training() for _ in range(7))
         rows = [row | {"again": [other[n]["value"] for other in trainings[1:]]} for n, row in enumerate(trainings[0])]
         published._set_tolerances(rows)
-        hits += all(abs(row["value"] - later[n]["value"]) <= row["tolerance"] for n, row in enumerate(rows))
+        hits += all(abs(row["mean"] - later[n]["value"]) <= row["tolerance"] for n, row in enumerate(rows))
     assert hits >= 188

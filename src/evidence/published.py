@@ -1,15 +1,15 @@
 """Numbers of a published run, each with a tolerance, and whether a later run of the same profile reproduced them.
 
 Two runs of one profile differ in the order of additions, on another processor or GPU, and training makes that as large
-as a change of seed. The tolerance is the standard error of the difference of two runs times Student's t, at a level
+as a change of seed. The tolerance is the standard error of their difference times Student's t, at a level
 that is divided by how many such numbers there are (Bonferroni): of runs that differ by chance, 95 in 100 reproduce
 every one of them. A count of documents, and a baseline, which learns nothing at random, must be the same.
 
 What chance does is best seen in trainings: runs of the profile with another `pretrain.seed`, added to the first by
-`repeat`. With s the standard deviation of a number over trainings, pooled over the numbers of a score, two runs differ
-by s * sqrt(2). Where there is one training only, s is that of its seeds, pooled over a task's arms, and means of n
-seeds differ by s * sqrt(2 / n), differences between two arms by sqrt(2) as much, those to a baseline by no more. That
-leaves out the chance of pre-training for arms of one copy, which another processor changes too.
+`repeat`. With s the standard deviation of a number over n trainings, pooled over the numbers of a score, a further one
+differs from their mean by s * sqrt(1 + 1 / n). Where there is one training only, s is that of its seeds, pooled over a
+task's arms, and means of n seeds differ by s * sqrt(2 / n), differences between two arms by sqrt(2) as much, those to a
+baseline by no more. That leaves out the chance of pre-training for arms of one copy, which another processor changes.
 """
 
 import json
@@ -166,16 +166,16 @@ def _digest(profile: dict[str, Any]) -> str:
 
 
 def _set_tolerances(rows: list[dict[str, Any]]) -> None:
-    """From the values over trainings, pooled over the numbers of a score."""
+    """Mean and tolerance of numbers, from their values over trainings; a score's numbers pool their spread."""
     by_score: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_score.setdefault(row["score"], []).append(row)
     for group in by_score.values():
         values = np.array([[row["value"], *row["again"]] for row in group])
         freedom = values.size - len(values)
-        error = math.sqrt(2 * float(values.var(axis=1, ddof=1).mean()))
-        for row in group:
-            row["tolerance"] = _tolerance(error, freedom, len(rows))
+        error = math.sqrt(float(values.var(axis=1, ddof=1).mean()) * (1 + 1 / values.shape[1]))
+        for row, mean in zip(group, values.mean(axis=1), strict=True):
+            row |= {"mean": float(mean), "tolerance": _tolerance(error, freedom, len(rows))}
 
 
 def _origin(run: Path) -> dict[str, Any]:
@@ -202,9 +202,9 @@ def _verdicts(run: Path) -> dict[str, str]:
 def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
     """Each published number of the run's profile beside the run's own; None where none were published.
 
-    Keys: made, commit, device, seed (of the published run), same_profile (but for that seed), rows (name, published,
-    again: those of further trainings, tolerance, value, same), count of those that are the same, verdicts (claim,
-    published, found, same, and trainings: verdict -> number of published trainings that came to it). A number or
+    Keys: made, commit, device, seed (of the published run), same_profile (but for that seed), trainings (how many),
+    rows (name, published, again: those of further trainings, mean of all, tolerance, value, same), count of those that
+    are the same, verdicts (claim, published, found, same, and trainings: verdict -> in how many of them). A number or
     verdict that the run does not have is None, and not the same.
     """
     if not (published := _published(run.name)):
@@ -213,7 +213,8 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
     found, trainings = _verdicts(run), published["trainings"]
     rows = [row | {"published": row["value"], "value": ours.get(row["name"])} for row in published["numbers"]]
     for row in rows:
-        row["same"] = row["value"] is not None and abs(row["value"] - row["published"]) <= row["tolerance"] + ROUNDING
+        centre = row.get("mean", row["published"])
+        row["same"] = row["value"] is not None and abs(row["value"] - centre) <= row["tolerance"] + ROUNDING
     return trainings[0] | {
         "same_profile": _same_but_seed(origin["profile"], published),
         "trainings": len(trainings),
