@@ -187,6 +187,21 @@ def test_tolerances_are_over_trainings_where_there_are_several(run):
     assert found["verdicts"][0]["trainings"] == {"supported": 2, "inconclusive": 1}
 
 
+def test_published_again_a_run_keeps_its_further_trainings(run):
+    published.write(run)
+    trained_anew(run, 14, 0.50, 0.615, verdict="inconclusive")
+    before = published.place(run.name).read_text()
+    tables(run)
+    published.write(run)
+    assert published.place(run.name).read_text() == before
+    assert published.trained_anew("mini", profile(seed=20))["C1"] == {"supported": 1, "inconclusive": 1}
+    assert published.trained_anew("mini", profile(epochs=6)) == {}
+    tables(run, epochs=6)
+    published.write(run)
+    assert published.compare(run, origin(epochs=6))["trainings"] == 1
+    assert published.trained_anew("mini", profile(epochs=6)) == {}
+
+
 def test_another_training_is_the_same_profile_and_is_told_by_its_seed(run):
     published.write(run)
     assert published.compare(run, origin(seed=77))["same_profile"]

@@ -115,10 +115,15 @@ def _named(task: str, test: str, metric: str, mentions: str) -> str:
 
 
 def write(run: Path) -> None:
-    """Publish a run's numbers, with the profile that they were made with."""
-    origin = _origin(run)
-    content = {"profile_sha256": _digest(origin["profile"]), "trainings": [_training(run, origin)]}
-    write_json(place(run.name), content | {"numbers": numbers(run)})
+    """Publish a run's numbers, with the profile that they were made with; further trainings of that profile stay."""
+    origin, before, rows = _origin(run), _published(run.name), numbers(run)
+    first = _training(run, origin)
+    same = before and _same_but_seed(origin["profile"], before) and before["trainings"][0]["seed"] == first["seed"]
+    again = {row["name"]: row["again"] for row in before["numbers"] if "again" in row} if same else {}
+    rows = [row | {"again": again[row["name"]]} if row["name"] in again else row for row in rows]
+    _set_tolerances([row for row in rows if "again" in row])
+    trainings = [first, *(before["trainings"][1:] if same else [])]
+    write_json(place(run.name), {"profile_sha256": _digest(origin["profile"]), "trainings": trainings, "numbers": rows})
 
 
 def repeat(run: Path) -> None:
@@ -199,6 +204,21 @@ def _verdicts(run: Path) -> dict[str, str]:
     return {claim["claim"]: claim["verdict"] for claim in content["claims"]}
 
 
+def trained_anew(name: str, profile: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Claim -> verdict -> in how many of the published trainings of a profile; empty where there are not several."""
+    published = _published(name)
+    if not published or len(published["trainings"]) < 2 or not _same_but_seed(profile, published):
+        return {}
+    return _counted(published["trainings"])
+
+
+def _counted(trainings: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    return {
+        claim: dict(Counter(training["verdicts"].get(claim) for training in trainings))
+        for claim in trainings[0]["verdicts"]
+    }
+
+
 def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
     """Each published number of the run's profile beside the run's own; None where none were published.
 
@@ -211,6 +231,7 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
         return None
     ours = {row["name"]: row["value"] for row in numbers(run)}
     found, trainings = _verdicts(run), published["trainings"]
+    counted = _counted(trainings)
     rows = [row | {"published": row["value"], "value": ours.get(row["name"])} for row in published["numbers"]]
     for row in rows:
         centre = row.get("mean", row["published"])
@@ -226,7 +247,7 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
                 "published": said,
                 "found": found.get(claim),
                 "same": found.get(claim) == said,
-                "trainings": dict(Counter(training["verdicts"].get(claim) for training in trainings)),
+                "trainings": counted[claim],
             }
             for claim, said in trainings[0]["verdicts"].items()
         ],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from evidence import baselines
+from evidence import baselines, published
 from helpers import sentences
 from helpers.names import shown, shown_corpus, shown_p
 from helpers.project import ROOT, write_json
@@ -325,6 +325,9 @@ def _limitations(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.Dat
         said.append("Every arm is pre-trained once: what another pre-training seed would change is in no interval.")
     elif once:
         said.append(f"Pre-trained once, so that another pre-training seed is in no interval: {', '.join(once)}.")
+    if anew := published.trained_anew(profile["name"], profile):
+        verdicts = (f"{claim} {', '.join(f'{v} in {n}' for v, n in by.items())}" for claim, by in anew.items())
+        said.append(f"Published runs that differ in the seeds of pre-training alone came to: {'; '.join(verdicts)}.")
     if len(counts) > 1:
         said.append(f"Arms read unequal amounts: {', '.join(f'{count:,}' for count in sorted(counts))} word pieces.")
     tokens = max(counts, default=0)
