@@ -202,6 +202,16 @@ def test_published_again_a_run_keeps_its_further_trainings(run):
     assert published.trained_anew("mini", profile(epochs=6)) == {}
 
 
+def test_chance_is_known_from_trainings_where_an_arm_has_one_seed(run):
+    one = {"base": [0.50], "general": [0.60], "dictionary": [0.30]}
+    tables(run, scores=one)
+    published.write(run)
+    trained_anew(run, 14, 0.51, 0.58)
+    rows = {row["name"]: row for row in published.compare(run, ORIGIN)["rows"]}
+    assert rows["f1, ner, base"]["tolerance"] > 0.01
+    assert "again" not in rows["f1, ner, dictionary"]
+
+
 def test_another_training_is_the_same_profile_and_is_told_by_its_seed(run):
     published.write(run)
     assert published.compare(run, origin(seed=77))["same_profile"]

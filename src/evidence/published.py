@@ -89,8 +89,8 @@ def _means(values: pd.DataFrame, spread: dict[Any, tuple[float, int]]) -> list[d
         sd, freedom = spread[tuple(score)]
         error = sd * math.sqrt(2 / len(found)) if len(found) > 1 else 0.0
         name = f"{_named(*score)}, {arm}"
-        known = {"name": name, "score": _named(*score), "value": float(found.mean())}
-        rows.append(known | {"error": error, "freedom": freedom})
+        known = {"name": name} | ({} if arm in baselines.NAMES else {"score": _named(*score)})
+        rows.append(known | {"value": float(found.mean())} | {"error": error, "freedom": freedom})
     return rows
 
 
@@ -136,10 +136,10 @@ def repeat(run: Path) -> None:
         raise Mistake(reason)
     ours = {row["name"]: row["value"] for row in numbers(run)}
     for row in published["numbers"]:
-        there, random = ours.get(row["name"]), "again" in row or row["tolerance"] > ROUNDING
-        if there is None or not (random or abs(there - row["value"]) <= ROUNDING):
+        there = ours.get(row["name"])
+        if there is None or not ("score" in row or abs(there - row["value"]) <= ROUNDING):
             raise Mistake(f"{row['name']}: {row['value']} is published, this run has {there}; publish the run anew")
-        if random:
+        if "score" in row:
             row["again"] = [*row.get("again", []), there]
     _set_tolerances([row for row in published["numbers"] if "again" in row])
     write_json(place(run.name), published | {"trainings": [*published["trainings"], _training(run, origin)]})
