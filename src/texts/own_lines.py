@@ -105,6 +105,7 @@ SHAPES: dict[type[BaseModel], str] = {
     Labelled: '{"id": "…", "text": "…", "spans": [{"start": 0, "end": 4, "label": "DISO"}]}',
     Person: '{"id": "…", "label": 0 or 1, "notes": [{"date": "2020-12-31", "text": "…"}]}',
 }
+KEYS = {name for kind in (*SHAPES, Mention, Dated) for name in kind.model_fields}
 
 
 def read(path: Path, shown: str, kind: type[BaseModel]) -> Iterator[tuple[str, Any]]:
@@ -118,16 +119,26 @@ def read(path: Path, shown: str, kind: type[BaseModel]) -> Iterator[tuple[str, A
                 yield place, _parsed(line, number == 1, place, kind)
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; KeyError for one of our keys that stands twice, as the last would count in silence."""
+    names = [name for name, _ in pairs if name in KEYS]
+    if again := [name for name in names if names.count(name) > 1]:
+        raise KeyError(again[0])
+    return dict(pairs)
+
+
 def _parsed(line: bytes, first: bool, place: str, kind: type[BaseModel]) -> BaseModel:
     """A line as `kind`; Mistake where it is none."""
     shape = SHAPES[kind]
     try:
-        row = json.loads(line.decode("utf-8-sig" if first else "utf-8"))
+        row = json.loads(line.decode("utf-8-sig" if first else "utf-8"), object_pairs_hook=_object)
         if not isinstance(row, dict):
             raise Mistake(f"{place}: is no object; a line is {shape}")
         return kind.model_validate(row)
     except UnicodeDecodeError as error:
         raise Mistake(f"{place}: byte {error.start} is not UTF-8; convert the file") from None
+    except KeyError as error:
+        raise Mistake(f"{place}: has {error} twice in one object; a line is {shape}") from None
     except RecursionError:
         raise Mistake(f"{place}: is nested too deep; a line is {shape}") from None
     except json.JSONDecodeError as error:
