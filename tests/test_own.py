@@ -159,7 +159,7 @@ def test_accents_of_tasks_are_composed_and_mentions_moved_along(ward):
         ("[1]", r"line 5: is no object; a line is"),
         ('{"id": "x", "label": 0, "label": 1, "notes": []}', r"line 5: has 'label' twice in one object; a line is"),
         (
-            '{"id": "x", "label": 0, "notes": [{"date": "2020-01-01", "text": "a", "text": "%s"}]}' % SECRET,
+            json.dumps({"id": "x", "label": 0, "notes": [NOTE]}).replace("}]", f', "text": "{SECRET}"}}]'),
             r"line 5: has 'text' twice in one object; a line is",
         ),
         ({"label": 1, "notes": [NOTE]}, r"line 5: id: is missing; a line is \{\"id\""),
