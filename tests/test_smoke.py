@@ -18,7 +18,7 @@ import pytest
 from conftest import copied
 
 from evidence import published
-from runner import publishing
+from runner import publishing, report
 
 pytestmark = pytest.mark.slow
 
@@ -168,6 +168,11 @@ def test_a_training_anew_is_added_to_the_published_numbers(run, tmp_path, monkey
     random = {row["name"] for row in first if row["tolerance"] > 1e-8}
     assert {row["name"] for row in found["rows"] if "again" in row} == random
     assert len(random) > 20
+    page = report.render(run, json.loads((run / "provenance.json").read_text()))
+    claims = json.loads((run / "results" / "claims.json").read_text())["claims"]
+    assert page.count("In 2 published runs that differ in the seeds of pre-training alone: ") == len(claims)
+    assert "mean of 2 trainings" in page
+    assert "Every arm is pre-trained once" not in page  # clinical is, twice
 
 
 def test_every_notebook_runs_as_it_stands(run, tmp_path, monkeypatch):
