@@ -162,7 +162,7 @@ class Project:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slowest files first: each stays in one process (`--dist loadfile`), and the last one should be short."""
-    slowest = ("test_smoke", "test_stages", "test_bootstrap", "test_kills")
+    slowest = ("test_smoke", "test_stages", "test_slurm", "test_bootstrap", "test_kills")
     items.sort(key=lambda item: slowest.index(item.path.stem) if item.path.stem in slowest else len(slowest))
 
 

@@ -4,6 +4,7 @@
 What was submitted is kept in the folder $FAKE_SLURM, a file a job: its options, its process and how it ended.
 """
 
+import itertools
 import json
 import os
 import shlex
@@ -42,15 +43,25 @@ def sbatch(words: list[str]) -> None:
     asked = options(words)
     if asked["p"] not in PARTITIONS:
         sys.exit(f"sbatch: error: invalid partition specified: {asked['p']}")
-    number = 1 + len(list(PLACE.glob("*.json")))
+    number = next(number for number in itertools.count(1) if put(number, asked))
     file, log = PLACE / f"{number}.json", asked["output"].replace("%j", str(number))
-    file.write_text(json.dumps({"id": number, "name": asked["job-name"], "state": "RUNNING", "asked": asked}))
     environment = os.environ | {"SLURM_JOB_ID": str(number), "SLURM_GPUS": asked.get("gpus", "")}
     command = [sys.executable, "-c", CODE, str(file), asked["wrap"], log]
     quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)  # who submits a job need not wait for it
     process = subprocess.Popen(command, env=environment, cwd=asked["D"], start_new_session=True, **quiet)
     file.with_suffix(".pid").write_text(str(process.pid))
     print(number)
+
+
+def put(number: int, asked: dict[str, str]) -> bool:
+    """Keep a job under its number, whole at once; False where another one has it: jobs are submitted side by side."""
+    beside = PLACE / f"{os.getpid()}.new"
+    beside.write_text(json.dumps({"id": number, "name": asked["job-name"], "state": "RUNNING", "asked": asked}))
+    try:
+        os.link(beside, PLACE / f"{number}.json")
+    except FileExistsError:
+        return False
+    return True
 
 
 def srun(words: list[str]) -> None:
@@ -75,7 +86,9 @@ def told(words: list[str]) -> None:
 def scancel(words: list[str]) -> None:
     for number in (word for word in words if word.isdigit()):
         file = PLACE / f"{number}.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"state": "CANCELLED"}))
+        beside = PLACE / f"{os.getpid()}.new"
+        beside.write_text(json.dumps(json.loads(file.read_text()) | {"state": "CANCELLED"}))
+        os.replace(beside, file)
         os.killpg(int(file.with_suffix(".pid").read_text()), signal.SIGTERM)
 
 
