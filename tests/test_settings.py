@@ -126,6 +126,8 @@ def test_a_base_from_scratch_is_as_long_as_its_configuration_says():
 FAULTS = [
     (["pretrain.nope=1"], r"pretrain\.nope: unknown key; allowed: seed, length, batch_rows"),
     (["nope=1"], r"nope: unknown key; allowed: name, description"),
+    (["cluster.partition=a b"], r"cluster\.partition: .*pattern"),
+    (["cluster.gpus=-1"], r"cluster\.gpus: .*greater than or equal to 0"),
     (["pretrain.length=long"], r"pretrain\.length: .*integer.*'long'"),
     (["pretrain.length=4"], r"pretrain\.length: .*greater than or equal to 8"),
     (["ner.seeds=1"], r"ner\.seeds: .*list.*1"),
@@ -352,6 +354,17 @@ def test_one_changed_value_reaches_only_its_stages():
     ):
         after = {s.id: s.parameters for s in settings.load("smoke", [change]).stages()}
         assert {name for name in before if before[name] != after[name]} == touched
+
+
+def test_stages_that_run_models_ask_a_cluster_for_gpus():
+    asked = {s.notebook: s.resources for s in settings.load("full", ["cluster.account=lab-7"]).stages()}
+    all_ask = {"mem_mb": 64000, "runtime": 1440, "slurm_account": "lab-7"}
+    for notebook in ("02_pretrain", "03_finetune", "04_cross_lingual"):
+        assert asked[notebook] == all_ask | {"cpus_per_task": 8, "gpu": 1}
+    for notebook in ("00_start_here", "01_build_corpora", "05_figures"):
+        assert asked[notebook] == all_ask
+    small = settings.load("smoke", ["cluster.gpu_model=a100"]).stages()  # a model of no GPU is not asked for
+    assert not any({"gpu", "gpu_model"} & stage.resources.keys() for stage in small)
 
 
 def test_copies_have_seeds_of_their_own_and_parents_in_turn():

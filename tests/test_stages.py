@@ -1,6 +1,7 @@
 """The spine under a small project: what is stale, what a kill or an error leaves, and what comes back."""
 
 import ast
+import errno
 import json
 import os
 import re
@@ -158,6 +159,15 @@ def alive(pid):
     except ProcessLookupError:
         return False
     return "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]
+
+
+def test_a_file_system_without_locks_ends_no_run(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(stages.fcntl, "flock", refuse)
+    with stages.lock(tmp_path / "lock", "busy"):
+        assert (tmp_path / "lock").read_text().startswith(f"process {os.getpid()} on ")
 
 
 @pytest.mark.parametrize("whom", ["group", "front door"])

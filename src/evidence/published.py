@@ -1,9 +1,9 @@
 """Numbers of a published run, each with a tolerance, and whether a later run of the same profile reproduced them.
 
 Two runs of one profile differ in the order of additions, on another processor or GPU, and training makes that as large
-as a change of seed. The tolerance is the standard error of their difference times Student's t, at a level
-that is divided by how many such numbers there are (Bonferroni): of runs that differ by chance, 95 in 100 reproduce
-every one of them. A count of documents, and a baseline, which learns nothing at random, must be the same.
+as a change of seed. The tolerance is the standard error of their difference times Student's t, at a level that is
+divided by how many such numbers there are (Bonferroni): of runs that differ by chance, 95 in 100 reproduce every one of
+them. A count of documents, and a baseline, which learns nothing at random, must be the same.
 
 What chance does is best seen in trainings: runs of the profile with another `pretrain.seed`, added to the first by
 `repeat`. With s the standard deviation of a number over n trainings, pooled over the numbers of a score, a further one
@@ -51,7 +51,7 @@ def numbers(run: Path) -> list[dict[str, Any]]:
 
 
 def _tolerance(error: float, freedom: int, count: int) -> float:
-    """How far two runs may differ in one of `count` numbers; `error`: the standard error of that difference."""
+    """How far a run may be from one of `count` published numbers; `error`: the standard error of that difference."""
     return float(student.ppf(1 - LEVEL / 2 / count, freedom) * error)
 
 
