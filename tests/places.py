@@ -75,9 +75,16 @@ def served(serves: Serves, faults: Callable[[], Collection[str]] = tuple) -> Ite
             asked.append(path)
             held = serves.get(path)
             content = held.read_bytes() if isinstance(held, Path) else held
-            self.send_response(404 if content is None else 200)
+            tag = f'"{hashlib.sha256(content or b"").hexdigest()}"'
+            rest = content is not None and self.headers.get("If-Range") == tag
+            if rest:
+                first = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+                content, whole = content[first:], len(content)
+                asked[-1] += f" from {first}"
+            self.send_response(404 if content is None else 206 if rest else 200)
             self.send_header("Content-Length", str(len(content or b"")))
-            self.send_header("ETag", f'"{hashlib.sha256(content or b"").hexdigest()}"')
+            self.send_header("Content-Range", f"bytes {first}-{whole - 1}/{whole}") if rest else None
+            self.send_header("ETag", tag)
             if "/resolve/" in path:  # as the hub does
                 self.send_header("X-Repo-Commit", path.split("/resolve/")[1].partition("/")[0])
                 self.send_header("X-Error-Code", "EntryNotFound") if content is None else None

@@ -6,6 +6,7 @@ Environment: HELPERS_ARCHIVES_URL (in place of https://<host> of archives, files
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from fnmatch import fnmatch
 from itertools import groupby
 from pathlib import Path
@@ -45,7 +46,29 @@ def _archive(source: Source, folder: Path) -> Path:
 
     pooch.get_logger().setLevel("WARNING")
     url, known = _of_record(source) if "record" in source else (_address(source), None)
-    return Path(pooch.retrieve(url, known, "archive", folder, downloader=pooch.HTTPDownloader(timeout=60)))
+    return Path(pooch.retrieve(url, known, "archive", folder, downloader=_continued))
+
+
+def _continued(url: str, file: str, _: Any) -> None:
+    """Download to a file (pooch's downloader); a try that broke off is gone on with, if that file is still the same."""
+    import requests
+
+    part, tag = Path(file).with_name("part"), Path(file).with_name("part.tag")
+    asked, have = {"Accept-Encoding": "identity"}, 0
+    with suppress(FileNotFoundError):
+        have = max(part.stat().st_size - 1, 0)  # of a file that is there whole there is no rest to ask for
+        asked |= {"Range": f"bytes={have}-", "If-Range": tag.read_text(encoding="utf-8")}
+    with requests.get(url, headers=asked, stream=True, timeout=60) as answer:
+        answer.raise_for_status()
+        if answer.status_code != requests.codes.partial:
+            have = 0
+        same = answer.headers.get("ETag", "W/")
+        same = answer.headers.get("Last-Modified") if same.startswith("W/") else same
+        tag.write_text(same, encoding="utf-8") if same else tag.unlink(missing_ok=True)
+        with part.open("r+b" if have else "wb") as out:
+            out.seek(have)
+            out.writelines(answer.iter_content(1 << 16))
+    part.replace(file)
 
 
 def _files(source: Source, folder: Path) -> Path:

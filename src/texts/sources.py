@@ -157,21 +157,22 @@ def _in_mirror(id: str, mirror: Path) -> Path:
 
 def _download(id: str, path: Path) -> None:
     """Download a source to `path`, which appears only when it is complete and verified."""
-    source, beside = entry("sources", id), path.with_name(f".{path.name}")
-    if not source.get("hub"):  # of a data set what a failed download left is complete files
-        shutil.rmtree(beside, ignore_errors=True)
+    source, beside = entry("sources", id), path.with_name(f".{path.name}")  # where a failed try is gone on with
     told = f"source {id}: downloading {downloads.page(source)[0]}"
     print(told, flush=True)
     Line().leave(told)
     beside.mkdir(parents=True, exist_ok=True)
     try:
         got = downloads.fetch(source, beside)
+    except Mistake as error:
+        with suppress(OSError):  # unless it holds something
+            beside.rmdir()
+        raise Mistake(f"source {id}: {error}") from None
+    try:
         _verify(id, got)
         os.replace(got, path)
-    except Mistake as error:
-        raise Mistake(f"source {id}: {str(error).removeprefix(f'source {id}: ')}") from None
     finally:
-        if not source.get("hub"):
+        if not source.get("hub"):  # of a data set what is there are complete files
             shutil.rmtree(beside, ignore_errors=True)
 
 
