@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 from engine.tokens import Masking
-from helpers import figures, models, pretraining, tables
+from helpers import figures, model_cards, pretraining, tables
 from runner import stages
 from texts import tasks
 
@@ -125,7 +125,7 @@ pd.DataFrame(shown).iloc[:14].T
 # %% tags=["training"]
 torch.set_num_threads(threads or torch.get_num_threads())
 heldout = pretraining.heldout_rows(folder, tokenizer, length, heldout_rows)
-card = models.card(arm, parent, text, tokens, tasks.made_up(folder))
+card = model_cards.card(folder, arm, parent, text, tokens, base, seed=seed, masking_rate=masking_rate, whole_words=whole_words)
 history = pretraining.adapt(
     folder, arm, model, mixture, heldout, card, batch_rows=batch_rows, learning_rate=learning_rate, seed=seed,
     warmup_share=warmup_share, masking_rate=masking_rate, whole_words=whole_words, evaluations=evaluations,
@@ -158,4 +158,4 @@ table.pivot(index="domain", columns="language", values="change").round(3)
 # **In short**
 #
 # - The model, its tokenizer and a card are in `models/`, in the Hugging Face format.
-# - A killed run goes on from its last checkpoint and ends with the same weights.
+# - A killed run goes on from its last checkpoint and ends, on a processor, with the same weights to the last bit.

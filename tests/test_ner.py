@@ -178,6 +178,21 @@ def test_notes_are_read_newest_first_and_every_patient_gets_windows(saved):
     assert torch.allclose(alone, together, atol=1e-2)
 
 
+def test_a_patient_of_many_notes_is_predicted_in_parts(saved, monkeypatch):
+    tokenizer = models.load(saved)[1]
+    notes = tuple(Note("2020-01-01", f"tos seca {'fiebre ' * (n % 7)}ayer") for n in range(300))
+    screener = screening.Screener(str(saved), tokenizer, 24, 8, seed=1)
+    screener.model.classifier.weight.data *= 1e4  # windows differ clearly, so that their order shows
+    prepared = screener.prepare([Patient("p", "nl", 1, notes), Patient("q", "nl", 0, notes[:3])])
+    wanted, sizes = screener.logits(prepared), []
+    logits = screener.logits
+    monkeypatch.setattr(screener, "logits", lambda some: sizes.append(sum(map(len, some))) or logits(some))
+    found = screener.predict(prepared)
+    assert [len(x) for x in found] == [len(some) for some in prepared]
+    assert max(sizes) <= 64 < len(prepared[0])
+    assert np.corrcoef(found[0], wanted[0].detach())[0, 1] > 0.9 and found[0].std() > 0.1
+
+
 def test_sample_keeps_all_positives_and_the_asked_share():
     patients = [Patient(str(i), "nl", int(i % 10 == 0), ()) for i in range(100)]
     kept = screening.sample(patients, 3, seed=1)

@@ -351,7 +351,7 @@ def test_a_label_that_changes_makes_stale_even_with_the_time_of_before(ward):
 
 
 def example(ward: Path, change=lambda values: None, number: int = 1) -> str:
-    """A profile of data/OWN.md, the first try (0) or the whole one, with the paths of `ward`, as a file."""
+    """A profile of data/OWN.md: the first try (0), the whole one, that of mBERT; with the paths of `ward`."""
     text = re.findall(r"```yaml\n(.*?)```", (DATA / "OWN.md").read_text("utf-8"), re.S)[number]
     values = yaml.safe_load(text.replace("data/private", str(ward)))
     change(values)
@@ -360,8 +360,9 @@ def example(ward: Path, change=lambda values: None, number: int = 1) -> str:
     return str(path)
 
 
-def test_the_profile_of_the_page_is_valid_and_follows_its_files(ward):
-    profile = settings.load(example(ward))
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_profiles_of_the_page_are_valid_and_follow_their_files(ward, number):
+    profile = settings.load(example(ward, number=number))
     profile.check_parts()
     profile.check_own()
     assert not profile.synthetic
@@ -369,10 +370,22 @@ def test_the_profile_of_the_page_is_valid_and_follows_its_files(ward):
         "hiv": None,
         "findings": None,
     }
-    before = [stage.parameters.get("data") for stage in settings.load(example(ward)).stages()]
+    before = [stage.parameters.get("data") for stage in settings.load(example(ward, number=number)).stages()]
     assert before == [stage.parameters.get("data") for stage in profile.stages()]
     written(ward / "notes.jsonl", [{"text": "iets anders"}])
     assert before != [stage.parameters.get("data") for stage in profile.stages()]
+
+
+@pytest.mark.parametrize("shipped", ["replica", "replica-gpu", "full"])
+def test_patients_can_be_screened_beside_the_tasks_of_every_profile_of_real_text(ward, shipped):
+    listed = settings.load(shipped)
+    own = {"name": "hiv", "kind": "screening", "language": "nl", "source": str(ward / "hiv")}
+    tasks = [*(task.model_dump(exclude_defaults=True) for task in listed.tasks), own]
+    file = ward / "beside.yaml"
+    file.write_text(yaml.safe_dump({"extends": shipped, "description": "one more task", "tasks": tasks}), "utf-8")
+    screening = settings.load(str(file)).screening
+    assert screening.length >= listed.ner.length
+    assert screening.learning_rate <= listed.ner.learning_rate
 
 
 def test_the_first_try_of_the_page_is_valid_and_downloads_nothing(ward):

@@ -345,7 +345,10 @@ def test_values_merge_by_key_and_lists_are_replaced(tmp_path):
 def test_one_changed_value_reaches_only_its_stages():
     before = {s.id: s.parameters for s in settings.load("smoke").stages()}
     for change, touched in (
-        ("arms.clinical.tokens=9000", {"00_start_here", "02_pretrain-clinical", "02_pretrain-clinical.2"}),
+        (
+            "arms.clinical.tokens=9000",
+            {"00_start_here", "02_pretrain-clinical", "02_pretrain-clinical.2", "05_figures"},
+        ),
         ("tasks.ner_ro.shares=[0.25]", {"03_finetune-ner_ro", "05_figures"}),
         ("figures.dpi=99", {"05_figures"}),
         ("ner.epochs=3", {"03_finetune-ner_ro", "03_finetune-ner_es"}),
@@ -385,6 +388,38 @@ def test_an_arm_that_a_task_leaves_out_cannot_be_compared_on_it():
     reasons = {item.arm: profile.untestable(item) for item in profile.claims.family if item.task == "ner_es"}
     assert reasons["biomedical"] == "arm 'biomedical' is not fine-tuned on task 'ner_es' (only base, general, clinical)"
     assert reasons["clinical"] == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("arms.clinical.tokens=9000", "word pieces 21,000 and 18,000"),
+        ("arms.clinical.learning_rate=0.001", "learning rates 0.001, 0.002 and 0.002"),
+        ("arms.clinical.masking_rate=0.3", "masking rates 0.15, 0.3 and 0.15"),
+        ("pretrain.masking_rate=0.3", ""),
+        ("arms.base.masking_rate=0.3", ""),  # of both
+    ],
+)
+def test_arms_that_differ_in_more_than_their_texts_are_not_compared(change, said):
+    profile = settings.load("smoke", [change])
+    reasons = {(i.arm, i.against): profile.untestable(i) for i in profile.claims.family if i.task == "ner_es"}
+    told = said and f"arms 'clinical' and 'general' differ in more than their texts: {said}"
+    assert reasons["clinical", "general"] == told
+    assert reasons["biomedical", "general"] == reasons["clinical", "dictionary"] == ""
+    with_base = profile.claims.family[0].model_copy(update={"against": "base"})
+    assert profile.untestable(with_base) == "", "which both go on from"
+
+
+def test_two_steps_of_half_the_text_count_as_one_of_all_of_it():
+    profile = settings.load("replica")
+    item = profile.claims.family[1].model_copy(update={"arm": "sequential"})
+    assert item.task == "pharmaconer" and profile.untestable(item) == ""
+
+
+def test_no_shipped_comparison_is_between_unequal_arms():
+    for name in settings.names():
+        profile = settings.load(name)
+        assert not [i for i in profile.claims.family if "more than their texts" in profile.untestable(i)], name
 
 
 def test_every_key_of_a_profile_reaches_a_stage():

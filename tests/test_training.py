@@ -196,6 +196,9 @@ def test_memory_that_runs_out_halves_the_parts(run, monkeypatch, capsys):
     assert value == pytest.approx(float(whole.detach()), rel=1e-5)
     assert all(torch.allclose(p.grad, ours) for p, ours in zip(model.parameters(), found, strict=True))
     assert "in 4 parts" in capsys.readouterr().out
+    full = training.Work(1, lambda step: range(2), lambda items: loss(range(4)))
+    with pytest.raises(torch.OutOfMemoryError, match=r"one item at a time; set compute\.save_memory: true"):
+        training.Parts(full, training.accelerator()).backward(model, range(2))
 
 
 def test_a_finished_arm_is_not_trained_again(run, monkeypatch):

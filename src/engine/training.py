@@ -173,7 +173,8 @@ class Parts:
                 break
             except torch.OutOfMemoryError:
                 if self.parts >= len(mine):
-                    raise
+                    how = "set compute.save_memory: true, or a smaller length"
+                    raise torch.OutOfMemoryError(f"out of memory with one item at a time; {how}") from None
                 self.parts *= 2
                 model.zero_grad(set_to_none=True)
                 torch.cuda.empty_cache()

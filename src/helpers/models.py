@@ -276,14 +276,3 @@ def _checked(model: PreTrainedModel) -> PreTrainedModel:
             f"base: the head of {model.config.model_type!r} is not a chain of modules; use bert or modernbert"
         )
     return model
-
-
-def card(arm: str, parent: str, text: dict[str, dict[str, float]], tokens: int, synthetic: bool) -> str:
-    """A model card in Markdown: how the arm was made and what it is not for."""
-    warning = "**Trained on synthetic text: for learning and testing only.**\n\n" if synthetic else ""
-    mixture = "\n".join(f"- {d}, {lang}: weight {w:g}" for d, langs in text.items() for lang, w in langs.items())
-    return (
-        f"---\nlanguage: [nl, ro, es]\npipeline_tag: fill-mask\n---\n# {arm}\n\n{warning}"
-        f"Masked-language model, trained on from `{parent or 'the base'}` with {tokens:,} word pieces of:\n\n"
-        f"{mixture or '- nothing: the base as it is'}\n\nA research model: not a medical device.\n"
-    )

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import checkpoints, processes, tokens, training
-from helpers import devices, models
+from helpers import devices, model_cards, models
 from helpers.project import Mistake, code_digest, digest, file_digest, write_atomically
 from texts.documents import read_jsonl
 
@@ -238,7 +238,6 @@ def side_by_side(
     texts: Path,
     tokens: int,
     length: int,
-    synthetic: bool,
     **values: Any,
 ) -> None:
     """Train the model in `base` once on each mixture of the corpora in `texts`, as arms of `folder` by their names.
@@ -248,7 +247,7 @@ def side_by_side(
     for arm, text in mixtures.items():
         model, tokenizer = models.load(base)
         mixture = Mixture(texts, text, tokenizer, tokens // length, length, values["seed"])
-        card = models.card(arm, base.name, text, tokens, synthetic)
+        card = model_cards.card(texts, arm, base.name, text, tokens)
         adapt(folder, arm, model, mixture, heldout, card, **SMALL, **values)
 
 

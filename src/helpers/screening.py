@@ -73,12 +73,12 @@ class Screener:
 
     @torch.no_grad()
     def predict(self, prepared: Sequence[Sequence[windows.Window]]) -> list[torch.Tensor]:
-        """Window logits of every patient, on the processor."""
-        found: list[torch.Tensor] = [torch.empty(0)] * len(prepared)
-        order = sorted(range(len(prepared)), key=lambda i: sum(len(w.ids) for w in prepared[i]))
+        """Window logits of every patient, on the processor; a batch is windows, so many notes take no more memory."""
+        flat = [window for some in prepared for window in some]
+        order = sorted(range(len(flat)), key=lambda i: len(flat[i].ids))
+        found = torch.empty(len(flat))
         with training.accelerator().autocast():
-            for at in range(0, len(order), 32):
-                some = order[at : at + 32]
-                for i, logits in zip(some, self.logits([prepared[i] for i in some]), strict=True):
-                    found[i] = logits.cpu()
-        return found
+            for at in range(0, len(order), 64):
+                some = order[at : at + 64]
+                found[some] = self.logits([[flat[i] for i in some]])[0].cpu()
+        return list(found.split([len(some) for some in prepared]))

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from evidence import baselines
+from evidence import baselines, fairness
 from helpers.names import model_name
 from helpers.project import DATA, Mistake, digest, file_digest, read_yaml
 from runner import checks, sections
@@ -177,7 +177,7 @@ class Profile(sections.Section):
             medical = {lang for domain, languages in read.items() if domain != "general" for lang in languages}
             if set(read) - {"general"} and language not in medical:
                 return f"arm {name!r} has read no medical text in {language}, the language of task {item.task!r}"
-        return ""
+        return fairness.unequal([dict(arm) for arm in self.arms], dict(self.pretrain), item.arm, item.against)
 
     def _read(self, name: str) -> dict[str, set[str]]:
         """Domain -> languages of the text that an arm and the arms before it have read."""

@@ -29,7 +29,6 @@ from engine.tokens import UNSCORED, Masking
 from evidence import analysis
 from helpers import figures, models, pretraining, project, tables
 from runner import stages
-from texts import tasks
 
 # %% [markdown]
 # ## Parameters
@@ -190,7 +189,7 @@ for name, domains in {"clinical_only": ["clinical"], "half": ["clinical", "gener
 lab = project.folder("lab")
 pretraining.side_by_side(
     lab, folder / "models" / "base", mixtures, heldout, texts=folder, tokens=tokens, length=length,
-    synthetic=tasks.made_up(folder), learning_rate=learning_rate, seed=seed)
+    learning_rate=learning_rate, seed=seed)
 curves = tables.curves(lab, list(mixtures))
 figures.loss_curves(curves)
 

@@ -181,7 +181,7 @@ for name, domains in {"clean": ["clinical"], "leaky": ["clinical", "leaked"]}.it
 # %%
 pretraining.side_by_side(
     lab, folder / "models" / "base", mixtures, heldout, texts=lab, tokens=tokens, length=length,
-    synthetic=tasks.made_up(folder), learning_rate=learning_rate, seed=seed)
+    learning_rate=learning_rate, seed=seed)
 curves = tables.curves(lab, list(mixtures))
 figures.loss_curves(curves)
 

@@ -1,0 +1,70 @@
+"""The card that goes with a saved model: what it has read, under which licences, and what it is not for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from texts import sources, tasks
+
+MADE_UP = "**Trained on synthetic text: for learning and testing only.**"
+NOT_PUBLIC = (
+    "**Trained in a run on texts that are not public. It can repeat what it has read: treat it as you treat them.**"
+)
+PASSED_ON = "Whoever passes the model on sees to it that these licences, and that of its base, allow it."
+
+
+def card(
+    folder: Path,
+    arm: str,
+    parent: str,
+    text: Mapping[str, Mapping[str, float]],
+    tokens: int,
+    base: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> str:
+    """A model card in Markdown, with the head that the hub reads.
+
+    `folder` is the run whose corpora the arm reads, `text` its weights (domain -> language -> weight), `base` where an
+    arm without a parent starts; `values` are settings to be told, such as its seed.
+    """
+    parts = pd.read_csv(folder / "corpora/statistics.csv").query("reason == 'kept'")
+    origin = base or {}
+    start = f"from `{name}`" if (name := parent or origin.get("hub")) else "from a saved model"
+    start = "from scratch" if origin.get("architecture") else start
+    warnings = [MADE_UP] * tasks.made_up(folder) + [NOT_PUBLIC] * any(map(sources.is_own, parts["part"]))
+    read = [
+        f"| {domain} | {language} | {weight:g} | {part} | {_licence(part)} |"
+        for domain, languages in text.items()
+        for language, weight in languages.items()
+        for part in parts.query("domain == @domain and language == @language")["part"]
+    ]
+    table = ["| text | language | weight | part | licence |", "| --- | --- | --- | --- | --- |", *read]
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+    paragraphs = [
+        "\n".join(_head({lang for languages in text.values() for lang in languages}, origin)),
+        f"# {arm}",
+        *warnings,
+        f"Masked-language model, trained {start} with {tokens:,} word pieces{told and f' ({told})'}."
+        if text
+        else f"The model that others go on from, {start}, as it is.",
+        *(["\n".join(table), PASSED_ON] if text else []),
+        "A research model: not a medical device.",
+    ]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def _head(languages: set[str], base: Mapping[str, Any]) -> list[str]:
+    """What the hub reads of a card."""
+    known = [f"language: [{', '.join(sorted(languages))}]"] if languages else []
+    known += [f"base_model: {base['hub']}"] if base.get("hub") else []
+    return ["---", *known, "license: other", "pipeline_tag: fill-mask", "---"]
+
+
+def _licence(part: str) -> str:
+    if part == "synthetic":
+        return "that of the compendium"
+    if sources.is_own(part):
+        return sources.OWN
+    return str(sources.entry("sources", sources.entry("parts", part)["source"])["licence"])
