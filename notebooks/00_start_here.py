@@ -19,7 +19,7 @@
 # **Question.** Does further pre-training of a multilingual encoder on medical text help with medical tasks in Dutch,
 # Romanian and Spanish, and does it matter whether that text is clinical or biomedical?
 #
-# **This notebook** shows the machine, the arms and the tasks of the run. It trains nothing.
+# **This notebook** shows the machine, the text at hand, the arms and the tasks of the run. It trains nothing.
 #
 # | notebook | what it does |
 # |---|---|
@@ -33,6 +33,8 @@
 # %%
 import pandas as pd
 from helpers import environment, project
+from IPython.display import Markdown
+from texts import sources
 
 # %% [markdown]
 # ## Parameters
@@ -57,6 +59,7 @@ tasks = [
     {"task": "ner_nl", "kind": "ner", "language": "nl", "trained": False},
     {"task": "screening_nl", "kind": "screening", "language": "nl", "trained": True},
 ]  # of {task, kind, language, trained}: what the models are tested on
+parts = []  # parts and tasks of data/sources.yaml, and own files, that are read; none: all text is synthetic
 
 # %% [markdown]
 # ## The machine
@@ -67,10 +70,22 @@ tasks = [
 environment.card()
 
 # %% [markdown]
+# ## The text at hand
+#
+# Where the run's text and labels come from, and under which licence. What is not at hand yet is downloaded by
+# 01_build_corpora, verified, and kept in the cache; `data/CARDS.md` describes each source and its limits.
+
+# %%
+pd.DataFrame(sources.where(parts)).style.hide() if parts else Markdown("All text is synthetic: 01_build_corpora makes it.")
+
+# %% [markdown]
 # ## The arms
 #
-# An *arm* is one model, as in a trial. All but the first go on from a *parent*. Arms that are compared should see the same
-# number of word pieces, so that only the text differs. `general` is the control: more training, but no medical text.
+# An *arm* is one model, as in a trial. All but the first go on from a *parent*. `general` is the control: more training, but
+# no medical text. Arms that are compared see as many word pieces, with the same rates: only the text differs.
+#
+# The paper compares clinical with biomedical text, in one language and in several, and its abstract says no more of its
+# models. These arms, and the comparisons that decide, are our reading of it.
 
 # %%
 pd.DataFrame(arms, columns=["arm", "parent", "tokens"]).style.format({"tokens": "{:,}"}).hide()

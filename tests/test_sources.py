@@ -305,6 +305,21 @@ def test_the_list_of_sources():
     assert not health & general
 
 
+def test_where_a_source_is_at_hand(mirror, server, tmp_path, monkeypatch):
+    folder, _ = server
+    row = {"source": "one", "licence": "CC0", "from": "https://github.com/someone/texts"}
+    assert sources.where(["one"]) == [row | {"at hand": "not yet"}]
+    write_zip(folder / f"{COMMIT}.zip", NEEDED)
+    sources.at_hand("one")
+    assert sources.where(["one"]) == [row | {"at hand": "in the cache"}]
+    monkeypatch.setenv("HELPERS_MIRROR", str(tmp_path / "nothing"))
+    assert sources.where(["one"])[0]["at hand"] == "not yet"
+    monkeypatch.setenv("HELPERS_MIRROR", str(mirror))
+    assert sources.where(["one"])[0]["at hand"] == "in the mirror"
+    own = {"source": "./notes", "licence": sources.OWN, "from": "", "at hand": "your files"}
+    assert sources.where(["one", "./notes"])[1:] == [own]
+
+
 def test_provenance_names_commit_and_checksum():
     found = sources.provenance(["monero", "es_cantemist_background"])
     listed = sources.catalogue()["sources"]

@@ -273,6 +273,7 @@ class Profile(sections.Section):
         arms = [{"arm": a.name, "parent": a.parent or "-", "tokens": a.tokens} for a in self.arms]
         tasks = [{"task": t.name, "kind": t.kind, "language": t.language, "trained": t.trained} for t in self.tasks]
         values = {"run": self.run, "description": self.description, "arms": arms, "tasks": tasks}
+        values["parts"] = self.parts()
         return Stage("00_start_here", "00_start_here", values, [], ["results/plan.csv"])
 
     def _corpora(self) -> Stage:

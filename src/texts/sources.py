@@ -80,6 +80,19 @@ def provenance(names: Iterable[str]) -> dict[str, dict[str, str]]:
     return found | {name: {"licence": OWN} for name in names if is_own(name)}
 
 
+def where(names: Iterable[str]) -> list[dict[str, str]]:
+    """A row a source behind `names`, and one for own files: its licence, its address, and where it is at hand."""
+    mirror, _ = _place(None, None)
+    rows = []
+    for id in needed(names):
+        source = entry("sources", id)
+        there = [path for path in (mirror / name for name in _names(id)) if path.exists()] if mirror else []
+        at_hand = "in the mirror" if there else "in the cache" if not mirror and _cached(id).exists() else "not yet"
+        rows.append({"source": id, "licence": source["licence"], "from": downloads.page(source)[0], "at hand": at_hand})
+    own = ({"source": name, "licence": OWN, "from": "", "at hand": "your files"} for name in names if is_own(name))
+    return [*rows, *own]
+
+
 def check(names: Iterable[str], mirror: Path | None = None, offline: bool | None = None) -> None:
     """Mistake if a source behind `names` is missing or wrong; one that can still be downloaded passes, and waits."""
     mirror, offline = _place(mirror, offline)
