@@ -25,7 +25,8 @@
 import pandas as pd
 import torch
 from IPython.display import Markdown
-from helpers import figures, finetuning, project, transfer
+from evidence import errors
+from helpers import figures, finetuning, project, tables, transfer
 from runner import stages
 from texts import tasks
 
@@ -41,6 +42,7 @@ seeds = [1, 2]  # of the classifier's first weights and the order of examples
 copies = {"clinical": 2}  # arm: pre-training copies that the seeds use in turn, where there are several
 shares = [0.5]  # of the training items: label budgets besides all
 share_arms = ["general", "clinical"]  # models that learn from these shares
+keep = ["clinical"]  # arms whose fine-tuned model of the first seed is kept, for new texts
 length = 96  # word pieces a window
 overlap = 16  # word pieces that neighbouring windows share
 epochs = 2  # passes over the training set, at most
@@ -85,6 +87,9 @@ tasks.show(folder, task)
 # (0: all). What follows is chosen on `dev`: `aggregation`, how the scores of a patient's windows become one; `threshold`, the
 # score from which a patient is flagged; `slope` and `intercept`, which turn the score into a probability. With few positives
 # in `dev` these are uncertain.
+#
+# The models of arms in `keep` stay below `finetuned/`, those of the first seed: `python -m helpers.application` finds
+# entities in new texts with one, or screens new patients.
 
 # %% tags=["training"]
 for _, model, _ in finetuning.starts(arms, seeds, copies):
@@ -95,7 +100,7 @@ settings = {
     "learning_rate": learning_rate, "warmup_share": warmup_share, "negatives_per_positive": negatives_per_positive,
     "checkpoint_seconds": checkpoint_seconds, "processes": processes, "fits": fits, "save_memory": save_memory,
     "compiled": compiled}
-fits = finetuning.all_fits(folder, task, arms, seeds, copies, tests=tests, share=1.0, **settings)
+fits = finetuning.all_fits(folder, task, arms, seeds, copies, keep, tests=tests, share=1.0, **settings)
 fits.drop(columns=["task", "key"]).round(3).style.format(precision=3, na_rep="").hide()
 
 # %% [markdown]
@@ -141,12 +146,33 @@ away = metrics.query("test != @task and label == 'all' and metric == 'f1'")
 pd.pivot_table(away, index="arm", columns="test", values="value", sort=False).round(3) if len(away) else Markdown("There is none.")
 
 # %% [markdown]
-# ## Errors
+# ## By type of entity
 #
-# The last arm's first seed: items of the test set on which it is wrong.
+# Mean F1 over seeds for each label: an arm may be better at chemicals and no better at anatomy.
 
 # %%
-tasks.errors(folder, task, arms[-1], seeds[0])
+by = metrics.query("test == @task and label != 'all' and metric == 'f1'")
+pd.pivot_table(by, index="arm", columns="label", values="value", sort=False).round(3) if len(by) else Markdown("There are no types of patients.")
+
+# %% [markdown]
+# ## Kinds of error
+#
+# How many errors each arm makes on the test set, a mean over seeds. *boundary*: the right type, other offsets; *type*: the
+# right offsets, another type; *missed*: nothing found there; *false*: found where nothing is. Each counts the same in F1.
+
+# %%
+predicted = pd.concat(map(pd.read_parquet, tables.fits(folder, task)))
+here = predicted if "patient" in predicted else predicted[predicted["test"] == task]
+errors.counted(here)
+
+# %% [markdown]
+# ## Some errors
+#
+# The last arm's first seed. What should have been found is marked, what was found is underlined.
+
+# %%
+of_last = here[(here["arm"] == arms[-1]) & (here["seed"] == seeds[0])]
+errors.shown(of_last, tasks.split(folder, task, "test")).style.format(precision=3).hide()
 
 # %% [markdown]
 # **In short**

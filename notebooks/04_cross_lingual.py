@@ -22,8 +22,8 @@
 # reads saved models and predictions only; it trains nothing.
 
 # %%
-from evidence import analysis
-from helpers import figures, probes, project, sentences, tables, transfer
+from evidence import analysis, sentences
+from helpers import figures, probes, project, tables, transfer
 from IPython.display import Markdown, display
 from runner import stages
 from texts import tasks

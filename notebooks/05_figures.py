@@ -25,8 +25,8 @@
 import shutil
 
 import pandas as pd
-from evidence import budgets, claims, scores
-from helpers import figures, names, project, sentences, style, tables
+from evidence import budgets, claims, scores, sentences
+from helpers import figures, names, project, style, tables
 from IPython.display import Markdown, display
 from runner import stages
 

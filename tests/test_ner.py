@@ -89,7 +89,7 @@ def test_another_tokenizer_or_configuration_makes_a_fit_again(saved, tmp_path):
     for name in (None, None, "tokenizer.json", "config.json", "model.safetensors", "README.md"):
         with open(arm / (name or "history.csv"), "a") as file:
             file.write(" ")
-        finetuning._once(tmp_path, "task", "arm", "arm", 1, fit, **values)
+        finetuning._once(tmp_path, "task", "arm", "arm", 1, fit, False, **values)
     assert len(made) == 4
 
 

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from helpers import sentences
+from evidence import sentences
 from runner import cards, paper
 
 

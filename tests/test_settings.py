@@ -165,6 +165,7 @@ FAULTS = [
     ),
     (["arms.nobody.tokens=1"], r"'nobody' of 'arms\.nobody\.tokens' is unknown"),
     (["arms.clinical.parent=nobody"], r"'clinical' has parent 'nobody'; allowed"),
+    (["tasks.ner_ro.keep=[nobody]"], r"tasks: 'ner_ro' names arm 'nobody'; allowed: \['base', 'general'"),
     (["arms.clinical.text={law: {nl: 1}}"], r"'clinical' reads law/nl, which corpora does not list"),
     (["base.architecture=roberta"], r"base\.architecture: .*'bert' or 'modernbert', found 'roberta'"),
     (["base.folder=models/mine"], "give exactly one of architecture, hub, folder"),
@@ -172,6 +173,7 @@ FAULTS = [
     (["analysis.control=nobody"], "analysis.control: 'nobody' is no arm that is fine-tuned on a task; allowed: "),
     (
         [f"tasks.{task}.arms=[base, biomedical]" for task in ("ner_es", "screening_nl")]
+        + ["tasks.screening_nl.keep=[]", "tasks.ner_ro.keep=[]"]
         + ["tasks.ner_ro.arms=[base]", "tasks.ner_ro.shares=[]", "tasks.ner_ro.share_arms=[]"],
         r"analysis.control: 'general' is no arm that .*; allowed: \['base', 'biomedical'\]",
     ),
@@ -465,9 +467,10 @@ def test_what_needs_romanian_text_is_not_testable_without_it():
 def test_an_arm_without_any_text_left_is_gone_with_those_after_it():
     profile = settings.load("smoke", ["arms.clinical_nl.parent=general_nl", "corpora.general.nl=[]"])
     assert [arm.name for arm in profile.arms] == ["base", "general", "biomedical", "clinical"]
-    budgets = ["tasks.ner_ro.share_arms=[general_nl]", "tasks.ner_ro.arms=[general_nl, base]"]
-    task = settings.load("smoke", ["corpora.general.nl=[]", *budgets]).tasks[0]
-    assert (task.arms, task.shares, task.share_arms) == (["base"], [], [])
+    lists = [f"tasks.ner_ro.{name}=[general_nl]" for name in ("share_arms", "keep")]
+    lists.append("tasks.ner_ro.arms=[general_nl, base]")
+    task = settings.load("smoke", ["corpora.general.nl=[]", *lists]).tasks[0]
+    assert (task.arms, task.shares, task.share_arms, task.keep) == (["base"], [], [], [])
 
 
 def test_a_task_that_was_taken_out_is_not_testable():

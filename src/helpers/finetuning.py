@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from engine import checkpoints, processes, training, windows
 from evidence import baselines, scores
 from evidence.scores import best_threshold, calibrated, calibration
-from helpers import devices, models, ner, screening, tables
+from helpers import application, devices, model_cards, models, ner, screening, tables
 from helpers.names import model_name
 from helpers.project import code_digest, digest, file_digest, write_atomically
 from texts import synthetic
@@ -28,11 +28,18 @@ CODE = (*_OTHERS, windows, sys.modules[__name__])
 
 
 def all_fits(
-    folder: Path, name: str, arms: Sequence[str], seeds: Sequence[int], copies: Mapping[str, int], **values: Any
+    folder: Path,
+    name: str,
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    copies: Mapping[str, int],
+    keep: Sequence[str] = (),
+    **values: Any,
 ) -> pd.DataFrame:
     """Make the fits of a task that are missing, and the baseline; one row a fit, also in fits.csv beside them.
 
-    `copies`: pre-training copies of an arm where there are several; seeds use them in turn. `values` are tests, share
+    `copies`: pre-training copies of an arm where there are several; seeds use them in turn. `keep`: arms whose model of
+    the first seed is kept below finetuned/, for new texts (`application`). `values` are tests, share
     (of the training items), length, overlap, epochs, patience, batch_rows, learning_rate, warmup_share,
     negatives_per_positive, and `training.SPEED`; `compiled` does nothing here, where batches differ in length.
     """
@@ -42,8 +49,8 @@ def all_fits(
     spec = task(folder, name)
     baseline = baselines.of_task(spec["kind"], spec["source"])
     fit = {"ner": _fit_ner, "screening": _fit_screening}[spec["kind"]]
-    calls = [(folder, name, *one, fit) for one in wanted]
-    first = _once(folder, name, baseline, baseline, 0, BASELINES[baseline], **values)
+    calls = [(folder, name, *one, fit, one[0] in keep and one[2] == seeds[0]) for one in wanted]
+    first = _once(folder, name, baseline, baseline, 0, BASELINES[baseline], False, **values)
     table = pd.DataFrame([first, *processes.at_once(_once, calls, values["fits"], **values)])
     write_atomically(tables.predictions(folder, name, values["share"]) / "fits.csv", table.to_csv(index=False))
     return table
@@ -68,7 +75,9 @@ def passes(epochs: int, share: float) -> int:
 Fit = Callable[..., tuple[pd.DataFrame, dict[str, Any]]]
 
 
-def _once(folder: Path, name: str, arm: str, model: str, seed: int, fit: Fit, **values: Any) -> dict[str, Any]:
+def _once(
+    folder: Path, name: str, arm: str, model: str, seed: int, fit: Fit, keep: bool, **values: Any
+) -> dict[str, Any]:
     """The fit's row; made now unless it was finished before with the same data, model, settings and code."""
     place = tables.predictions(folder, name, values["share"]) / arm / f"seed-{seed}.parquet"
     fixed = {k: v for k, v in values.items() if k not in training.SPEED}
@@ -77,13 +86,15 @@ def _once(folder: Path, name: str, arm: str, model: str, seed: int, fit: Fit, **
     ]
     files = sorted(p for p in (folder / "models" / model).glob("*") if p.suffix in (".json", ".safetensors"))
     start = [file_digest(p) for p in files] or arm
-    key = digest([name, seed, fixed, data, start, code_digest(CODE)])
+    kept = folder / "finetuned" / name / arm if keep else None
+    key = digest([name, seed, fixed, data, start, code_digest(CODE), *([arm] if keep else [])])
     note = place.with_suffix(".json")
-    if (row := _kept(place, note)).get("key") == key:
+    if (row := _kept(place, note)).get("key") == key and (not kept or (kept / application.HOW).is_file()):
         return row
     began = time.monotonic()
     count = 1 if fit in BASELINES.values() else values.pop("processes")
-    predictions, told = processes.together(fit, count, folder, name, model, seed, key, **values)
+    more = {} if fit in BASELINES.values() else {"kept": kept}
+    predictions, told = processes.together(fit, count, folder, name, model, seed, key, **values, **more)
     predictions.insert(0, "task", name)
     predictions.insert(1, "arm", arm)
     predictions.insert(2, "seed", seed)
@@ -149,6 +160,7 @@ def _fit_ner(
     share: float,
     length: int,
     overlap: int,
+    kept: Path | None,
     **values: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Fine-tune a tagger, keep the epoch that is best on dev, and tag every test set."""
@@ -169,6 +181,9 @@ def _fit_ner(
     for test in tests:
         documents = split(folder, test, "test")
         frames.append(entity_rows(test, documents, tagger.predict(documents, tagger.prepare(documents))))
+    if kept:
+        how = {key: task(folder, name)[key] for key in ("kind", "language", "labels")}
+        application.keep(kept, tagger, model_cards.tuned(folder, name, kept.name, seed), **how)
     documents = split(folder, name, "test")
     told = {"dev_score": max(row["dev_score"] for row in history), "epochs": len(history)}
     return pd.concat(frames), {**told, **_counted(documents, frames[tests.index(name)])}
@@ -218,6 +233,7 @@ def _fit_screening(
     length: int,
     overlap: int,
     negatives_per_positive: float,
+    kept: Path | None,
     **values: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Fine-tune a screener; aggregation, calibration and threshold are chosen on dev, then applied to test."""
@@ -244,7 +260,11 @@ def _fit_screening(
     chosen = max(by, key=by.get)
     pool = screening.AGGREGATIONS[chosen]
     rows, told = patient_rows(dev, ranked(on_dev, pool), test, ranked(on_test, pool))
-    return rows, {"dev_score": by[chosen], "epochs": len(history), "aggregation": chosen, **told}
+    told |= {"aggregation": chosen}
+    if kept:
+        how = {key: task(folder, name)[key] for key in ("kind", "language")}
+        application.keep(kept, screener, model_cards.tuned(folder, name, kept.name, seed), **how, **told)
+    return rows, {"dev_score": by[chosen], "epochs": len(history), **told}
 
 
 def patient_rows(

@@ -12,6 +12,7 @@ MADE_UP = "**Trained on synthetic text: for learning and testing only.**"
 NOT_PUBLIC = (
     "**Trained in a run on texts that are not public. It can repeat what it has read: treat it as you treat them.**"
 )
+LAST = "A research model: not a medical device."
 PASSED_ON = "Whoever passes the model on sees to it that these licences, and that of its base, allow it."
 
 
@@ -50,8 +51,22 @@ def card(
         if text
         else f"The model that others go on from, {start}, as it is.",
         *(["\n".join(table), PASSED_ON] if text else []),
-        "A research model: not a medical device.",
+        LAST,
     ]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def tuned(folder: Path, task: str, arm: str, seed: int) -> str:
+    """The card of a fine-tuned model that is kept."""
+    spec = tasks.task(folder, task)
+    kind = {"ner": "token-classification", "screening": "text-classification"}[spec["kind"]]
+    source = "synthetic" if spec["source"] == "synthetic" else f"{spec['source']} ({_licence(spec['source'])})"
+    parts = {*pd.read_csv(folder / "corpora/statistics.csv")["part"], spec["source"]}
+    warnings = [MADE_UP] * tasks.made_up(folder) + [NOT_PUBLIC] * any(map(sources.is_own, parts))
+    head = ["---", f"language: [{spec['language']}]", "license: other", f"pipeline_tag: {kind}", "---"]
+    said = f"Fine-tuned from the arm `{arm}` on the training part of `{task}`, {source}, with seed {seed}."
+    use = "`reading.json` tells how it reads; `python -m helpers.application` of the compendium applies it."
+    paragraphs = ["\n".join(head), f"# {task}, {arm}", *warnings, f"{said} {use}", PASSED_ON, LAST]
     return "\n\n".join(paragraphs) + "\n"
 
 
@@ -67,4 +82,5 @@ def _licence(part: str) -> str:
         return "that of the compendium"
     if sources.is_own(part):
         return sources.OWN
-    return str(sources.entry("sources", sources.entry("parts", part)["source"])["licence"])
+    ids = sources.needed([part])
+    return "; ".join(dict.fromkeys(str(sources.entry("sources", id)["licence"]) for id in ids))

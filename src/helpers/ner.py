@@ -90,7 +90,9 @@ class Tagger:
     def logits(self, some: Sequence[windows.Window]) -> torch.Tensor:
         """Tag logits (words scored in these windows, tags)."""
         ids, attention = windows.pad(some, self.tokenizer.pad_token_id)
-        places = torch.tensor([row * ids.shape[1] + piece for row, w in enumerate(some) for piece in w.pieces])
+        width, count = ids.shape[1], sum(len(window.pieces) for window in some)
+        each = (row * width + piece for row, window in enumerate(some) for piece in window.pieces)
+        places = torch.from_numpy(np.fromiter(each, int, count))
         ids, attention, places = (devices.moved(x, self.model.device) for x in (ids, attention, places))
         out = self.model(input_ids=ids, attention_mask=attention).logits
         return out.flatten(0, 1).index_select(0, places).float()

@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from evidence import baselines, published
-from helpers import sentences
+from evidence import baselines, published, sentences
 from helpers.names import shown, shown_corpus, shown_p
 from helpers.project import ROOT, write_json
 from helpers.tables import primary

@@ -53,7 +53,7 @@ def _left(texts: dict[str, Any], empty: set[tuple[str, str]]) -> dict[str, Any]:
 
 def _without(task: dict[str, Any], gone: list[Any]) -> dict[str, Any]:
     """A task without arms that are gone; label budgets that no arm is left for go too."""
-    there = [key for key in ("arms", "share_arms") if isinstance(task.get(key), list)]
+    there = [key for key in ("arms", "share_arms", "keep") if isinstance(task.get(key), list)]
     lists = {key: [arm for arm in task[key] if arm not in gone] for key in there}
     return {**task, **lists, **({} if lists.get("share_arms", True) else {"shares": []})}
 
@@ -132,7 +132,7 @@ class Profile(sections.Section):
             if domain not in self.corpora:
                 raise ValueError(f"base.vocabulary_from: {domain!r} is unknown; allowed: {list(self.corpora)}")
         for task in self.tasks:
-            for arm in (*task.arms, *task.share_arms):
+            for arm in (*task.arms, *task.share_arms, *task.keep):
                 if arm not in (allowed := known if arm in task.arms else task.arms or known):
                     raise ValueError(f"tasks: {task.name!r} names arm {arm!r}; allowed: {allowed}")
             if bool(task.shares) != bool(task.share_arms):
@@ -277,7 +277,7 @@ class Profile(sections.Section):
         return Stage("00_start_here", "00_start_here", values, [], ["results/plan.csv"])
 
     def _corpora(self) -> Stage:
-        tasks = [task.model_dump(exclude={"arms", "shares", "share_arms"}) for task in self.tasks]
+        tasks = [task.model_dump(exclude={"arms", "shares", "share_arms", "keep"}) for task in self.tasks]
         values = {"run": self.run, "corpora_wanted": self.corpora, "tasks_wanted": tasks, "seed": self.seed}
         values |= {"data": data_digest(self.parts(), self.synthetic), **dict(self.corpus)}
         return Stage("01_build_corpora", "01_build_corpora", values, [], [CORPORA])
@@ -310,7 +310,7 @@ class Profile(sections.Section):
         section = self.ner if task.kind == "ner" else self.screening
         values = {"run": self.run, "task": task.name, "tests": tests, "arms": arms, **dict(section)}
         values |= {"copies": {arm: copies[arm] for arm in arms if copies[arm] > 1}}
-        values |= {"shares": task.shares, "share_arms": task.share_arms}
+        values |= {"shares": task.shares, "share_arms": task.share_arms, "keep": task.keep}
         models = dict.fromkeys(model_name(arm, seed, copies[arm]) for arm in arms for seed in section.seeds)
         inputs = [CORPORA, *(f"models/{model}/training.csv" for model in models)]
         outputs = [f"predictions/{task.name}/metrics.csv"]

@@ -75,6 +75,7 @@ class Task(Section):
         default=[], description="of the training items, that models learn from besides all: label budgets"
     )
     share_arms: Names = Field(default=[], description="arms that learn from these shares")
+    keep: Names = Field(default=[], description="arms whose fine-tuned model of the first seed is kept, for new texts")
 
     @model_validator(mode="after")
     def says_what_it_can(self) -> Self:

@@ -18,7 +18,12 @@ def normalise(text: str, language: str = "") -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = text.translate(CONTROLS) if CONTROL.search(text) else text  # few have one, and looking is faster
     text = BREAKS.sub("\n", SPACES.sub(" ", unicodedata.normalize("NFC", text)))
-    return re.sub(r"\n{3,}", "\n\n", text.translate(CEDILLAS) if language == "ro" else text).strip()
+    return re.sub(r"\n{3,}", "\n\n", lettered(text, language)).strip()
+
+
+def lettered(text: str, language: str) -> str:
+    """A text in the letters that corpora of its language are written in, character by character."""
+    return text.translate(CEDILLAS) if language == "ro" else text
 
 
 def folded(text: str) -> str:

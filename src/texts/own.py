@@ -174,11 +174,31 @@ def _part(folder: Path, shown: str, part: str, kind: str, language: str) -> Iter
     kind_of_line = own_lines.Person if kind == "screening" else own_lines.Labelled
     for where, row in own_lines.read(file, f"{shown}.jsonl", kind_of_line):
         if isinstance(row, own_lines.Person):
-            notes = sorted((Note(n.date, normalize("NFC", n.text)) for n in row.notes), key=lambda note: note.date)
-            yield where, Patient(row.id, language, row.label, tuple(notes))
+            yield where, Patient(row.id, language, row.label, _notes(row))
         else:
             spans = [(f"{where}: spans.{at}", Span(s.start, s.end, s.label)) for at, s in enumerate(row.spans)]
             yield where, _labelled(row.id, language, row.text, spans)
+
+
+def _notes(row: own_lines.Unjudged) -> tuple[Note, ...]:
+    """A patient's notes, oldest first, in composed characters."""
+    return tuple(sorted((Note(n.date, normalize("NFC", n.text)) for n in row.notes), key=lambda note: note.date))
+
+
+def patients(name: str, language: str) -> list[Patient]:
+    """The patients of a .jsonl file, who have no label (-1); Mistake for a malformed line, or two of one id."""
+    found, seen = [], dict[str, str]()
+    if place(name).is_dir():
+        raise Mistake(f"{name}: is a folder; give a .jsonl file, a line a patient")
+    with _readable():
+        for where, row in own_lines.read(place(name), name, own_lines.Unjudged):
+            if row.id in seen:
+                raise Mistake(f"{where}: id: is that of {seen[row.id]}; rename one, or take out what stands twice")
+            seen[row.id] = where
+            found.append(Patient(row.id, language, -1, _notes(row)))
+    if not found:
+        raise Mistake(f"{name}: is empty; give it some patients")
+    return found
 
 
 def _brat(folder: Path, shown: str, part: str, language: str) -> Iterator[tuple[str, Document]]:

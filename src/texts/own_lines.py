@@ -92,17 +92,23 @@ class Dated(BaseModel, strict=True):
     text: Text
 
 
-class Person(BaseModel, strict=True):
-    """A line of a screening task."""
+class Unjudged(BaseModel, strict=True):
+    """A patient of whom it is not known whether to be included."""
 
     id: Id = Field(min_length=1)
-    label: Annotated[int, BeforeValidator(_included)]
     notes: list[Dated] = Field(min_length=1)
+
+
+class Person(Unjudged, strict=True):
+    """A line of a screening task."""
+
+    label: Annotated[int, BeforeValidator(_included)]
 
 
 SHAPES: dict[type[BaseModel], str] = {
     Row: '{"id": "…", "text": "…"}, id may be left out',
     Labelled: '{"id": "…", "text": "…", "spans": [{"start": 0, "end": 4, "label": "DISO"}]}',
+    Unjudged: '{"id": "…", "notes": [{"date": "2020-12-31", "text": "…"}]}',
     Person: '{"id": "…", "label": 0 or 1, "notes": [{"date": "2020-12-31", "text": "…"}]}',
 }
 KEYS = {name for kind in (*SHAPES, Mention, Dated) for name in kind.model_fields}

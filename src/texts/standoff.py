@@ -2,9 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from helpers.project import Mistake
@@ -53,6 +53,21 @@ def annotated(files: Files, language: str, blemishes: Counter[str]) -> Iterator[
         yield _document(f"{stem}.txt", pair[f"{stem}.txt"], mentions, language, blemishes), mentions
     for path, _ in waiting.values():
         raise Mistake(f"{path}: its .txt or .ann is missing; brat needs both")
+
+
+def write(folder: Path, documents: Iterable[Document]) -> None:
+    """Write documents as pairs of .txt and .ann for brat, each named after its id as far as a file can be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = set[str]()
+    for document in documents:
+        stem = name = re.sub(r"[^\w.-]+", "_", document.id).strip(".")[:60] or "_"
+        while stem.casefold() in taken:
+            stem = f"{name}_{len(taken)}_"
+        taken.add(stem.casefold())
+        said = ((s, re.sub(r"\s", " ", document.text[s.start : s.end])) for s in document.spans)
+        lines = [f"T{n}\t{s.label} {s.start} {s.end}\t{text}\n" for n, (s, text) in enumerate(said, start=1)]
+        (folder / f"{stem}.txt").write_bytes(document.text.encode())
+        (folder / f"{stem}.ann").write_bytes("".join(lines).encode())
 
 
 def _lines(path: str, text: str) -> Iterator[Mention]:

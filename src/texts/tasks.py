@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from IPython.display import HTML
 
 from helpers.project import Mistake, write_json
 from texts import readers, sources, synthetic
-from texts.cleaning import folded
+from texts.cleaning import folded, lettered
 from texts.documents import PARTS, Document, Patient, read_jsonl, write_jsonl
 
 
@@ -27,6 +28,7 @@ def build(folder: Path, wanted: Sequence[dict[str, Any]], seed: int) -> pd.DataF
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for spec in wanted:
         parts = _made(spec, seed) if spec["source"] == "synthetic" else _read(spec)
+        parts = {part: [_lettered(item) for item in items] for part, items in parts.items()}
         labels, learnt = set[str](), set[str]().union(*map(_folded, parts.get("train", ())))
         for part, items in parts.items():
             write_jsonl(folder / "corpora" / "tasks" / spec["name"] / f"{part}.jsonl", items)
@@ -60,6 +62,14 @@ def _size(items: Sequence[Any]) -> dict[str, int]:
     """Items of a part, and its gold mentions or positive patients."""
     gold = sum(len(i.spans) if isinstance(i, Document) else i.label for i in items)
     return {"items": len(items), "gold": gold, "characters": sum(map(_characters, items))}
+
+
+def _lettered(item: Document | Patient) -> Document | Patient:
+    """An item in the letters of the corpora: to a vocabulary that is learnt from them others are unknown."""
+    if isinstance(item, Document):
+        return replace(item, text=lettered(item.text, item.language))
+    notes = (replace(note, text=lettered(note.text, item.language)) for note in item.notes)
+    return replace(item, notes=tuple(notes))
 
 
 def _texts(item: Document | Patient) -> list[str]:
@@ -118,16 +128,3 @@ def show(folder: Path, name: str) -> HTML:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
-
-
-def errors(folder: Path, name: str, arm: str, seed: int, rows: int = 8) -> pd.DataFrame:
-    """Some of a fit's errors on its own test set: missed and false mentions, or wrongly flagged and missed patients."""
-    table = pd.read_parquet(folder / "predictions" / name / arm / f"seed-{seed}.parquet")
-    if task(folder, name)["kind"] == "screening":
-        wrong = table[(table["split"] == "test") & (table["label"] != table["flagged"])]
-        return wrong[["patient", "label", "flagged", "probability"]].head(rows).round(3)
-    table = table[table["test"] == name]
-    place = ["document", "start", "end", "label"]
-    alone = table[~table.duplicated(place, keep=False)]
-    error = alone["kind"].map({"gold": "missed", "predicted": "false"})
-    return alone.assign(error=error)[["error", "label", "text", "document"]].groupby("error").head(rows // 2)

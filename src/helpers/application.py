@@ -1,0 +1,102 @@
+"""Apply a fine-tuned model that a run kept: entities in new texts as brat files, new patients in a table.
+
+    .venv/bin/python -m helpers.application runs/RUN/finetuned/TASK/ARM TEXTS OUTPUT
+
+TEXTS is a folder of .txt files or a .jsonl file as data/OWN.md has them, for a screening task a .jsonl file of patients
+without labels; OUTPUT a new folder for brat, or a new .csv file. A research tool: not a medical device.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+
+import pandas as pd
+from transformers import AutoTokenizer
+
+from engine import training
+from evidence.scores import calibrated
+from helpers import models, ner, screening
+from helpers.project import Mistake, write_json
+from texts import own, standoff
+from texts.cleaning import lettered
+from texts.documents import Document, Patient
+
+HOW = "reading.json"  # beside a kept model: how it reads, and how its scores are to be taken
+
+
+def keep(folder: Path, tuned: ner.Tagger | screening.Screener, card: str, **how: Any) -> None:
+    """Save a fine-tuned model with its tokenizer and card, and how it reads, where `_how` finds it.
+
+    `how`: kind and language of the task, labels of entities; of patients aggregation, slope, intercept and threshold.
+    """
+    if training.accelerator().is_main_process:
+        models.save(tuned.model.cpu(), tuned.tokenizer, folder, card)
+        write_json(folder / HOW, {**how, "length": tuned.length, "overlap": tuned.overlap})
+
+
+def tag(folder: Path, documents: Sequence[Document]) -> list[Document]:
+    """The documents with the entities that a kept model finds in them."""
+    how, tokenizer = _how(folder, "ner"), AutoTokenizer.from_pretrained(folder)
+    tagger = ner.Tagger(str(folder), tokenizer, how["labels"], how["length"], how["overlap"], 0)
+    training.place(tagger.model.eval(), training.accelerator())
+    found = tagger.predict(documents, tagger.prepare(documents))
+    return [replace(document, spans=tuple(spans)) for document, spans in zip(documents, found, strict=True)]
+
+
+def screen(folder: Path, patients: Sequence[Patient]) -> pd.DataFrame:
+    """A row a patient: score and probability of a kept model, and whether its threshold is reached."""
+    how, tokenizer = _how(folder, "screening"), AutoTokenizer.from_pretrained(folder)
+    screener = screening.Screener(str(folder), tokenizer, how["length"], how["overlap"], 0)
+    training.place(screener.model.eval(), training.accelerator())
+    pool = screening.AGGREGATIONS[how["aggregation"]]
+    scores = [float(pool(logits)) for logits in screener.predict(screener.prepare(patients))]
+    table = pd.DataFrame({"patient": [patient.id for patient in patients], "score": scores})
+    table["probability"] = calibrated(logits=table["score"], slope=how["slope"], intercept=how["intercept"])
+    return table.assign(flagged=(table["score"] >= how["threshold"]).astype(int))
+
+
+def _learnt_so(document: Document) -> Document:
+    """A document in the characters in which models read: composed, and in the letters of the corpora."""
+    return replace(document, text=lettered(normalize("NFC", document.text), document.language))
+
+
+def _how(folder: Path, kind: str = "") -> dict[str, Any]:
+    """How a kept model reads; Mistake for a folder without one, or one of another kind of task."""
+    try:
+        how = json.loads((folder / HOW).read_text(encoding="utf-8"))
+    except OSError:
+        raise Mistake(f"{folder}: has no {HOW}; give a model that a run kept, runs/RUN/finetuned/TASK/ARM") from None
+    if kind and how["kind"] != kind:
+        raise Mistake(f"{folder}: is a model of {how['kind']}, not of {kind}")
+    return how
+
+
+def main(arguments: list[str]) -> int:
+    """The command above; 2 for a mistake, told in a line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("model", "texts", "output"):
+        parser.add_argument(name, type=Path)
+    asked = parser.parse_args(arguments)
+    try:
+        how, texts = _how(asked.model), os.fspath(asked.texts.absolute())
+        if asked.output.exists():
+            raise Mistake(f"{asked.output}: is there already; name a new one")
+        if how["kind"] == "ner":
+            standoff.write(asked.output, tag(asked.model, [*map(_learnt_so, own.documents(texts, how["language"]))]))
+        else:
+            screen(asked.model, own.patients(texts, how["language"])).to_csv(asked.output, index=False)
+    except Mistake as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+    print(f"written: {asked.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
