@@ -158,7 +158,8 @@ pd.pivot_table(by, index="arm", columns="label", values="value", sort=False).rou
 # ## Kinds of error
 #
 # How many errors each arm makes on the test set, a mean over seeds. *boundary*: the right type, other offsets; *type*: the
-# right offsets, another type; *missed*: nothing found there; *false*: found where nothing is. Each counts the same in F1.
+# right offsets, another type; *missed*: nothing found there; *false*: found where nothing is. In F1 the first three cost
+# twice, as an entity that is missed and as a false one.
 
 # %%
 predicted = pd.concat(map(pd.read_parquet, tables.fits(folder, task)))
@@ -172,7 +173,7 @@ errors.counted(here)
 
 # %%
 of_last = here[(here["arm"] == arms[-1]) & (here["seed"] == seeds[0])]
-errors.shown(of_last, tasks.split(folder, task, "test")).style.format(precision=3).hide()
+errors.shown(of_last, tasks.split(folder, task, "test")).style.format(precision=3).set_properties(**{"text-align": "left"}).hide()
 
 # %% [markdown]
 # **In short**

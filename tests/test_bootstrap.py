@@ -186,11 +186,34 @@ def test_scores_of_one_fit_add_up_and_those_of_several_by_their_squares():
     spreads = {"a": bootstrap.Spread(4.0, 0.0, 1), "b": bootstrap.Spread(1.0, 0.0, 3)}
     values = np.zeros((5, 2))
     one, other = bootstrap.Part(values, {"a": 1.0}), bootstrap.Part(values, {"b": 1.0}) * -2
-    assert bootstrap.estimate([one + other], spreads).seeds == pytest.approx((2 + 2) ** 2 / 2)
+    together = bootstrap.estimate([one + other], spreads)
+    assert together.seeds == pytest.approx((2 + 2) ** 2 / 2)
+    assert together.freedom == pytest.approx(8**2 / (4 / 1**0.5 + 4 / 3**0.5) ** 2)
     apart = bootstrap.estimate([one, other], spreads)
     assert apart.seeds == pytest.approx((4 + 4) / 2)
     assert apart.freedom == pytest.approx(4**2 / (2**2 / 1 + 2**2 / 3))
     assert (one + one * 0.5).weights == {"a": 1.5}
+
+
+def test_tasks_that_share_their_copies_tell_no_more_of_them_than_one():
+    """Two arms without any difference, two copies each, the same on three tasks: decided as seldom as asked."""
+    generator, decided = np.random.default_rng(6), 0
+    for _ in range(4000):
+        copies = generator.normal(size=(2, 2))
+        spread = bootstrap.pooled([np.tile(arm, (3, 1)) for arm in copies])
+        parts = [
+            bootstrap.Part(np.tile(sign * 3 * arm, (3, 1)), {task: 1.0 for task in "abc"})
+            for sign, arm in zip((1, -1), copies, strict=True)
+        ]
+        found = bootstrap.estimate(parts, {task: spread for task in "abc"})
+        assert found.freedom == pytest.approx(2)
+        decided += found.p(abs(found.value)) < 0.05
+    assert 0.04 < decided / 4000 < 0.06
+
+
+def test_groups_of_spreads_are_joined_by_any_part():
+    parts = [bootstrap.Part(np.zeros((2, 2)), dict.fromkeys(names, 1.0)) for names in ("ab", "cd", "e", "bc")]
+    assert sorted(map(sorted, bootstrap._groups(parts))) == [["a", "b", "c", "d"], ["e"]]
 
 
 def test_holm_by_hand():

@@ -289,6 +289,17 @@ def test_what_copies_of_an_arm_have_in_common_over_tasks_is_not_taken_for_chance
     assert together == pytest.approx(2 * alone)
 
 
+def test_copies_are_the_same_whatever_seeds_use_them():
+    """Two tasks with other seeds, which use the same two copies of each arm."""
+    found = []
+    for task, seeds in (("one", [1, 2]), ("two", [1, 2, 3, 4])):
+        values = np.tile([0.5, 0.7], (3, len(seeds) // 2))
+        scores = {"good": (seeds, values), "poor": (seeds, values - 0.1)}
+        row = item("good", "poor", task=task) | {"test": task, "mentions": "all"}
+        found.append(claims.difference(scores, row, copies={"good": 2, "poor": 2})[0])
+    assert found[0].keys() == found[1].keys() and len(claims.added(found)) == 2
+
+
 def test_a_comparison_that_the_profile_cannot_make(folder):
     table, found = verdict(folder, item("good", "poor"), item("good", "poor") | {"reason": "no text in ro"})
     assert table["verdict"].tolist() == ["supported", "not testable here"]

@@ -162,22 +162,33 @@ def estimate(parts: Sequence[Part], spreads: Mapping[Hashable, Spread]) -> Estim
     Row 0 is the sample, the others are draws of documents. What seeds and documents do together is in the variance
     over each of them and counts once, with the seeds (crossed factors: Cameron, Gelbach and Miller 2011). Fits
     are independent of one another but for their documents; the scores of one fit are taken to rise and fall together
-    over its seeds. Degrees of freedom of several spreads after Satterthwaite (1946).
+    over its seeds, and so are the spreads of what the same fits are measured on: they tell no more than one of them.
+    Degrees of freedom of several groups of spreads after Satterthwaite (1946).
     Draws with nothing to score are left out; nan when the sample has nothing.
     """
     means = np.sum([part.values.mean(axis=1) for part in parts], axis=0)
     if np.isnan(means[0]):
         return Estimate(*[np.nan] * 4)
     documents, by_spread = np.nanvar(means[1:], ddof=1), dict.fromkeys(spreads, 0.0)
-    for part in (part for part in parts if part.values.shape[1] > 1):
+    varied = [part for part in parts if part.values.shape[1] > 1]
+    for part in varied:
         deviations = {name: abs(weight) * np.sqrt(spreads[name].seeds) for name, weight in part.weights.items()}
         for name, weight in part.weights.items():
             by_spread[name] += deviations[name] * sum(deviations.values()) / part.values.shape[1]
             documents -= weight**2 * spreads[name].both / part.values.shape[1]
     seeds = sum(by_spread.values())
-    unsure = sum(found**2 / spreads[name].freedom for name, found in by_spread.items() if found)
+    told = {name: found / np.sqrt(spreads[name].freedom) for name, found in by_spread.items() if found}
+    unsure = sum(sum(told.get(name, 0.0) for name in group) ** 2 for group in _groups(varied))
     freedom = seeds**2 / unsure if unsure else np.inf
     return Estimate(float(means[0]), float(max(documents, 0)), float(seeds), float(freedom))
+
+
+def _groups(parts: Sequence[Part]) -> list[set[Hashable]]:
+    """The spreads that parts have in common, directly or through others, as disjoint sets."""
+    groups: list[set[Hashable]] = []
+    for names in (set(part.weights) for part in parts):
+        groups = [group for group in groups if not group & names] + [names.union(*(g for g in groups if g & names))]
+    return groups
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -92,7 +92,8 @@ def difference(scores: Scores, item: Item, *, copies: Mapping[str, int]) -> tupl
         known, values = scores[item[side]]
         values, used = of_copies(values[:, [known.index(n) for n in numbers]], numbers, copies.get(item[side], 1))
         part = Part(values, {(*measured(item), used > 1): 1.0}) * sign
-        parts.append({(item["task"] if used == 1 else "", item[side], *numbers): part})
+        drawn = sorted({turn(n, copies[item[side]]) for n in numbers}) if used > 1 else numbers
+        parts.append({(item["task"] if used == 1 else "", item[side], *drawn): part})
         found |= {f"{side}_value": float(values[0].mean()), "copies": max(used, found["copies"])}
     if np.isnan(found["arm_value"] - found["against_value"]):
         raise Mistake(f"{item['metric']} is undefined: nothing to score in test {item['test']!r}")

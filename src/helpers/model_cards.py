@@ -13,7 +13,7 @@ NOT_PUBLIC = (
     "**Trained in a run on texts that are not public. It can repeat what it has read: treat it as you treat them.**"
 )
 LAST = "A research model: not a medical device."
-PASSED_ON = "Whoever passes the model on sees to it that these licences, and that of its base, allow it."
+PASSED_ON = "Whoever passes the model on sees to it that the licences of its texts, and of its base, allow it."
 
 
 def card(
