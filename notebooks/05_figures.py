@@ -143,7 +143,8 @@ Markdown(sentences.below_baseline(metrics))
 # share contains the smaller), and the number of items that an arm needs less for the control's score with all.
 
 # %%
-points, worth = budgets.measure(folder, label_budgets, control=control, draws=draws, confidence=confidence, seed=seed)
+points, worth = budgets.measure(
+    folder, label_budgets, control=control, copies=copies, draws=draws, confidence=confidence, seed=seed)
 style.keep(figures.budget_curves(points, **looks) if label_budgets else None, name="labels", caption=(
     f"Test score by labelled items (log scale), mean over seeds; bands are its intervals over seeds and documents ({confidence:.0%}). "
     f"{tables.tested(folder, [item['task'] for item in label_budgets])}"), **keep)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import t
 from test_claims import write_ner
 
-from evidence import budgets
+from evidence import bootstrap, budgets
 from evidence.bootstrap import Spread
 from helpers import finetuning, tables
 from texts.documents import Document, write_jsonl
@@ -41,6 +41,8 @@ def test_saved_labels_by_hand():
     assert budgets.saved(np.array([0.1, 0.3, 0.5]), low, items) == (pytest.approx(halfway), False)
     assert budgets.saved(np.array([0.6, 0.6, 0.7]), low, items) == (pytest.approx(990), True)
     assert budgets.saved(low, low, items) == (pytest.approx(0), False)
+    level = np.array([0.5, 0.6, 0.6])  # reached with 100 already
+    assert budgets.saved(level, np.array([0.4, 0.5, 0.6]), items) == (pytest.approx(900), False)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=5))
@@ -72,7 +74,7 @@ def folder(tmp_path_factory):
 
 def test_curves_and_worth_of_made_predictions(folder):
     wanted = [{"task": "ro", "shares": [0.5, 0.25], "arms": ["good", "poor"]}]
-    points, worth = budgets.measure(folder, wanted, control="poor", draws=300, confidence=0.95, seed=3)
+    points, worth = budgets.measure(folder, wanted, control="poor", copies={}, draws=300, confidence=0.95, seed=3)
     assert points["items"].tolist() == [50, 100, 200] * 2
     f1 = {right: 2 * right / (1 + right) for right in (0.2, 0.4, 0.6, 0.8)}
     expected = [f1[r] for r in (0.4, 0.6, 0.8, 0.2, 0.4, 0.6)]
@@ -84,11 +86,26 @@ def test_curves_and_worth_of_made_predictions(folder):
     assert row["low"] < row["saved"] < row["high"]
 
 
+def test_copies_of_an_arm_are_drawn_and_not_the_seeds_that_share_them(folder, monkeypatch):
+    """Seeds 1 and 3 share the first of two copies: what is drawn is two scores an arm."""
+    pooled, drawn = bootstrap.pooled, []
+    monkeypatch.setattr(bootstrap, "pooled", lambda fits: drawn.append([f.shape[1] for f in fits]) or pooled(fits))
+    how = {"draws": 300, "confidence": 0.95, "seed": 3}
+    alone, each, shared = (
+        budgets.curve(folder, "ro", ["good", "poor"], [0.5], copies=dict.fromkeys(["good", "poor"], copies), **how)[0]
+        for copies in (1, 3, 2)
+    )
+    pd.testing.assert_frame_equal(alone, each)
+    assert [sizes for sizes in drawn if sizes] == [[3, 3]] * 4 + [[2, 2]] * 2, "each at two points"
+    assert (shared["seeds"] == 3).all()
+    assert not np.allclose(shared["high"] - shared["low"], alone["high"] - alone["low"], rtol=0.01)
+
+
 def test_without_the_control_or_without_budgets_there_is_no_worth(folder):
     wanted = [{"task": "ro", "shares": [0.5], "arms": ["good"]}]
-    points, worth = budgets.measure(folder, wanted, control="poor", draws=100, confidence=0.95, seed=3)
+    points, worth = budgets.measure(folder, wanted, control="poor", copies={}, draws=100, confidence=0.95, seed=3)
     assert (len(points), len(worth)) == (2, 0)
-    nothing = budgets.measure(folder, [], control="poor", draws=100, confidence=0.95, seed=3)
+    nothing = budgets.measure(folder, [], control="poor", copies={}, draws=100, confidence=0.95, seed=3)
     assert [list(table) for table in nothing] == [budgets.COLUMNS, budgets.WORTH]
 
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from test_languages import TEXTS
 from test_sources import MIRROR, MIRRORED, needs_mirror
 
+from helpers import transfer
 from helpers.project import Mistake
 from texts import corpora, sources, tasks
 from texts.corpora import Limits
-from texts.documents import Document, Note, Patient, read_jsonl, write_jsonl
+from texts.documents import Document, Note, Patient, Span, read_jsonl, write_jsonl
 from texts.files import cut
 from texts.gate import Leak, gate
 
@@ -382,6 +383,27 @@ def test_test_documents_that_the_training_part_has_are_counted(tmp_path, monkeyp
     monkeypatch.setattr(tasks.readers, "tasks", lambda name: made)
     sets = tasks.build(tmp_path, [{"name": "t", "source": "t", "documents": {}}], 1)
     assert sets.set_index("part")["also in train"].to_dict() == {"train": 0, "dev": 1, "test": 1}
+
+
+@pytest.mark.parametrize(("language", "written"), [("ro", "infecție și"), ("nl", "infecţie şi")])
+def test_tasks_are_written_in_the_letters_of_the_corpora(tmp_path, monkeypatch, language, written):
+    """To a vocabulary learnt from corpora with commas below, a Romanian letter with a cedilla is unknown."""
+    text, notes = "infecţie şi", (Note("2020-01-01", "infecţie şi"),)
+    for kind, item in (
+        ("ner", Document("a", language, text, (Span(0, 8, "DISO"),))),
+        ("screening", Patient("p", language, 1, notes)),
+    ):
+        monkeypatch.setattr(tasks.readers, "tasks", lambda name, item=item: {"train": [item]})
+        tasks.build(tmp_path, [{"name": kind, "source": kind, "kind": kind, "documents": {}}], 1)
+        (made,) = tasks.split(tmp_path, kind, "train")
+        assert (made.text if kind == "ner" else made.notes[0].text) == written
+        assert getattr(made, "spans", ()) == getattr(item, "spans", ()), "offsets stay"
+
+
+def test_medical_text_is_all_that_is_not_in_the_domain_general(tmp_path):
+    for name in ("general-nl", "general_practice-nl", "clinical-nl", "clinical-es"):
+        write_jsonl(tmp_path / "corpora" / f"{name}.jsonl", [])
+    assert sorted(transfer.medical(tmp_path, "nl")) == ["clinical", "general_practice"]
 
 
 def test_a_note_that_a_training_patient_has_too_is_counted_and_a_blank_one_is_not(tmp_path, monkeypatch):

@@ -11,7 +11,8 @@ from transformers import AutoConfig, AutoModelForMaskedLM
 from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
 from engine import tokens, training
-from helpers import devices, pretraining
+from helpers import devices, environment, pretraining
+from helpers.project import Mistake
 from runner.front_door import COMPILERS
 
 ENDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
@@ -163,3 +164,19 @@ def test_attention_by_text_asks_for_what_a_mask_would_leave(window, monkeypatch)
     place = torch.arange(16)
     mask = (text[:, None, :, None] == text[:, None, None, :]) & ((place[:, None] - place).abs() < (window or 99))
     torch.testing.assert_close(ours, scaled_dot_product_attention(*inputs, attn_mask=mask, scale=0.3).transpose(1, 2))
+
+
+@pytest.mark.parametrize(("older", "told"), [(True, "no"), (False, "bf16")])
+def test_a_gpu_that_only_imitates_bfloat16_computes_in_float32(monkeypatch, older, told):
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or not older
+    )
+    assert environment.precision() == told
+
+
+def test_a_precision_that_the_loop_does_not_have_is_refused(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(Mistake, match="ACCELERATE_MIXED_PRECISION: found 'fp16'; allowed: bf16, no"):
+        environment.precision()

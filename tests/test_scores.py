@@ -274,6 +274,19 @@ def test_calibration_finds_the_slope_and_intercept_that_were_put_in():
     assert scores.calibration_error(gold=gold, probability=after) < 0.02
 
 
+@pytest.mark.parametrize("width", [1e-4, 1.0, 1e4])
+def test_calibration_does_not_depend_on_the_unit_of_the_logits(width):
+    generator = np.random.default_rng(5)
+    logits = generator.normal(0, 1, 2000)
+    gold = generator.random(2000) < 1 / (1 + np.exp(-logits))
+    slope, intercept = scores.calibration(gold=gold, logits=logits)
+    assert scores.calibration(gold=gold, logits=width * logits - 1.5) == (
+        pytest.approx(slope / width, rel=1e-3),
+        pytest.approx(intercept + 1.5 * slope / width, rel=1e-3),
+    )
+    assert scores.calibration(gold=[0, 0, 0, 1], logits=[2.0] * 4) == (0, pytest.approx(np.log(1 / 3), rel=1e-3))
+
+
 def test_best_threshold_against_trying_all():
     generator = np.random.default_rng(7)
     for _ in range(20):

@@ -1,5 +1,6 @@
 """The loop: the same weights whether or not it was stopped, and the rate, masks, packing and windows it stands on."""
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,51 @@ def test_memory_that_runs_out_halves_the_parts(run, monkeypatch, capsys):
         training.Parts(full, training.accelerator()).backward(model, range(2))
 
 
+def test_what_a_pass_held_is_gone_before_a_smaller_one_is_tried():
+    """Memory runs out in the backward pass, whose graph holds all values of the batch."""
+    held, alive = [], []
+
+    class Full(torch.autograd.Function):
+        @staticmethod
+        def forward(context, values):
+            context.save_for_backward(values)
+            return values.sum()
+
+        @staticmethod
+        def backward(context, gradient):
+            (values,) = context.saved_tensors
+            if len(values) > 2:
+                raise torch.OutOfMemoryError("too much")
+            return torch.ones_like(values) * gradient
+
+    model = torch.nn.Linear(3, 1)
+
+    def loss(items):
+        alive.extend(reference() is not None for reference in held)
+        values = model(torch.ones(len(items), 3)) * 1.0
+        held.append(weakref.ref(values))
+        return Full.apply(values), len(items)
+
+    training.Parts(training.Work(1, lambda step: range(8), loss), training.accelerator()).backward(model, range(8))
+    assert len(held) == 1 + 1 + 4 and not any(alive)
+
+
+def test_held_out_losses_work_out_no_gradient(run, monkeypatch):
+    model, tokenizer = pretraining.begin(run, "", BASE, 3)
+    rows = pretraining.heldout_rows(run, tokenizer, 16, 8).popitem()[1]
+    learns = []
+    apply = pretraining.SummedCrossEntropy.apply
+    monkeypatch.setattr(
+        pretraining.SummedCrossEntropy, "apply", lambda *inputs: learns.append(inputs[-1]) or apply(*inputs)
+    )
+    assert pretraining.heldout_loss(model.eval(), tokenizer, rows) > 0
+    masking = tokens.Masking(tokenizer, 0.15)
+    keys = [[1, row] for row in range(len(rows))]
+    masked = pretraining.batch(rows.astype(np.int64), keys, masking, tokenizer.cls_token_id)
+    pretraining.masked_loss(model, masked).backward()
+    assert learns == [False, True]
+
+
 def test_a_finished_arm_is_not_trained_again(run, monkeypatch):
     adapted(run, "arm")
     monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))
@@ -270,13 +316,16 @@ def test_summed_cross_entropy_is_pytorch_s_with_its_gradients(rows, pieces, seed
     inputs = [torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes]
     hidden, weight, bias = (size * one for one in inputs)
     targets = torch.randint(pieces, (rows,), generator=generator)
-    ours = pretraining.SummedCrossEntropy.apply(hidden, weight, bias, targets, False)
+    ours = pretraining.SummedCrossEntropy.apply(hidden, weight, bias, targets, False, True)
     logits = torch.nn.functional.linear(hidden, weight, bias)
     theirs = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
     assert torch.allclose(ours, theirs)
     grads = [torch.autograd.grad(3 * loss, inputs, retain_graph=True) for loss in (ours, theirs)]
     assert all(torch.allclose(a, b, atol=1e-9) for a, b in zip(*grads, strict=True))
-    none = pretraining.SummedCrossEntropy.apply(hidden, weight, None, targets, False)
+    with torch.no_grad():
+        told = pretraining.SummedCrossEntropy.apply(hidden, weight, bias, targets, False, False)
+    assert torch.equal(told, ours.detach())
+    none = pretraining.SummedCrossEntropy.apply(hidden, weight, None, targets, False, True)
     theirs = torch.nn.functional.cross_entropy(torch.nn.functional.linear(hidden, weight), targets, reduction="sum")
     assert torch.allclose(none, theirs)
 
@@ -324,6 +373,16 @@ def test_whole_words_are_masked_whole():
     together = inner[:, 1:] & ~special[:, :-1]
     assert np.array_equal(chosen[:, 1:][together], chosen[:, :-1][together])
     assert chosen.sum(axis=1).max() <= 12 and chosen.mean() > 0.17
+
+
+def test_the_end_of_a_word_that_began_in_the_row_before_is_a_word_of_its_own():
+    """One third of the rows begin with an inner piece: it is chosen as often as others, and not with the next word."""
+    ids = np.random.default_rng(0).integers(6, 1000, (3000, 20))
+    ids[:, :3] = [9, 7, 8]  # the end of a word, and two words
+    _, labels = tokens.Masking(Pieces(), 0.3, whole_words=True)(ids, [[1, row] for row in range(3000)])
+    end, word, other = (labels[:, :3] != tokens.UNSCORED).T
+    assert 0.2 < end.mean() < 0.35
+    assert (end == word).mean() == pytest.approx((other == word).mean(), abs=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -460,6 +519,9 @@ def test_windows_cover_every_piece_and_own_every_word_once(count, length, data):
     assert (covered > 0).all()
     if count:
         owner = windows.owners(np.arange(count), spans)
+        begins, ends = np.array(spans).T
+        room = np.minimum(np.arange(count)[:, None] - begins, ends - 1 - np.arange(count)[:, None])
+        assert np.array_equal(owner, room.argmax(axis=1)), "the first of those in which it stands farthest inside"
         assert all(spans[w][0] <= piece < spans[w][1] for piece, w in enumerate(owner))
 
 

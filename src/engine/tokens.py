@@ -203,7 +203,8 @@ class Masking:
         The pieces of a word share one draw, so the word that does not fit whole is left out.
         """
         if len(self.inner):
-            draw = np.take_along_axis(draw, np.maximum(np.cumsum(~self.inner[ids], axis=1) - 1, 0), axis=1)
+            # The end of a word that began in the row before has -1, the last draw, which then no word has.
+            draw = np.take_along_axis(draw, np.cumsum(~self.inner[ids], axis=1) - 1, axis=1)
         draw = np.where(self.special[ids], 2.0, draw)
         wanted = round(self.rate * ids.shape[1])
         return (draw < np.partition(draw, wanted, axis=1)[:, [wanted]]) & (draw < 2)

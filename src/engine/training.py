@@ -162,24 +162,28 @@ class Parts:
     def backward(self, model: nn.Module, items: Sequence[Any]) -> torch.Tensor:
         """Leave the batch's gradients in `model` and return its mean loss; in half the size when memory runs out."""
         mine = items[self.device.process_index :: self.device.num_processes]
-        while True:
-            try:
-                value, weight = torch.zeros((), device=self.device.device), 0
-                for part in np.array_split(np.arange(len(mine)), min(self.parts, max(len(mine), 1))):
-                    if len(part):
-                        loss, weighs = self.work.loss([mine[i] for i in part])
-                        loss.backward()
-                        value, weight = value + loss.detach(), weight + weighs
-                break
-            except torch.OutOfMemoryError:
-                if self.parts >= len(mine):
-                    how = "set compute.save_memory: true, or a smaller length"
-                    raise torch.OutOfMemoryError(f"out of memory with one item at a time; {how}") from None
-                self.parts *= 2
-                model.zero_grad(set_to_none=True)
-                torch.cuda.empty_cache()
-                print(f"out of memory: batches in {self.parts} parts from now on, with the same result", flush=True)
-        return self._mean(model, value, weight)
+        while (found := self._summed(mine)) is None:  # the failed pass is gone now, and what it held
+            if self.parts >= len(mine):
+                how = "set compute.save_memory: true, or a smaller length"
+                raise torch.OutOfMemoryError(f"out of memory with one item at a time; {how}")
+            self.parts *= 2
+            model.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            print(f"out of memory: batches in {self.parts} parts from now on, all else as before", flush=True)
+        return self._mean(model, *found)
+
+    def _summed(self, mine: Sequence[Any]) -> tuple[torch.Tensor, Any] | None:
+        """Add up the gradients of some items; their loss and weight, or None where memory runs out."""
+        value, weight = torch.zeros((), device=self.device.device), 0
+        try:
+            for part in np.array_split(np.arange(len(mine)), min(self.parts, max(len(mine), 1))):
+                if len(part):
+                    loss, weighs = self.work.loss([mine[i] for i in part])
+                    loss.backward()
+                    value, weight = value + loss.detach(), weight + weighs
+        except torch.OutOfMemoryError:
+            return None
+        return value, weight
 
     def _mean(self, model: nn.Module, value: torch.Tensor, weight: float | torch.Tensor) -> torch.Tensor:
         """Add up gradients, loss and weight over the processes, divide, and clip gradients to norm 1."""

@@ -45,8 +45,10 @@ def split(count: int, length: int, overlap: int) -> list[tuple[int, int]]:
 def owners(firsts: np.ndarray, windows: Sequence[tuple[int, int]]) -> np.ndarray:
     """Number of the window in which each word is scored: where its first piece stands farthest from an edge."""
     begins, ends = np.array(windows).T
-    room = np.minimum(firsts[:, None] - begins, ends - 1 - firsts[:, None])
-    return room.argmax(axis=1)
+    first, last = np.searchsorted(ends, firsts, "right"), np.searchsorted(begins, firsts, "right") - 1
+    which = np.minimum(first[:, None] + np.arange((last - first).max() + 1), last[:, None])  # those that hold it
+    room = np.minimum(firsts[:, None] - begins[which], ends[which] - 1 - firsts[:, None])
+    return which[np.arange(len(which)), room.argmax(axis=1)]
 
 
 def cut(texts: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerFast, length: int, overlap: int) -> list[Window]:

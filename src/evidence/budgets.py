@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
 from evidence import bootstrap
+from evidence.claims import of_copies
 from evidence.draws import by_draw, documents_of
 from evidence.scores import read_predictions
 from helpers import tables
@@ -18,24 +20,41 @@ WORTH = ["task", "arm", "control", "items", "saved", "low", "high", "bounded"]
 
 
 def curve(
-    folder: Path, task: str, arms: Sequence[str], shares: Sequence[float], *, draws: int, confidence: float, seed: int
+    folder: Path,
+    task: str,
+    arms: Sequence[str],
+    shares: Sequence[float],
+    *,
+    copies: Mapping[str, int],
+    draws: int,
+    confidence: float,
+    seed: int,
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Scores of arms by share of the training items, a row a point (`COLUMNS`); and arm -> draws (points, 1 + draws).
 
     Strict F1, or AUPRC for screening, on the task's own test set. The interval is that of a score, over seeds and
     documents; seed n draws the same sample for every arm. A baseline among `arms` has one sample and no seeds to draw.
+    `copies` as in `claims.difference`: they are drawn then, as seeds that share one are not independent.
     """
     points = [*sorted(shares), 1.0]
     rows = {(arm, share): _rows(folder, task, arm, share) for arm in arms for share in points}
     metric, values = _values(rows, task, draws=draws, seed=seed)
     total = len(tasks.split(folder, task, "train"))
-    spreads = {share: bootstrap.pooled([values[arm, share] for arm in arms]) for share in points}
+    fits = {key: of_copies(values[key], sorted(set(rows[key]["seed"])), copies.get(key[0], 1)) for key in rows}
+    spreads = {
+        (share, several): bootstrap.pooled(
+            [side for (_, of), (side, used) in fits.items() if (of, used > 1) == (share, several)]
+        )
+        for share in points
+        for several in (False, True)
+    }
     table, drawn = [], {}
     for arm in arms:
-        found = [_over_seeds(values[arm, share], spreads[share], f"{arm} {share} of {task}", seed) for share in points]
+        sides = {share: (side, (share, used > 1)) for share in points for side, used in [fits[arm, share]]}
+        found = [_over_seeds(side, spreads[of], f"{arm} {s} of {task}", seed) for s, (side, of) in sides.items()]
         drawn[arm] = np.stack(found)
-        for share, scores in zip(points, found, strict=True):
-            score = bootstrap.estimate([bootstrap.Part(values[arm, share], {share: 1.0})], spreads)
+        for (share, (side, of)), scores in zip(sides.items(), found, strict=True):
+            score = bootstrap.estimate([bootstrap.Part(side, {of: 1.0})], spreads)
             low, high, _ = score.interval(confidence)
             row = {"task": task, "arm": arm, "share": share, "items": tables.items_of(share, total), "metric": metric}
             seeds = rows[arm, share]["seed"].nunique()
@@ -87,7 +106,8 @@ def saved(arm: np.ndarray, control: np.ndarray, items: Sequence[int]) -> tuple[f
     ahead = arm[-1] >= control[-1]
     better, target = (arm, control[-1]) if ahead else (control, arm[-1])
     rising = np.maximum.accumulate(better)
-    needed = np.exp(np.interp(target, rising, np.log(items)))
+    first = int(np.searchsorted(rising, target))
+    needed = items[first] if rising[first] == target else np.exp(np.interp(target, rising, np.log(items)))
     return float((items[-1] - needed) * (1 if ahead else -1)), bool(rising[0] >= target)
 
 
@@ -107,20 +127,18 @@ def worth(points: pd.DataFrame, drawn: Mapping[str, np.ndarray], control: str, c
     return pd.DataFrame(rows, columns=WORTH)
 
 
-def measure(
-    folder: Path, wanted: Sequence[Mapping], *, control: str, draws: int, confidence: float, seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measure(folder: Path, wanted: Sequence[Mapping], *, control: str, **how: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The curves of every task with label budgets and what adaptation is worth there: `COLUMNS` and `WORTH`.
 
-    `wanted`: task, shares, arms. Without `control` among the arms there is nothing to compare, and no worth.
+    `wanted`: task, shares, arms; `how`: copies, draws, confidence and seed, as `curve` has them.
+    Without `control` among the arms there is nothing to compare, and no worth.
     """
     curves, found = [], []
     for item in wanted:
-        how = {"draws": draws, "confidence": confidence, "seed": seed}
         points, drawn = curve(folder, item["task"], item["arms"], item["shares"], **how)
         curves.append(points)
         if control in drawn:
-            found.append(worth(points, drawn, control, confidence))
+            found.append(worth(points, drawn, control, how["confidence"]))
     return _joined(curves, COLUMNS), _joined(found, WORTH)
 
 

@@ -192,8 +192,11 @@ def calibration(*, gold: Sequence[int], logits: Sequence[float]) -> tuple[float,
     """
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(C=np.inf).fit(np.asarray(logits, dtype=float)[:, None], gold)
-    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    logits = np.asarray(logits, dtype=float)
+    middle, width = logits.mean(), logits.std() or 1.0  # of a width of its own the search would stop too early
+    fitted = LogisticRegression(C=np.inf).fit((logits[:, None] - middle) / width, gold)
+    slope = float(fitted.coef_[0, 0]) / width
+    return slope, float(fitted.intercept_[0]) - slope * middle
 
 
 def calibrated(*, logits: Sequence[float], slope: float, intercept: float) -> np.ndarray:

@@ -7,18 +7,26 @@ from importlib.metadata import version
 import pandas as pd
 import torch
 
+from helpers.project import Mistake
+
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "datasketch", "papermill", "snakemake")
 
 
 def narrow() -> bool:
     """Whether the GPU, or else the processor, computes in bfloat16."""
     gpu, able = torch.cuda.is_available(), torch.cpu.get_capabilities()
-    return torch.cuda.is_bf16_supported() if gpu else able.get("avx512_bf16", False)
+    return torch.cuda.is_bf16_supported(including_emulation=False) if gpu else able.get("avx512_bf16", False)
 
 
 def precision() -> str:
-    """`bf16` where `narrow`, or else `no` (float32), as accelerate calls them; ACCELERATE_MIXED_PRECISION overrules."""
-    return os.environ.get("ACCELERATE_MIXED_PRECISION") or ("bf16" if narrow() else "no")
+    """`bf16` where `narrow`, or else `no` (float32), as accelerate calls them; ACCELERATE_MIXED_PRECISION overrules.
+
+    Mistake where that asks for another one: float16 needs losses that are scaled.
+    """
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION") or ("bf16" if narrow() else "no")
+    if asked not in ("bf16", "no"):
+        raise Mistake(f"ACCELERATE_MIXED_PRECISION: found {asked!r}; allowed: bf16, no")
+    return asked
 
 
 def card() -> pd.DataFrame:

@@ -109,7 +109,8 @@ def masked_loss(model: PreTrainedModel, masked: dict[str, torch.Tensor], compile
     ids, positions, places, targets = (devices.moved(masked[name], model.device) for name in names)
     hidden = models.before_decoder(model, models.encode(model, ids, positions, places, **attention))
     decoder, kind = model.get_output_embeddings(), devices.precision(hidden)
-    return SummedCrossEntropy.apply(hidden.to(kind), decoder.weight, decoder.bias, targets, compiled)
+    learns = torch.is_grad_enabled()  # within a Function it never is
+    return SummedCrossEntropy.apply(hidden.to(kind), decoder.weight, decoder.bias, targets, compiled, learns)
 
 
 class SummedCrossEntropy(torch.autograd.Function):
@@ -129,8 +130,12 @@ class SummedCrossEntropy(torch.autograd.Function):
         bias: torch.Tensor | None,
         targets: torch.Tensor,
         compiled: bool,
+        learns: bool,
     ) -> torch.Tensor:
-        """The loss, of `hidden` (n, width), in its precision; `compiled`: partly by way of torch.compile."""
+        """The loss, of `hidden` (n, width), in its precision; `compiled`: partly by way of torch.compile.
+
+        `learns`: whether gradients are asked for.
+        """
         context.kinds, pieces = (hidden.dtype, weight.dtype, None if bias is None else bias.dtype), len(weight)
         more = -pieces % SummedCrossEntropy.ALIGNED if hidden.is_cuda else 0
         wide = pad(weight.to(hidden.dtype), (0, 0, 0, more))
@@ -138,7 +143,7 @@ class SummedCrossEntropy(torch.autograd.Function):
         with torch.autocast(hidden.device.type, enabled=False):  # it would widen all logits to add them up
             logits = torch.addmm(fill, hidden, wide.t())
             loss, slope = (compiled_loss() if compiled else loss_and_slope)(logits, targets)
-            if any(context.needs_input_grad):
+            if learns:
                 parts = slope @ wide, (slope.t() @ hidden)[:pieces], slope.sum(0)[:pieces]
                 context.save_for_backward(*parts)
         return loss
@@ -147,7 +152,7 @@ class SummedCrossEntropy(torch.autograd.Function):
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """The kept gradients, as large as the loss's own asks for."""
         kept = zip(context.saved_tensors, context.kinds, strict=True)
-        return *(None if kind is None else part.to(kind) * gradient for part, kind in kept), None, None
+        return *(None if kind is None else part.to(kind) * gradient for part, kind in kept), None, None, None
 
 
 def loss_and_slope(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

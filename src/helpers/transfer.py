@@ -131,6 +131,12 @@ def fertility(folder: Path, counts: Mapping[str, analysis.Counter], arm: str) ->
     return pd.DataFrame(rows, columns=["domain", "language", "pieces a word"])
 
 
+def medical(folder: Path, language: str) -> list[str]:
+    """The domains of which the run has a corpus in a language, general text left out."""
+    named = (name.rpartition("-") for name in pretraining.corpora(folder))
+    return [domain for domain, _, of in named if of == language and domain != "general"]
+
+
 def mention_recall(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
     """Recall of each fit on mentions seen in training, else in the run's medical text of that language, else."""
     tables = [pd.DataFrame(columns=[*scores.FIT, "group", "gold", "found", "recall"])]
@@ -138,9 +144,7 @@ def mention_recall(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
         rows = pd.concat([scores.read_predictions(path) for path in fits(folder, task)])
         rows = rows[rows["test"] == task]
         language = specs(folder)[task]["language"]
-        own = (name for name in pretraining.corpora(folder) if name.endswith(f"-{language}"))
-        medical = [name for name in own if not name.startswith("general")]
-        texts = (text for name in medical for text in pretraining.corpus(folder, *name.rsplit("-", 1)))
+        texts = (text for domain in medical(folder, language) for text in pretraining.corpus(folder, domain, language))
         mentions = {folded(text) for text in rows.loc[rows["kind"] == "gold", "text"]}
         seen = analysis.found_in_text(mentions, texts)
         tables.append(analysis.recall_by_group(rows, train=train_mentions(folder, task), adaptation=seen))
