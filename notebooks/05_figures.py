@@ -134,7 +134,7 @@ style.keep(forest, name="differences", caption=(
 style.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
     "Test scores: a point is a fine-tuning seed, a bar their mean; the dashed line is the baseline. "
     f"{tables.tested(folder, trained)}"), **keep)
-Markdown(sentences.below_baseline(metrics))
+Markdown(sentences.below_baseline(metrics) + "\n\n" + sentences.beside_base(metrics, arms[0]))
 
 # %% [markdown]
 # ## Fewer labels

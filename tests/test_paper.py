@@ -97,6 +97,22 @@ def test_what_no_arm_beats_is_told():
     assert sentences.below_baseline(pd.DataFrame(rows[2:], columns=columns)) == ""
 
 
+def test_arms_beside_their_base_on_the_tasks_that_both_have():
+    columns = ["task", "test", "split", "label", "metric", "arm", "value"]
+    scores = [
+        ("a", "base", 0.2),
+        ("a", "base", 0.4),
+        ("a", "clinical", 0.5),
+        ("b", "clinical", 0.9),
+        ("b", "general", 0.1),
+    ]
+    scores += [("a", "dictionary", 0.9), ("c", "base", 0.1), ("c", "general", 0.05)]
+    rows = [(task, task, "test", "all", "f1", arm, value) for task, arm, value in scores]
+    said = sentences.beside_base(pd.DataFrame(rows, columns=columns), "base")
+    assert "fine-tuned on (a, c): Clinical +0.200, General (control) -0.050. " in said
+    assert sentences.beside_base(pd.DataFrame(rows[2:5], columns=columns), "base") == ""
+
+
 def test_probes_name_the_best_arm_and_layer():
     columns = ["task", "arm", "layer", "macro_f1", "chance"]
     rows = [("t", "general", 0, 0.3, 0.2), ("t", "general", 1, 0.4, 0.2), ("t", "clinical", 0, 0.5, 0.2)]

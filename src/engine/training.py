@@ -94,7 +94,7 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
     optimizer, device, steps = optimiser(model), accelerator(), work.steps
     state = checkpoints.resume(plan.checkpoint, plan.key, model, optimizer)
     state = state or {"step": 0, "history": [], "best": None, "since": 0, "sum": 0.0}
-    progress, saved = Progress(steps, state["step"], plan.tokens_a_step), time.monotonic()
+    progress, saved = Progress(plan.checkpoint.name, steps, state["step"], plan.tokens_a_step), time.monotonic()
     parts, losses = Parts(work, device), Losses(plan, steps)
     model.train()
     while state["step"] < steps and not (score and state["since"] >= plan.patience):

@@ -109,6 +109,21 @@ def below_baseline(metrics: pd.DataFrame) -> str:
     )
 
 
+def beside_base(metrics: pd.DataFrame, base: str) -> str:
+    """On arms beside the one that they come from; rows of results/metrics.csv."""
+    means = primary(metrics).groupby(["task", "arm"], sort=False)["value"].mean().unstack("arm")
+    if base not in means or means[base].isna().all():
+        return ""
+    gains = means.dropna(subset=base).drop(columns=[base, *BASELINES], errors="ignore").sub(means[base], axis=0)
+    gains = gains.dropna(axis=1, how="all")
+    tasks = ", ".join(shown(task) for task in means.dropna(subset=base).index)
+    said = ", ".join(f"{shown(arm)} {gain:+.3f}" for arm, gain in gains.mean().items())
+    return (
+        f"Beside {shown(base)} as it is, mean over the tasks that both are fine-tuned on ({tasks}): {said}. More "
+        "training has its share in it, so there is no verdict on it: claims set arms beside such as have read as much."
+    )
+
+
 def mentions(table: pd.DataFrame, *, control: str) -> str:
     """On recall of mentions that training labels lack and medical text has; columns task, arm, group, recall."""
     rows = table[table["group"] == "in medical text"].groupby(["task", "arm"], sort=False)["recall"].mean()

@@ -29,17 +29,17 @@ class Line:
 class Progress(Line):
     """That of a training."""
 
-    def __init__(self, steps: int, first: int, tokens_a_step: float) -> None:
+    def __init__(self, name: str, steps: int, first: int, tokens_a_step: float) -> None:
         super().__init__()
-        self.steps, self.first, self.tokens_a_step = steps, first, tokens_a_step
+        self.name, self.steps, self.first, self.tokens_a_step = name, steps, first, tokens_a_step
         self.began = time.monotonic()
 
     def tell(self, step: int, loss: float, rate: float) -> None:
-        """Leave step, loss, tokens a second, learning rate and the time that is left."""
+        """Leave what is trained, step, loss, tokens a second, learning rate and the time that is left."""
         if not (self.due() or (self.place and step >= self.steps)):
             return
         pace = (step - self.first) / (time.monotonic() - self.began)
         left = (self.steps - step) / pace
         known = f"loss {loss:.3f}  " if math.isfinite(loss) else ""  # that of the first step is not read yet
-        line = f"step {step:,}/{self.steps:,}  {known}{pace * self.tokens_a_step:,.0f} tok/s  "
+        line = f"{self.name}: step {step:,}/{self.steps:,}  {known}{pace * self.tokens_a_step:,.0f} tok/s  "
         self.leave(line + f"rate {rate:.1e}  {left // 60:.0f}:{left % 60:02.0f} left")
