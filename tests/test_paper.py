@@ -5,8 +5,8 @@ import re
 import pandas as pd
 import pytest
 
-from evidence import sentences
-from runner import cards, paper
+from evidence import cards, sentences
+from runner import paper
 
 
 def test_no_number_of_the_text_is_typed_by_hand():

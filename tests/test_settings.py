@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from helpers import names
-from runner import checks, notebooks, profile, settings
+from runner import checks, keys, notebooks, profile, settings
 from runner.settings import Mistake
 from texts import sources
 
@@ -487,3 +487,11 @@ def test_the_claims_are_part_of_a_profile_and_its_hash():
     claims = settings.load("smoke").claims
     assert list(claims.stated) == ["C1", "C2", "C3a", "C3b", "C4"]
     assert set(claims.rule) == {"supported", "contradicted", "inconclusive", "not testable here"}
+
+
+def test_the_page_of_keys_is_made_from_them_and_says_what_each_is():
+    made = keys.page()
+    assert keys.PAGE.read_text(encoding="utf-8") == made, "python -m runner.labs makes it again"
+    rows = [line.split(" | ") for line in made.splitlines() if line.startswith("| ") and "---" not in line]
+    assert len(rows) > 80 and not [row[0] for row in rows if not row[1].strip()], "a key without a description"
+    assert "| epochs | at most | `5` | `10` | `3` | `6` | `2` |" in made

@@ -18,7 +18,9 @@ import pytest
 from conftest import copied
 
 from evidence import published
+from helpers import application
 from runner import publishing, report
+from texts import tasks
 
 pytestmark = pytest.mark.slow
 
@@ -126,6 +128,23 @@ def test_copies_and_label_budgets_are_used(run):
         pd.read_parquet(run / f"predictions/ner_ro/{place}clinical/seed-1.parquet") for place in ("shares/0.5/", "")
     )
     assert set(half["test"]) == {"ner_ro"} < set(whole["test"])
+
+
+def test_kept_models_find_again_what_they_found_in_the_run(run):
+    kept = pd.read_parquet(run / "predictions/ner_ro/clinical/seed-1.parquet").query(
+        "kind == 'predicted' and test == 'ner_ro'"
+    )
+    found = application.tag(run / "finetuned/ner_ro/clinical", tasks.split(run, "ner_ro", "test"))
+    assert {(d.id, s.start, s.end, s.label) for d in found for s in d.spans} == {
+        *kept[["document", "start", "end", "label"]].itertuples(index=False, name=None)
+    }
+    assert len(kept)
+    kept = pd.read_parquet(run / "predictions/screening_nl/clinical/seed-1.parquet").query("split == 'test'")
+    found = application.screen(run / "finetuned/screening_nl/clinical", tasks.split(run, "screening_nl", "test"))
+    same = found.set_index("patient").loc[kept["patient"]]
+    for column in ("score", "probability", "flagged"):
+        assert same[column].tolist() == pytest.approx(kept[column].tolist(), rel=1e-4, abs=1e-5), column
+    assert not (run / "finetuned/ner_es").exists()
 
 
 def test_report_opens_without_a_network_and_its_links_work(run):

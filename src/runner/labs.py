@@ -1,11 +1,11 @@
-"""Labs of the course: notebooks made from their solutions, without what students are to write."""
+"""What is made from other files: labs of the course from their solutions, and, as a command, pairs and keys too."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
 from helpers.project import ROOT
-from runner import notebooks
+from runner import keys, notebooks
 
 FOLDER = ROOT / "teaching"
 SOLUTION = "solution"  # tag of the cells that students do not get
@@ -40,6 +40,6 @@ def write_labs(folder: Path = FOLDER) -> list[str]:
 
 if __name__ == "__main__":  # the pre-commit hook: a changed file stops the commit, to be looked at and added
     pairs = [line for place in (notebooks.FOLDER, FOLDER / "solutions") for line in notebooks.sync_pairs(place, True)]
-    changed = [*pairs, *write_labs()]
+    changed = [*pairs, *write_labs(), *keys.write()]
     print("\n".join(changed), end="\n" if changed else "")
     sys.exit(bool(changed))

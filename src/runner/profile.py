@@ -62,8 +62,8 @@ class Profile(sections.Section):
     """A whole run."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    description: str
-    seed: sections.Seed
+    description: str = Field(description="one line, for readers")
+    seed: sections.Seed = Field(description="of synthetic text, and of the bootstrap")
     corpus: sections.Corpus
     corpora: sections.Parts = Field(description="domain -> language -> parts, or own files")
     tasks: list[sections.Task] = Field(min_length=1)

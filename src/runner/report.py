@@ -143,8 +143,7 @@ def render(run: Path, origin: dict[str, Any]) -> str:
     """The page as HTML; everything it shows is inside it, links lead to files of the run's folder."""
     import jinja2
 
-    from evidence import published
-    from runner import cards
+    from evidence import cards, published
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.Undefined)
     environment.filters |= {"duration": duration, "number": number, "plain": plain, "p": shown_p}

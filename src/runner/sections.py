@@ -61,15 +61,17 @@ class Corpus(Section):
 class Task(Section):
     """A task's data; `trained: false` makes it a test set only."""
 
-    name: Name
-    kind: Literal["ner", "screening"]
-    language: Language
-    source: str = "synthetic"
+    name: Name = Field(description="as results have it")
+    kind: Literal["ner", "screening"] = Field(description="entities, or patients to be included")
+    language: Language = Field(description="of its texts")
+    source: str = Field(
+        default="synthetic", description="of data/sources.yaml, or a folder of your own, with a / in it"
+    )
     documents: dict[Literal["train", "dev", "test"], Annotated[int, Field(gt=0)]] = Field(
         default={}, description="items a part, at most"
     )
     common: dict[str, str] = Field(default={}, description="own label -> label shared with other tasks")
-    trained: bool = True
+    trained: bool = Field(default=True, description="whether models learn it, and are not only tested on it")
     arms: Names = Field(default=[], description="arms that are fine-tuned on it; none: all")
     shares: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Once] = Field(
         default=[], description="of the training items, that models learn from besides all: label budgets"
@@ -125,13 +127,13 @@ class Base(Section):
 class Arm(Section):
     """One model of the experiment: its parent, the text it sees, and how much of it."""
 
-    name: Name
+    name: Name = Field(description="as results have it")
     parent: str = Field(default="", description="the arm it goes on from; empty: the base")
     text: Text = Field(default={}, description="domain -> language -> weight, above 0")
     tokens: int = Field(ge=0, description="word pieces of training text")
     copies: int = Field(default=1, ge=1, le=99, description="pre-training seeds; fine-tuning seeds use them in turn")
-    learning_rate: float | None = Field(default=None, gt=0)
-    masking_rate: float | None = Field(default=None, gt=0, lt=1)
+    learning_rate: float | None = Field(default=None, gt=0, description="its own; else that of pretrain")
+    masking_rate: float | None = Field(default=None, gt=0, lt=1, description="its own; else that of pretrain")
 
 
 class Pretrain(Section):
@@ -151,7 +153,7 @@ class Pretrain(Section):
 class Finetune(Section):
     """Fine-tuning on one kind of task."""
 
-    seeds: Annotated[list[Seed], Once] = Field(min_length=1)
+    seeds: Annotated[list[Seed], Once] = Field(min_length=1, description="of first weights and order; a fit each")
     length: int = Field(ge=16, description="word pieces a window")
     overlap: int = Field(ge=0, description="word pieces that neighbouring windows share")
     epochs: int = Field(gt=0, description="at most")
@@ -182,9 +184,9 @@ class Analysis(Section):
 class Figures(Section):
     """How the figures look."""
 
-    width_mm: int = Field(gt=40, lt=400)
-    dpi: int = Field(ge=50, le=1200)
-    formats: list[Literal["png", "svg", "pdf"]]
+    width_mm: int = Field(gt=40, lt=400, description="millimetres")
+    dpi: int = Field(ge=50, le=1200, description="dots an inch of PNG files")
+    formats: list[Literal["png", "svg", "pdf"]] = Field(description="of the files")
 
 
 class Comparison(Section):
@@ -230,12 +232,14 @@ class Stated(Section):
 class Claims(Section):
     """What is claimed, the rule for a verdict, the family of comparisons and how its uncertainty is measured."""
 
-    stated: dict[str, Stated]
-    rule: dict[Literal["supported", "contradicted", "inconclusive", "not testable here"], str]
-    family: list[Comparison]
+    stated: dict[str, Stated] = Field(description="claim -> what it says")
+    rule: dict[Literal["supported", "contradicted", "inconclusive", "not testable here"], str] = Field(
+        description="verdict -> when it is given"
+    )
+    family: list[Comparison] = Field(description="comparisons; a name in claims.yaml, or a list of your own")
     # A standard error out of n draws is itself off by 1 / sqrt(2 n): 3 % with 500.
     draws: int = Field(ge=500, description="bootstrap draws")
-    confidence: float = Field(gt=0.5, lt=1)
+    confidence: float = Field(gt=0.5, lt=1, description="of intervals; what it leaves is the level of verdicts")
 
     @model_validator(mode="after")
     def claims_are_stated(self) -> Self:
