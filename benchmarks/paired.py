@@ -73,7 +73,8 @@ def device() -> str:
         return torch.cuda.get_device_name()
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{model}, {torch.get_num_threads()} threads"
+    able = torch.backends.cpu.get_cpu_capability() + (" with bfloat16" if environment.narrow() else "")
+    return f"{model}, {torch.get_num_threads()} threads, {able}"
 
 
 def matmul_peak() -> tuple[float, str]:
