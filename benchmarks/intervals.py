@@ -6,9 +6,10 @@ A simulated tagger finds each of a document's ten mentions with a probability wh
 what the document, the seed, and the seed on that document add; wrong entities come by a Poisson law. Documents are the
 same for all arms, seeds are not, as in a run. `aa`: studies of three arms that differ by nothing but their seeds, on
 three test sets, with the comparisons of C1, C2 and C4, and the share of studies with a verdict other than inconclusive:
-of any comparison, of any claim, of either. `coverage`: how often the interval of a planted difference holds the true
-one, which is that of very many documents and seeds. `seed_share`: share of the difference's variance that comes from
-the seeds.
+of any comparison, of any claim, of either. With `copies` every seed is one of an arm's pre-trainings, which adds the
+same on all test sets, the hardest case for a mean over them. `coverage`: how often the interval of a planted difference
+holds the true one, which is that of very many documents and seeds. `seed_share`: share of the difference's variance
+that comes from the seeds.
 """
 
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -32,7 +33,9 @@ FEW = 5  # seeds up to which whole studies are simulated: more take an hour, and
 DRAWS, CONFIDENCE = 1000, 0.95
 
 
-def tallies(level: float, documents: np.ndarray, seeds: int, spread: float, chance: np.random.Generator) -> np.ndarray:
+def tallies(
+    level: float | np.ndarray, documents: np.ndarray, seeds: int, spread: float, chance: np.random.Generator
+) -> np.ndarray:
     """Counts (seeds, documents, 3: tp fp fn) of a simulated arm; `documents` holds what each adds to the log-odds."""
     shape = (seeds, len(documents))
     odds = level + documents + chance.normal(0, spread, (seeds, 1)) + chance.normal(0, OF_BOTH, shape)
@@ -65,26 +68,37 @@ def family(tests: list[str]) -> list[dict[str, str]]:
     return [{"task": test, **dict(zip(names, pair, strict=True))} for pair in pairs for test in tests]
 
 
-def repetition(number: int, seeds: int, spread: float) -> tuple[bool, bool]:
+def repetition(number: int, seeds: int, spread: float, copies: bool) -> tuple[bool, bool]:
     """Whether a simulated study in which no arm differs from another gives any comparison, any claim a verdict."""
     chance, fits = np.random.default_rng([number, seeds, round(1000 * spread)]), {}
+    arms = ("general", "biomedical", "clinical")
+    of_copy = {arm: chance.normal(0, spread, (seeds, 1)) if copies else 0.0 for arm in arms}
     for test in (tests := ["test 1", "test 2", "test 3"]):
         documents = chance.normal(0, OF_DOCUMENT, DOCUMENTS)
-        for arm in ("general", "biomedical", "clinical"):
-            fits[test, arm] = rows(test, arm, tallies(LEVEL, documents, seeds, spread, chance))
-    stated = dict.fromkeys(("C1", "C2", "C4"), "")
-    how = {"draws": DRAWS, "confidence": CONFIDENCE, "seed": number, "synthetic": True, "stated": stated}
+        for arm in arms:
+            counted = tallies(LEVEL + of_copy[arm], documents, seeds, 0.0 if copies else spread, chance)
+            fits[test, arm] = rows(test, arm, counted)
+    stated, used = dict.fromkeys(("C1", "C2", "C4"), ""), dict.fromkeys(arms, seeds) if copies else {}
+    how = {
+        "copies": used,
+        "draws": DRAWS,
+        "confidence": CONFIDENCE,
+        "seed": number,
+        "synthetic": True,
+        "stated": stated,
+    }
     table, content = claims.compare(fits, family(tests), **how)
     decided = {"supported", "contradicted"}
     return bool(decided & set(table["verdict"])), any(claim["verdict"] in decided for claim in content["claims"])
 
 
-def aa(pool: Executor, repetitions: int, seeds: int, spread: float) -> dict[str, Any]:
+def aa(pool: Executor, repetitions: int, seeds: int, spread: float, copies: bool) -> dict[str, Any]:
     """Shares of studies without any difference that give a verdict all the same."""
-    found = np.array([*pool.map(repetition, range(repetitions), repeat(seeds), repeat(spread), chunksize=10)])
+    design = map(repeat, (seeds, spread, copies))
+    found = np.array([*pool.map(repetition, range(repetitions), *design, chunksize=10)])
     shares = dict(zip(("any_comparison", "any_claim"), found.mean(axis=0).tolist(), strict=True))
     shares["either"] = float(found.any(axis=1).mean())
-    return {"seeds": seeds, "spread": spread, "repetitions": repetitions, **shares}
+    return {"seeds": seeds, "spread": spread, "copies": copies, "repetitions": repetitions, **shares}
 
 
 def truth(spread: float) -> tuple[float, float]:
@@ -133,7 +147,8 @@ def main() -> None:
     designs = designs[:2] if asked.quick else designs
     result: dict[str, Any] = {"documents": DOCUMENTS, "draws": DRAWS, "confidence": CONFIDENCE}
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        result["aa"] = [aa(pool, 40 if asked.quick else 500, *design) for design in designs if design[0] <= FEW]
+        few = [(*design, copies) for copies in (False, True) for design in designs if design[0] <= FEW]
+        result["aa"] = [aa(pool, 40 if asked.quick else 500, *design) for design in few]
         result["coverage"] = [coverage(pool, 100 if asked.quick else 1000, *design) for design in designs]
     paired.finish(result, asked.json)
 

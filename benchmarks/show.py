@@ -100,7 +100,11 @@ def memory(found: dict[str, Any]) -> list[str]:
 def intervals(found: dict[str, Any]) -> list[str]:
     """Verdicts by chance, and coverage."""
     decided = ("any_comparison", "any_claim", "either")
-    chance = [[str(r["seeds"]), f"{r['spread']:.2f}", *(f"{r[name]:.1%}" for name in decided)] for r in found["aa"]]
+    chance = [
+        [str(r["seeds"]), "copies" if r["copies"] else "seeds", f"{r['spread']:.2f}"]
+        + [f"{r[name]:.1%}" for name in decided]
+        for r in found["aa"]
+    ]
     covered = [
         [str(r["seeds"]), f"{r['seed_sd']:.4f}", f"{r['seed_share']:.0%}", f"{r['covered']:.1%}", f"{r['width']:.3f}"]
         for r in found["coverage"]
@@ -108,7 +112,7 @@ def intervals(found: dict[str, Any]) -> list[str]:
     return [
         *["## Verdicts and intervals on simulated predictions", ""],
         f"Studies without any difference ({found['aa'][0]['repetitions']:,} each) that got a verdict all the same:",
-        *["", *table(["seeds", "spread (log-odds)", "any comparison", "any claim", "either"], chance), ""],
+        *["", *table(["number", "of", "spread (log-odds)", "any comparison", "any claim", "either"], chance), ""],
         f"A planted difference, {found['coverage'][0]['simulations']:,} simulations each; intervals at "
         f"{found['confidence']:.0%}:",
         *["", *table(["seeds", "SD of seeds (F1)", "share of variance from seeds", "covered", "mean width"], covered)],

@@ -220,7 +220,7 @@ def _simulations() -> dict[str, Any]:
     """What `benchmarks.intervals` found, where it was run: verdicts by chance alone, and truth in the intervals."""
     found = json.loads(SIMULATED.read_text("utf-8")) if SIMULATED.is_file() else {"aa": [], "coverage": []}
     chance = [
-        {"seeds#": str(row["seeds"]), "spread of seeds (log-odds)#": f"{row['spread']:.2f}"}
+        {"what varies*": f"{row['seeds']} {'copies' if row['copies'] else 'seeds'}", "spread#": f"{row['spread']:.2f}"}
         | {"repetitions#": f"{row['repetitions']:,}", "any comparison decided#": f"{row['any_comparison']:.1%}"}
         | {"any claim decided#": f"{row['any_claim']:.1%}", "either#": f"{row['either']:.1%}"}
         for row in found["aa"]
