@@ -5,8 +5,7 @@ from collections import Counter
 
 import pandas as pd
 import pytest
-import torch
-from test_ner import saved  # noqa: F401  (a fixture)
+from test_ner import saved, taught  # noqa: F401  (a fixture)
 from transformers import AutoTokenizer
 
 from evidence.scores import calibrated
@@ -22,14 +21,7 @@ NEW = {"a": "El paciente niega fiebre y tos.", "ward/b": "tos\ny fiebre\ndesde a
 def tagger(saved, tmp_path_factory):  # noqa: F811
     """A tagger that has learnt a word, and where it is kept."""
     tagger = ner.Tagger(str(saved), AutoTokenizer.from_pretrained(saved), ["S"], 16, 4, 1)
-    taught = [Document("d", "es", "niega fiebre y tos desde ayer", (Span(6, 12, "S"),))]
-    windows, targets = tagger.prepare(taught), tagger.targets(taught)
-    optimizer = torch.optim.Adam(tagger.model.parameters(), 1e-2)
-    for _ in range(30):
-        optimizer.zero_grad()
-        tagger.loss(windows, targets)[0].backward()
-        optimizer.step()
-    tagger.model.eval()
+    taught(tagger, [Document("d", "es", "niega fiebre y tos desde ayer", (Span(6, 12, "S"),))])
     folder = tmp_path_factory.mktemp("finetuned") / "findings"
     application.keep(folder, tagger, "card", kind="ner", language="es", labels=["S"])
     return tagger, folder

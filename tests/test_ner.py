@@ -150,10 +150,8 @@ def test_predictions_do_not_depend_on_the_batch(saved):
     assert together == alone
 
 
-def test_a_tagger_learns_a_rule(saved):
-    tokenizer = models.load(saved)[1]
-    documents = [Document("d", "es", "niega tos y fiebre ayer", (Span(6, 9, "A"), Span(12, 18, "B")))]
-    tagger = ner.Tagger(str(saved), tokenizer, ["A", "B"], 24, 8, seed=3)
+def taught(tagger, documents):
+    """The windows of some documents that a tagger has learnt by heart."""
     prepared, targets = tagger.prepare(documents), tagger.targets(documents)
     optimizer = torch.optim.Adam(tagger.model.parameters(), 1e-2)
     for _ in range(30):
@@ -161,6 +159,14 @@ def test_a_tagger_learns_a_rule(saved):
         tagger.loss(prepared, targets)[0].backward()
         optimizer.step()
     tagger.model.eval()
+    return prepared
+
+
+def test_a_tagger_learns_a_rule(saved):
+    tokenizer = models.load(saved)[1]
+    documents = [Document("d", "es", "niega tos y fiebre ayer", (Span(6, 9, "A"), Span(12, 18, "B")))]
+    tagger = ner.Tagger(str(saved), tokenizer, ["A", "B"], 24, 8, seed=3)
+    prepared = taught(tagger, documents)
     assert ner.dev_score(documents, tagger.predict(documents, prepared)) == 1.0
     assert ner.dev_score(documents, [[]]) == 0.0
     assert ner.dev_score(documents, [[Span(6, 9, "A"), Span(0, 5, "A")]]) == 0.5
