@@ -40,6 +40,7 @@ DOWNLOADS = (
     "figures/*.svg",
     "figures/*.pdf",
     "paper/*.pdf",
+    "finetuned/*/*/README.md",
     "provenance.json",
 )
 
