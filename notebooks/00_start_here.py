@@ -82,7 +82,8 @@ pd.DataFrame(sources.where(parts)).style.hide() if parts else Markdown("All text
 # ## The arms
 #
 # An *arm* is one model, as in a trial. All but the first go on from a *parent*. `general` is the control: more training, but
-# no medical text. Arms that are compared see as many word pieces, with the same rates: only the text differs.
+# no medical text. Arms that are compared see as many word pieces, with the same rates, so that only the
+# text differs; unless one goes on from the other.
 #
 # The paper compares clinical with biomedical text, in one language and in several, and its abstract says no more of its
 # models. These arms, and the comparisons that decide, are our reading of it.

@@ -152,14 +152,15 @@ pd.pivot_table(away, index="arm", columns="test", values="value", sort=False).ro
 
 # %%
 by = metrics.query("test == @task and label != 'all' and metric == 'f1'")
-pd.pivot_table(by, index="arm", columns="label", values="value", sort=False).round(3) if len(by) else Markdown("There are no types of patients.")
+pd.pivot_table(by, index="arm", columns="label", values="value", sort=False).round(3) if len(by) else Markdown("Patients have no types.")
 
 # %% [markdown]
 # ## Kinds of error
 #
-# How many errors each arm makes on the test set, a mean over seeds. *boundary*: the right type, other offsets; *type*: the
-# right offsets, another type; *missed*: nothing found there; *false*: found where nothing is. In F1 the first three cost
-# twice, as an entity that is missed and as a false one.
+# How many errors each arm makes on the test set, a mean over seeds. What is exactly right is
+# taken out first; then what should have been found and what was found make pairs, those that overlap most. *boundary*: a pair
+# of one type with other offsets; *type*: the same offsets, another type; *type and boundary*: both. These cost twice in F1, as
+# an entity that is missed and as a false one. *missed* and *false* have no partner.
 
 # %%
 predicted = pd.concat(map(pd.read_parquet, tables.fits(folder, task)))

@@ -91,6 +91,19 @@ def test_new_patients_get_score_probability_and_flag(screener, tmp_path):
     assert table["flagged"].tolist() == [int(score >= 0) for score in scores]
 
 
+def test_new_patients_are_read_in_the_letters_of_the_corpora(screener, tmp_path, monkeypatch):
+    file = tmp_path / "new.jsonl"
+    file.write_text(json.dumps({"id": "p", "notes": [{"date": "2021-01-01", "text": "infecţie cafe\u0301"}]}), "utf-8")
+    seen = []
+    screen = application.screen
+    monkeypatch.setattr(application, "screen", lambda *asked: seen.extend(asked[1]) or screen(*asked))
+    how = json.loads((screener[1] / application.HOW).read_text())
+    monkeypatch.setattr(application, "_how", lambda *_: how | {"language": "ro"})
+    output = tmp_path / "deep" / "er" / "out.csv"
+    assert application.main([str(screener[1]), str(file), str(output)]) == 0
+    assert seen[0].notes[0].text == "infecție café" and output.is_file()
+
+
 def test_mistakes_are_a_line_and_leave_what_was_there(tagger, screener, texts, tmp_path, capsys):
     there, twice, broken = tmp_path / "there", tmp_path / "twice.jsonl", tmp_path / "broken.jsonl"
     there.mkdir()
@@ -106,6 +119,8 @@ def test_mistakes_are_a_line_and_leave_what_was_there(tagger, screener, texts, t
         (screener[1], twice, tmp_path / "out", "line 2: id: is that of"),
         (screener[1], broken, tmp_path / "out", "line 1: notes: "),
         (screener[1], empty, tmp_path / "out", "is empty; give it some patients"),
+        (tagger[1], empty, tmp_path / "out", "is empty; give it some texts"),
+        (tagger[1], texts, broken / "out", "cannot be written (File exists); name another place"),
     ):
         assert application.main([*map(str, (model, given, output))]) == 2
         error = capsys.readouterr().err
@@ -118,7 +133,7 @@ def test_mistakes_are_a_line_and_leave_what_was_there(tagger, screener, texts, t
 
 def test_any_id_and_any_text_go_to_brat_and_back(tmp_path):
     spans = (Span(0, 7, "S"), Span(5, 10, "T"))
-    ids = ["a", "a", "A", "a_1_", "../../etc/x", "/abs", "..", "", "é" * 200, "no te: 1"]
+    ids = ["a", "a", "A", "a_1_", "a b", "a_b_5_", "a_b", "../../etc/x", "/abs", "..", "", "é" * 200, "no te: 1"]
     documents = [Document(id, "es", "tos\r\nse\tca fin ", spans) for id in ids]
     standoff.write(tmp_path / "out", documents)
     written = sorted((tmp_path / "out").iterdir())

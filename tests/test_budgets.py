@@ -41,6 +41,7 @@ def test_saved_labels_by_hand():
     assert budgets.saved(np.array([0.1, 0.3, 0.5]), low, items) == (pytest.approx(halfway), False)
     assert budgets.saved(np.array([0.6, 0.6, 0.7]), low, items) == (pytest.approx(990), True)
     assert budgets.saved(low, low, items) == (pytest.approx(0), False)
+    assert np.isnan(budgets.saved(np.full(3, np.nan), low, items)[0])
     level = np.array([0.5, 0.6, 0.6])  # reached with 100 already
     assert budgets.saved(level, np.array([0.4, 0.5, 0.6]), items) == (pytest.approx(900), False)
 

@@ -76,3 +76,9 @@ def test_patients_are_told_with_their_newest_note():
     shown = errors.shown(table, people)
     assert shown["newest note"].tolist() == ["&lt;p&gt;", "&lt;q&gt;"]
     assert shown["error"].tolist() == ["missed", "false"]
+
+
+def test_ids_and_labels_are_harmless_too():
+    odd = Document("<b>x</b>", "es", TEXT)
+    row = errors.shown(rows([("<b>x</b>", (0, 5, "<i>"))], []), [odd]).iloc[0]
+    assert (row["document"], row["gold"]) == ("&lt;b&gt;x&lt;/b&gt;", "&lt;i&gt;")

@@ -36,6 +36,12 @@ def test_a_card_names_what_was_read_and_under_which_licence(run):
     assert model_cards.NOT_PUBLIC in card, "the run read notes; its tokenizer may have, too"
 
 
+def test_a_part_s_licence_is_its_own_and_not_that_of_what_is_taken_out_of_it():
+    assert model_cards._licence("es_multiclinner") == "CC-BY-4.0"
+    assert model_cards._licence("nl_wikipedia") == "CC-BY-NC-SA-4.0"
+    assert "MIT" in model_cards._licence("pharmaconer"), "a task"
+
+
 def test_a_card_of_a_public_run_does_not_warn(run):
     table = pd.read_csv(run / "corpora/statistics.csv")
     table[~table["part"].str.contains("/")].to_csv(run / "corpora/statistics.csv", index=False)

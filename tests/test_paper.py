@@ -109,7 +109,8 @@ def test_arms_beside_their_base_on_the_tasks_that_both_have():
     scores += [("a", "dictionary", 0.9), ("c", "base", 0.1), ("c", "general", 0.05)]
     rows = [(task, task, "test", "all", "f1", arm, value) for task, arm, value in scores]
     said = sentences.beside_base(pd.DataFrame(rows, columns=columns), "base")
-    assert "fine-tuned on (a, c): Clinical +0.200, General (control) -0.050. " in said
+    assert "fine-tuned on: Clinical +0.200 (a), General (control) -0.050 (c). " in said
+    assert sentences.beside_base(pd.DataFrame(rows[:2], columns=columns), "base") == "", "nothing beside it"
     assert sentences.beside_base(pd.DataFrame(rows[2:5], columns=columns), "base") == ""
 
 

@@ -87,7 +87,10 @@ def test_ended_by_hand_its_jobs_are_cancelled(project, cluster, monkeypatch):
 
 def test_two_runs_do_not_work_on_one_stage(project, cluster):
     """A job lives on when the run that sent it is killed; the next run must not write beside it."""
-    project.write_notebook("01_first", 'run = "mini"\nlength = 10', "import time; time.sleep(15)")
+    over = project.run_folder.parent / "over"
+    wait = f"import pathlib, time\nover = pathlib.Path({str(over)!r})\n"
+    wait += "for _ in range(600):\n    time.sleep(0 if over.exists() else 0.2)"
+    project.write_notebook("01_first", 'run = "mini"\nlength = 10', wait)
     process = project.start("mini", "--executor", "slurm")
     deadline = time.monotonic() + 60
     while not (project.run_folder / "status" / "01_first.json").is_file():
@@ -96,6 +99,7 @@ def test_two_runs_do_not_work_on_one_stage(project, cluster):
     os.killpg(process.pid, signal.SIGKILL)  # not the job, which has a session of its own
     process.communicate()
     done = project.run("mini", "--executor", "slurm")
+    over.touch()
     assert done.returncode == 1
     assert "another run is at work on 01_first (process " in "".join(
         file.read_text() for file in (project.run_folder / "logs" / "slurm").rglob("*.log")

@@ -103,6 +103,8 @@ def saved(arm: np.ndarray, control: np.ndarray, items: Sequence[int]) -> tuple[f
     reaches the control's score with all items; negative, and the other way round, where the control is ahead. Curves
     are made to rise and read off between points on the logarithm of items.
     """
+    if np.isnan([arm[-1], control[-1]]).any():  # of a draw with nothing to score
+        return np.nan, False
     ahead = arm[-1] >= control[-1]
     better, target = (arm, control[-1]) if ahead else (control, arm[-1])
     rising = np.maximum.accumulate(better)

@@ -1,7 +1,7 @@
 """What kinds of errors models make: entities by how they miss, patients wrongly flagged or missed; with their text.
 
-Kinds after those that MUC and SemEval 2013 task 9.1 tell apart: a predicted entity that overlaps a gold one has its
-boundary, its type or both wrong; what overlaps none is false, and what none overlaps is missed.
+Kinds after those that MUC and SemEval 2013 task 9.1 tell apart. Exact matches aside, gold and predicted entities that
+overlap most make pairs, with their boundary, their type or both wrong; of the rest gold is missed, predicted false.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -77,13 +77,14 @@ def shown(rows: pd.DataFrame, items: Iterable[Any], each: int = 2) -> pd.DataFra
     if "patient" in rows:
         wrong = rows[(rows["split"] == "test") & (rows["label"] != rows["flagged"])]
         wrong = wrong.assign(error=wrong["label"].map({1: "missed", 0: "false"})).groupby("error").head(each)
-        newest = [_note(by[patient]) for patient in wrong["patient"]]
-        return wrong[["error", "patient", "probability"]].round({"probability": 3}).assign(**{"newest note": newest})
+        texts = {"patient": map(escape, wrong["patient"]), "newest note": [_note(by[p]) for p in wrong["patient"]]}
+        found = wrong[["error", "patient", "probability"]].round({"probability": 3})
+        return found.assign(**{name: [*text] for name, text in texts.items()})
     some = kinds(rows).groupby("error", sort=False).head(each)
     some = some.sort_values("error", key=lambda error: error.map(KINDS.index), kind="stable")
-    labels = {side: [entity[2] if entity else "" for entity in some[side]] for side in ("gold", "found")}
+    labels = {side: [escape(entity[2]) if entity else "" for entity in some[side]] for side in ("gold", "found")}
     text = [_context(by[row.document], row.gold, row.found) for row in some.itertuples()]
-    return some[["error", "document"]].assign(**labels, text=text)
+    return some[["error", "document"]].assign(document=[*map(escape, some["document"])], **labels, text=text)
 
 
 def _note(patient: Patient) -> str:

@@ -1,4 +1,4 @@
-"""Which arms may be compared: those that differ in nothing but the texts they read."""
+"""Which arms may be compared: those that differ in their texts only, and one with another that it goes on from."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -115,12 +115,16 @@ def beside_base(metrics: pd.DataFrame, base: str) -> str:
     if base not in means or means[base].isna().all():
         return ""
     gains = means.dropna(subset=base).drop(columns=[base, *BASELINES], errors="ignore").sub(means[base], axis=0)
-    gains = gains.dropna(axis=1, how="all")
-    tasks = ", ".join(shown(task) for task in means.dropna(subset=base).index)
-    said = ", ".join(f"{shown(arm)} {gain:+.3f}" for arm, gain in gains.mean().items())
+    said = ", ".join(
+        f"{shown(arm)} {of_arm.mean():+.3f} ({', '.join(map(shown, of_arm.index))})"
+        for arm, of_arm in ((arm, gains[arm].dropna()) for arm in gains)
+        if len(of_arm)
+    )
+    if not said:
+        return ""
     return (
-        f"Beside {shown(base)} as it is, mean over the tasks that both are fine-tuned on ({tasks}): {said}. More "
-        "training has its share in it, so there is no verdict on it: claims set arms beside such as have read as much."
+        f"Beside {shown(base)} as it is, mean over the tasks that both are fine-tuned on: {said}. More training "
+        "has its share in it, so there is no verdict on it: claims set arms beside such as have read as much."
     )
 
 

@@ -22,10 +22,10 @@ from transformers import AutoTokenizer
 from engine import training
 from evidence.scores import calibrated
 from helpers import models, ner, screening
-from helpers.project import Mistake, write_json
+from helpers.project import Mistake, write_json, write_table
 from texts import own, standoff
-from texts.cleaning import lettered
 from texts.documents import Document, Patient
+from texts.tasks import in_letters
 
 HOW = "reading.json"  # beside a kept model: how it reads, and how its scores are to be taken
 
@@ -63,7 +63,19 @@ def screen(folder: Path, patients: Sequence[Patient]) -> pd.DataFrame:
 
 def _learnt_so(document: Document) -> Document:
     """A document in the characters in which models read: composed, and in the letters of the corpora."""
-    return replace(document, text=lettered(normalize("NFC", document.text), document.language))
+    return in_letters(replace(document, text=normalize("NFC", document.text)))
+
+
+def _check_new(output: Path) -> None:
+    """Mistake unless something can be written there, and nothing is there yet."""
+    if output.exists():
+        raise Mistake(f"{output}: is there already; name a new one")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(output.parent, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise Mistake(f"{output}: cannot be written ({error.strerror}); name another place") from None
 
 
 def _how(folder: Path, kind: str = "") -> dict[str, Any]:
@@ -85,12 +97,15 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     try:
         how, texts = _how(asked.model), os.fspath(asked.texts.absolute())
-        if asked.output.exists():
-            raise Mistake(f"{asked.output}: is there already; name a new one")
+        _check_new(asked.output)
         if how["kind"] == "ner":
-            standoff.write(asked.output, tag(asked.model, [*map(_learnt_so, own.documents(texts, how["language"]))]))
+            documents = [*map(_learnt_so, own.documents(texts, how["language"]))]
+            if not documents:
+                raise Mistake(f"{texts}: is empty; give it some texts")
+            standoff.write(asked.output, tag(asked.model, documents))
         else:
-            screen(asked.model, own.patients(texts, how["language"])).to_csv(asked.output, index=False)
+            patients = [*map(in_letters, own.patients(texts, how["language"]))]
+            write_table(asked.output, screen(asked.model, patients))
     except Mistake as mistake:
         print(mistake, file=sys.stderr)
         return 2

@@ -82,5 +82,6 @@ def _licence(part: str) -> str:
         return "that of the compendium"
     if sources.is_own(part):
         return sources.OWN
-    ids = sources.needed([part])
+    listed = sources.catalogue()["parts"]
+    ids = [listed[part]["source"]] if part in listed else sources.needed([part])  # a part takes out what others have
     return "; ".join(dict.fromkeys(str(sources.entry("sources", id)["licence"]) for id in ids))

@@ -33,14 +33,17 @@ def page() -> str:
             ]
             parts.append(f"## {name}\n\n{kind.__doc__}\n\n{_table(['key', 'what it is', *shipped], rows)}")
         elif isinstance(item, type) and issubclass(item, sections.Section):
-            rows = [
-                [key, _said(of), "needed" if of.is_required() else _short(of.default)]
-                for key, of in item.model_fields.items()
-            ]
-            parts.append(f"## {name}, a list\n\n{item.__doc__}\n\n{_table(['key', 'what it is', 'left out'], rows)}")
+            parts.append(_items(name, item))
         elif name != "name":
             parts.append(f"## {name}\n\n{_said(field).capitalize()}.\n")
-    return "\n".join(parts)
+    return "\n".join([*parts, _items("claims.family", sections.Comparison)])
+
+
+def _items(name: str, kind: type[sections.Section]) -> str:
+    """The keys of a list's items."""
+    fields = kind.model_fields.items()
+    rows = [[key, _said(of), "needed" if of.is_required() else _short(of.default)] for key, of in fields]
+    return f"## {name}, a list\n\n{kind.__doc__}\n\n{_table(['key', 'what it is', 'left out'], rows)}"
 
 
 def _said(field: FieldInfo) -> str:

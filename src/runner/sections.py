@@ -192,13 +192,13 @@ class Figures(Section):
 class Comparison(Section):
     """One member of the family of comparisons, declared before the run."""
 
-    claim: str
-    task: str
-    test: str = ""
-    arm: str
-    against: str
-    metric: Literal["f1", "recall", "auprc"]
-    mentions: Literal["all", "unseen", "seen"] = "all"
+    claim: str = Field(description="that it belongs to")
+    task: str = Field(description="that both arms are fine-tuned on")
+    test: str = Field(default="", description="task on whose test part; empty: its own")
+    arm: str = Field(description="of which the claim says that it is better")
+    against: str = Field(description="another arm, or the task's baseline")
+    metric: Literal["f1", "recall", "auprc"] = Field(description="what is compared")
+    mentions: Literal["all", "unseen", "seen"] = Field(default="all", description="in training; with recall")
 
     @model_validator(mode="after")
     def part_of_recall(self) -> Self:

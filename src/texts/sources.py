@@ -178,8 +178,8 @@ def _download(id: str, path: Path) -> None:
     try:
         got = downloads.fetch(source, beside)
     except Mistake as error:
-        with suppress(OSError):  # unless it holds something
-            beside.rmdir()
+        if not source.get("hub") and not (beside / "part").exists():  # nothing to go on from
+            shutil.rmtree(beside, ignore_errors=True)
         raise Mistake(f"source {id}: {error}") from None
     try:
         _verify(id, got)

@@ -60,9 +60,9 @@ def write(folder: Path, documents: Iterable[Document]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     taken = set[str]()
     for document in documents:
-        stem = name = re.sub(r"[^\w.-]+", "_", document.id).strip(".")[:60] or "_"
+        stem = re.sub(r"[^\w.-]+", "_", document.id).strip(".")[:60] or "_"
         while stem.casefold() in taken:
-            stem = f"{name}_{len(taken)}_"
+            stem = f"{stem}_{len(taken)}_"
         taken.add(stem.casefold())
         said = ((s, re.sub(r"\s", " ", document.text[s.start : s.end])) for s in document.spans)
         lines = [f"T{n}\t{s.label} {s.start} {s.end}\t{text}\n" for n, (s, text) in enumerate(said, start=1)]

@@ -28,7 +28,7 @@ def build(folder: Path, wanted: Sequence[dict[str, Any]], seed: int) -> pd.DataF
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for spec in wanted:
         parts = _made(spec, seed) if spec["source"] == "synthetic" else _read(spec)
-        parts = {part: [_lettered(item) for item in items] for part, items in parts.items()}
+        parts = {part: [*map(in_letters, items)] for part, items in parts.items()}
         labels, learnt = set[str](), set[str]().union(*map(_folded, parts.get("train", ())))
         for part, items in parts.items():
             write_jsonl(folder / "corpora" / "tasks" / spec["name"] / f"{part}.jsonl", items)
@@ -64,7 +64,7 @@ def _size(items: Sequence[Any]) -> dict[str, int]:
     return {"items": len(items), "gold": gold, "characters": sum(map(_characters, items))}
 
 
-def _lettered(item: Document | Patient) -> Document | Patient:
+def in_letters(item: Document | Patient) -> Document | Patient:
     """An item in the letters of the corpora: to a vocabulary that is learnt from them others are unknown."""
     if isinstance(item, Document):
         return replace(item, text=lettered(item.text, item.language))

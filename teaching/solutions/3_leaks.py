@@ -146,7 +146,8 @@ assert caught == expected, f"found {caught}; with every 9th word changed, {4 / 9
 # %%
 lab, corpora = project.folder("lab_leak"), project.folder("lab_leak") / "corpora"
 corpora.mkdir(parents=True, exist_ok=True)
-shutil.copy(folder / "corpora" / f"clinical-{language}.jsonl", corpora)
+for name in (f"clinical-{language}.jsonl", "statistics.csv", "origin.json"):
+    shutil.copy(folder / "corpora" / name, corpora)
 write_jsonl(corpora / f"leaked-{language}.jsonl", tasks.split(folder, task, "test"))
 for part in ("test", "dev"):
     write_jsonl(corpora / f"{part}-{language}.heldout.jsonl", tasks.split(folder, task, part))
