@@ -1,5 +1,6 @@
 """Tagging: spans there and back, every gold entity scored once, nothing lost to windows or truncation."""
 
+import json
 import shutil
 from itertools import pairwise
 
@@ -14,7 +15,8 @@ from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from engine import windows
 from evidence import scores
-from helpers import finetuning, models, ner, screening
+from helpers import application, finetuning, models, ner, screening
+from helpers.project import write_json
 from texts.documents import Document, Note, Patient, Span
 
 
@@ -91,6 +93,37 @@ def test_another_tokenizer_or_configuration_makes_a_fit_again(saved, tmp_path):
             file.write(" ")
         finetuning._once(tmp_path, "task", "arm", "arm", 1, fit, False, **values)
     assert len(made) == 4
+
+
+def test_a_kept_model_is_that_of_the_fit_that_was_asked_for(tmp_path):
+    made = []
+
+    def fit(folder, name, model, seed, key, *, kept, **values):
+        made.append(seed)
+        if kept:
+            write_json(kept / application.HOW, {"kind": "ner", "key": key})
+        return pd.DataFrame({"document": []}), {}
+
+    for seed, keep, makes in ((1, True, 1), (2, True, 1), (1, True, 1), (1, True, 0), (1, False, 0), (2, False, 0)):
+        before = len(made)
+        finetuning._once(tmp_path, "t", "arm", "arm", seed, fit, keep, tests=[], share=1.0, processes=1)
+        assert len(made) - before == makes, (seed, keep)
+    row = json.loads((tmp_path / "predictions/t/arm/seed-1.json").read_text())
+    assert application.key_of(tmp_path / "finetuned/t/arm") == row["key"]
+    (tmp_path / "finetuned/t/arm" / application.HOW).write_text("{")
+    assert application.key_of(tmp_path / "finetuned/t/arm") == ""
+
+
+@pytest.mark.parametrize(("share", "left"), [(1.0, ["kept"]), (0.5, ["gone", "kept"])])
+def test_models_that_are_no_longer_asked_for_are_gone(tmp_path, monkeypatch, share, left):
+    for arm in ("kept", "gone"):
+        (tmp_path / "finetuned/t" / arm).mkdir(parents=True)
+    monkeypatch.setattr(finetuning, "_once", lambda *asked, **values: {"arm": asked[2], "keep": asked[6]})
+    monkeypatch.setattr(finetuning, "task", lambda folder, name: {"kind": "ner", "source": "x"})
+    monkeypatch.setattr(finetuning.models, "sound", lambda folder: None)
+    table = finetuning.all_fits(tmp_path, "t", ["kept", "gone"], [3, 4], {}, ["kept"], share=share, fits=1)
+    assert table["keep"].tolist() == [False, True, False, False, False], "the first seed of one arm"
+    assert sorted(path.name for path in (tmp_path / "finetuned/t").iterdir()) == left
 
 
 def test_a_base_that_is_not_there_is_one_line():

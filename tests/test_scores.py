@@ -284,7 +284,10 @@ def test_calibration_does_not_depend_on_the_unit_of_the_logits(width):
         pytest.approx(slope / width, rel=1e-3),
         pytest.approx(intercept + 1.5 * slope / width, rel=1e-3),
     )
-    assert scores.calibration(gold=[0, 0, 0, 1], logits=[2.0] * 4) == (0, pytest.approx(np.log(1 / 3), rel=1e-3))
+    assert scores.calibration(gold=[0, 0, 0, 1] * 25, logits=[0.1] * 100) == (
+        pytest.approx(0),
+        pytest.approx(np.log(1 / 3), rel=1e-3),
+    )
 
 
 def test_best_threshold_against_trying_all():

@@ -99,7 +99,8 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
     model.train()
     while state["step"] < steps and not (score and state["since"] >= plan.patience):
         step = state["step"]
-        devices.seed(device.device, (plan.seed * 1_000_003 + step) % 2**32)
+        other = device.process_index * 777_767_777  # processes draw other dropout, as parts of one batch do
+        devices.seed(device.device, (plan.seed * 1_000_003 + step + other) % 2**32)
         for group in optimizer.param_groups:
             group["lr"] = rate(step, steps, plan)
         losses.unread.append((step, devices.fetched(parts.backward(model, work.items(step)))))

@@ -193,7 +193,7 @@ def calibration(*, gold: Sequence[int], logits: Sequence[float]) -> tuple[float,
     from sklearn.linear_model import LogisticRegression
 
     logits = np.asarray(logits, dtype=float)
-    middle, width = logits.mean(), logits.std() or 1.0  # of a width of its own the search would stop too early
+    middle, width = logits.mean(), logits.std() if np.ptp(logits) else 1.0  # the search ends too early on narrow ones
     fitted = LogisticRegression(C=np.inf).fit((logits[:, None] - middle) / width, gold)
     slope = float(fitted.coef_[0, 0]) / width
     return slope, float(fitted.intercept_[0]) - slope * middle

@@ -33,11 +33,20 @@ HOW = "reading.json"  # beside a kept model: how it reads, and how its scores ar
 def keep(folder: Path, tuned: ner.Tagger | screening.Screener, card: str, **how: Any) -> None:
     """Save a fine-tuned model with its tokenizer and card, and how it reads, where `_how` finds it.
 
-    `how`: kind and language of the task, labels of entities; of patients aggregation, slope, intercept and threshold.
+    `how`: the fit's key, kind and language of the task, labels of entities; of patients aggregation, slope, intercept
+    and threshold.
     """
     if training.accelerator().is_main_process:
         models.save(tuned.model.cpu(), tuned.tokenizer, folder, card)
         write_json(folder / HOW, {**how, "length": tuned.length, "overlap": tuned.overlap})
+
+
+def key_of(folder: Path) -> str:
+    """The key of the fit that a kept model is of; empty where there is none."""
+    try:
+        return _how(folder)["key"]
+    except (Mistake, ValueError):
+        return ""
 
 
 def tag(folder: Path, documents: Sequence[Document]) -> list[Document]:

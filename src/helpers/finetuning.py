@@ -49,6 +49,9 @@ def all_fits(
     spec = task(folder, name)
     baseline = baselines.of_task(spec["kind"], spec["source"])
     fit = {"ner": _fit_ner, "screening": _fit_screening}[spec["kind"]]
+    for old in (folder / "finetuned" / name).glob("*") if values["share"] == 1 else ():
+        if old.name not in keep:
+            shutil.rmtree(old)
     calls = [(folder, name, *one, fit, one[0] in keep and one[2] == seeds[0]) for one in wanted]
     first = _once(folder, name, baseline, baseline, 0, BASELINES[baseline], False, **values)
     table = pd.DataFrame([first, *processes.at_once(_once, calls, values["fits"], **values)])
@@ -87,9 +90,9 @@ def _once(
     files = sorted(p for p in (folder / "models" / model).glob("*") if p.suffix in (".json", ".safetensors"))
     start = [file_digest(p) for p in files] or arm
     kept = folder / "finetuned" / name / arm if keep else None
-    key = digest([name, seed, fixed, data, start, code_digest(CODE), *([arm] if keep else [])])
+    key = digest([name, seed, fixed, data, start, code_digest(CODE)])
     note = place.with_suffix(".json")
-    if (row := _kept(place, note)).get("key") == key and (not kept or (kept / application.HOW).is_file()):
+    if (row := _kept(place, note)).get("key") == key and (not kept or application.key_of(kept) == key):
         return row
     began = time.monotonic()
     count = 1 if fit in BASELINES.values() else values.pop("processes")
@@ -182,8 +185,8 @@ def _fit_ner(
         documents = split(folder, test, "test")
         frames.append(entity_rows(test, documents, tagger.predict(documents, tagger.prepare(documents))))
     if kept:
-        how = {key: task(folder, name)[key] for key in ("kind", "language", "labels")}
-        application.keep(kept, tagger, model_cards.tuned(folder, name, kept.name, seed), **how)
+        how = {of: task(folder, name)[of] for of in ("kind", "language", "labels")}
+        application.keep(kept, tagger, model_cards.tuned(folder, name, kept.name, seed), key=key, **how)
     documents = split(folder, name, "test")
     told = {"dev_score": max(row["dev_score"] for row in history), "epochs": len(history)}
     return pd.concat(frames), {**told, **_counted(documents, frames[tests.index(name)])}
@@ -262,8 +265,8 @@ def _fit_screening(
     rows, told = patient_rows(dev, ranked(on_dev, pool), test, ranked(on_test, pool))
     told |= {"aggregation": chosen}
     if kept:
-        how = {key: task(folder, name)[key] for key in ("kind", "language")}
-        application.keep(kept, screener, model_cards.tuned(folder, name, kept.name, seed), **how, **told)
+        how = {of: task(folder, name)[of] for of in ("kind", "language")}
+        application.keep(kept, screener, model_cards.tuned(folder, name, kept.name, seed), key=key, **how, **told)
     return rows, {"dev_score": by[chosen], "epochs": len(history), **told}
 
 
