@@ -101,7 +101,7 @@ def intervals(found: dict[str, Any]) -> list[str]:
     """Verdicts by chance, and coverage."""
     decided = ("any_comparison", "any_claim", "either")
     chance = [
-        [str(r["seeds"]), "copies" if r["copies"] else "seeds", f"{r['spread']:.2f}"]
+        [str(r["seeds"]), "copies" if r["copies"] else "seeds", f"{r['spread']:.2f}", f"{r['repetitions']:,}"]
         + [f"{r[name]:.1%}" for name in decided]
         for r in found["aa"]
     ]
@@ -111,8 +111,12 @@ def intervals(found: dict[str, Any]) -> list[str]:
     ]
     return [
         *["## Verdicts and intervals on simulated predictions", ""],
-        f"Studies without any difference ({found['aa'][0]['repetitions']:,} each) that got a verdict all the same:",
-        *["", *table(["number", "of", "spread (log-odds)", "any comparison", "any claim", "either"], chance), ""],
+        "Studies without any difference that got a verdict all the same:",
+        *[
+            "",
+            *table(["number", "of", "spread (log-odds)", "studies", "any comparison", "any claim", "either"], chance),
+            "",
+        ],
         f"A planted difference, {found['coverage'][0]['simulations']:,} simulations each; intervals at "
         f"{found['confidence']:.0%}:",
         *["", *table(["seeds", "SD of seeds (F1)", "share of variance from seeds", "covered", "mean width"], covered)],
