@@ -14,7 +14,12 @@ from helpers.project import Mistake
 
 
 def profile(seed=13, epochs=5, copies=1):
-    return {"pretrain": {"seed": seed}, "ner": {"epochs": epochs}, "arms": [{"copies": 1}, {"copies": copies}]}
+    rest = {
+        "ner": {"epochs": epochs},
+        "arms": [{"copies": 1}, {"copies": copies}],
+        "tasks": [{"name": "ro", "keep": []}],
+    }
+    return {"pretrain": {"seed": seed}, **rest}
 
 
 def origin(**values):
@@ -24,6 +29,18 @@ def origin(**values):
 
 
 ORIGIN = origin()
+
+
+def test_what_changes_no_number_is_the_same_profile():
+    before = profile()
+    same = published._digest(before)
+    for change in ({"compute": {"threads": 2}}, {"cluster": {"gpus": 1}}, {"figures": {"dpi": 99}}):
+        assert published._digest(before | change) == same, change
+    assert published._digest(before | {"tasks": [{"name": "ro", "keep": ["clinical"]}]}) == same
+    for change in ({"tasks": [{"name": "es", "keep": []}]}, {"ner": {"epochs": 6}}):
+        assert published._digest(before | change) != same, change
+
+
 SCORES = {"base": [0.50, 0.54], "general": [0.60, 0.61], "dictionary": [0.30]}
 
 

@@ -166,8 +166,10 @@ def _same_but_seed(profile: dict[str, Any], published: dict[str, Any]) -> bool:
 
 
 def _digest(profile: dict[str, Any]) -> str:
-    """Of what can change the numbers: not where and how fast they are made."""
-    return digest({key: value for key, value in profile.items() if key not in ("compute", "cluster", "figures")})
+    """Of what can change the numbers: not where and how fast they are made, nor what is kept."""
+    told = {key: value for key, value in profile.items() if key not in ("compute", "cluster", "figures")}
+    tasks = [{key: value for key, value in task.items() if key != "keep"} for task in profile["tasks"]]
+    return digest(told | {"tasks": tasks})
 
 
 def _set_tolerances(rows: list[dict[str, Any]]) -> None:
