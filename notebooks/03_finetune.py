@@ -160,7 +160,8 @@ pd.pivot_table(by, index="arm", columns="label", values="value", sort=False).rou
 # How many errors each arm makes on the test set, a mean over seeds. What is exactly right is
 # taken out first; then what should have been found and what was found make pairs, those that overlap most. *boundary*: a pair
 # of one type with other offsets; *type*: the same offsets, another type; *type and boundary*: both. These cost twice in F1, as
-# an entity that is missed and as a false one. *missed* and *false* have no partner.
+# an entity that is missed and as a false one. *missed* and *false* have no partner. Of
+# patients: those who should have been flagged and were not, and those who were and should not.
 
 # %%
 predicted = pd.concat(map(pd.read_parquet, tables.fits(folder, task)))
@@ -170,7 +171,8 @@ errors.counted(here)
 # %% [markdown]
 # ## Some errors
 #
-# The last arm's first seed. What should have been found is marked, what was found is underlined.
+# The last arm's first seed. What should have been found is marked, what was found is underlined. Of a patient the newest
+# note is shown, which need not be the one that matters.
 
 # %%
 of_last = here[(here["arm"] == arms[-1]) & (here["seed"] == seeds[0])]
