@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.linear_model import RidgeClassifier
-from sklearn.metrics import f1_score
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import training, windows
@@ -23,6 +21,9 @@ Places = list[tuple[int, int, str]]  # document, word, entity type or "O"
 
 def linear(train: np.ndarray, labels: Sequence[str], test: np.ndarray, gold: Sequence[str]) -> float:
     """Macro F1 of a ridge classifier on vectors (words, width), columns scaled by the training words."""
+    from sklearn.linear_model import RidgeClassifier  # here, as it takes a second of the stage's start
+    from sklearn.metrics import f1_score
+
     mean, spread = train.mean(axis=0), train.std(axis=0) + 1e-8
     fitted = RidgeClassifier(alpha=1.0).fit((train - mean) / spread, labels)
     return float(f1_score(gold, fitted.predict((test - mean) / spread), average="macro"))
