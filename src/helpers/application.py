@@ -44,7 +44,7 @@ def keep(folder: Path, tuned: ner.Tagger | screening.Screener, card: str, **how:
 def key_of(folder: Path) -> str:
     """The key of the fit that a kept model is of; empty where there is none."""
     try:
-        return _how(folder)["key"]
+        return str(_how(folder).get("key", ""))
     except (Mistake, ValueError):
         return ""
 
