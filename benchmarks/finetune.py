@@ -68,7 +68,14 @@ def ours(folder: Path, task: str) -> tuple[float, float]:
 
     finetuning.training.train = timed
     values = {"tests": [task], "length": LENGTH, "overlap": OVERLAP, "epochs": EPOCHS, "patience": EPOCHS}
-    values |= {"batch_rows": ROWS, "learning_rate": RATE, "warmup_share": 0.0, "save_memory": False, "share": 1.0}
+    values |= {
+        "batch_rows": ROWS,
+        "learning_rate": RATE,
+        "warmup_share": 0.0,
+        "save_memory": False,
+        "share": 1.0,
+        "kept": None,
+    }
     if task == "screening_nl":
         values["negatives_per_positive"] = 0.0
     try:
