@@ -58,8 +58,7 @@ def _kind(gold: tuple | None, found: tuple | None) -> str:
 def counted(rows: pd.DataFrame) -> pd.DataFrame:
     """Errors on one test set by arm and kind, a mean over seeds; of patients how many are missed or wrongly flagged."""
     if "patient" in rows:
-        wrong = rows[(rows["split"] == "test") & (rows["label"] != rows["flagged"])]
-        found = wrong.assign(error=wrong["label"].map({1: "missed", 0: "false"}))[["arm", "error"]]
+        found = _wrong(rows)[["arm", "error"]]
     else:
         fits = rows.groupby(["arm", "seed"], sort=False)
         found = pd.concat([kinds(of_fit).assign(arm=arm) for (arm, _), of_fit in fits])[["arm", "error"]]
@@ -75,8 +74,7 @@ def shown(rows: pd.DataFrame, items: Iterable[Any], each: int = 2) -> pd.DataFra
     """
     by: Mapping[str, Any] = {item.id: item for item in items}
     if "patient" in rows:
-        wrong = rows[(rows["split"] == "test") & (rows["label"] != rows["flagged"])]
-        wrong = wrong.assign(error=wrong["label"].map({1: "missed", 0: "false"})).groupby("error").head(each)
+        wrong = _wrong(rows).groupby("error").head(each)
         texts = {"patient": map(escape, wrong["patient"]), "newest note": [_note(by[p]) for p in wrong["patient"]]}
         found = wrong[["error", "patient", "probability"]].round({"probability": 3})
         return found.assign(**{name: [*text] for name, text in texts.items()})
@@ -85,6 +83,12 @@ def shown(rows: pd.DataFrame, items: Iterable[Any], each: int = 2) -> pd.DataFra
     labels = {side: [escape(entity[2]) if entity else "" for entity in some[side]] for side in ("gold", "found")}
     text = [_context(by[row.document], row.gold, row.found) for row in some.itertuples()]
     return some[["error", "document"]].assign(document=[*map(escape, some["document"])], **labels, text=text)
+
+
+def _wrong(rows: pd.DataFrame) -> pd.DataFrame:
+    """The test patients who are wrongly flagged or missed, and which."""
+    wrong = rows[(rows["split"] == "test") & (rows["label"] != rows["flagged"])]
+    return wrong.assign(error=wrong["label"].map({1: "missed", 0: "false"}))
 
 
 def _note(patient: Patient) -> str:

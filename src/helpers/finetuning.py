@@ -92,12 +92,11 @@ def _once(
     kept = folder / "finetuned" / name / arm if keep else None
     key = digest([name, seed, fixed, data, start, code_digest(CODE)])
     note = place.with_suffix(".json")
-    if (row := _kept(place, note)).get("key") == key and (not kept or application.key_of(kept) == key):
+    if (row := _made_before(place, note)).get("key") == key and (not kept or application.key_of(kept) == key):
         return row
     began = time.monotonic()
     count = 1 if fit in BASELINES.values() else values.pop("processes")
-    more = {} if fit in BASELINES.values() else {"kept": kept}
-    predictions, told = processes.together(fit, count, folder, name, model, seed, key, **values, **more)
+    predictions, told = processes.together(fit, count, folder, name, model, seed, key, kept=kept, **values)
     predictions.insert(0, "task", name)
     predictions.insert(1, "arm", arm)
     predictions.insert(2, "seed", seed)
@@ -108,7 +107,7 @@ def _once(
     return row
 
 
-def _kept(place: Path, note: Path) -> dict[str, Any]:
+def _made_before(place: Path, note: Path) -> dict[str, Any]:
     """The row of a fit that was made before; empty where it was not, or one of its files is damaged."""
     try:
         pq.read_metadata(place)
