@@ -31,19 +31,22 @@ def table(names: list[str], rows: list[list[str]]) -> list[str]:
 def mlm(found: dict[str, Any]) -> list[str]:
     """Masked-language modelling of one shape."""
     pace = ", ".join(f"{name} {value:,.0f}" for name, value in found["tokens_per_s"].items())
+    told = {
+        "ratio_default": "against Trainer's defaults",
+        "ratio_best": "against its best flags, best flags on ours",
+        "ratio_best_as_used": "against its best flags, ours as profiles use it",
+    }
     rows = [
-        ["against Trainer's defaults", ratio(found, "ratio_default")],
-        ["against its best flags, best flags on ours", ratio(found, "ratio_best")],
-        ["against its best flags, ours as profiles use it", ratio(found, "ratio_best_as_used")],
+        *([told[name], ratio(found, name)] for name in told if name in found["spread"]),
         ["tokens a second", pace],
         ["MFU", mfu(found)],
         *([f"pace with: {name}", f"{share:.2f}"] for name, share in found["ablation"].items()),
     ]
     if found["heldout"]:
         loss = found["heldout"]
-        told = ", ".join(f"{name} {loss[name]:.4f}" for name in loss["seeds"])
-        told += f"; ours against Trainer {loss['difference']:+.2%}"
-        rows.append(["held-out loss after the same tokens, three seeds", told])
+        losses = ", ".join(f"{name} {loss[name]:.4f}" for name in loss["seeds"])
+        losses += f"; ours against Trainer {loss['difference']:+.2%}"
+        rows.append(["held-out loss after the same tokens, three seeds", losses])
     title = f"## Masked-language modelling, {found['shape']} model, {found['masking_rate']:.0%} masked"
     where = f"On {found['device']}, torch {found['torch']}. {found.get('note', '')}".strip()
     return [title, "", where, "", *table(["", ""], rows)]
@@ -54,6 +57,21 @@ def mfu(found: dict[str, Any]) -> str:
     if found["mfu"] is None:
         return "not measured"
     return f"{found['mfu']:.1%} of {found['peak_flops'] / 1e12:.2f} TFLOP/s ({found['peak_precision']} product)"
+
+
+def replica(found: dict[str, Any]) -> list[str]:
+    """A run of the replica on a GPU, stages of a kind in one line."""
+    rows = []
+    for kind, name in (("02_pretrain-base", "base"), ("02_pretrain", "other arms"), ("03_finetune", "tasks")):
+        some = [s for s in found["stages"] if s["id"].startswith(kind) and (name == "base" or s["id"][12:] != "base")]
+        first, last = min(s["begin"] for s in some), max(s["begin"] + s["seconds"] for s in some)
+        rows.append(
+            [name, str(len(some)), f"{first:.0f} to {last:.0f}", f"{max(s['training_seconds'] for s in some):.0f}"]
+        )
+    where = f"On one {found['device']}, torch {found['torch']}: {found['settings']}. {found['note']}"
+    names = ["stages", "number", "seconds from the beginning of training", "of these training, the longest"]
+    head = f"## The {found['profile']} on a GPU: {found['seconds'] / 60:.1f} minutes of training stages"
+    return [head, "", where, "", *table(names, rows)]
 
 
 def finetune(found: dict[str, Any]) -> list[str]:
@@ -123,7 +141,14 @@ def intervals(found: dict[str, Any]) -> list[str]:
     ]
 
 
-PAGES = {"mlm-": mlm, "finetune": finetune, "tokenise": tokenise, "memory": memory, "intervals": intervals}
+PAGES = {
+    "mlm-": mlm,
+    "replica": replica,
+    "finetune": finetune,
+    "tokenise": tokenise,
+    "memory": memory,
+    "intervals": intervals,
+}
 
 
 def page() -> str:

@@ -136,6 +136,13 @@ def test_dead_kernel_fails_the_stage(project):
     assert "failed: stage 01_first, cell [3]: `import os`\nDeadKernelError: the kernel died" in done.stderr
 
 
+def test_page_that_cannot_be_written_fails_the_stage_and_says_so(project):
+    (project.run_folder / "notebooks" / "01_first.html").mkdir(parents=True)
+    done = project.run("mini")
+    assert done.returncode == 1
+    assert "failed: stage 01_first\nIsADirectoryError: " in done.stderr
+
+
 def test_missing_product_fails_the_stage(project):
     project.write_notebook("01_first", 'run = "mini"\nlength = 10', "pass")
     done = project.run("mini")

@@ -61,7 +61,7 @@ def counted(rows: pd.DataFrame) -> pd.DataFrame:
         found = _wrong(rows)[["arm", "error"]]
     else:
         fits = rows.groupby(["arm", "seed"], sort=False)
-        found = pd.concat([kinds(of_fit).assign(arm=arm) for (arm, _), of_fit in fits])[["arm", "error"]]
+        found = pd.concat([kinds(of_fit).assign(arm=arm) for (arm, _), of_fit in fits], ignore_index=True)
     seeds = rows.groupby("arm", sort=False)["seed"].nunique()
     table = pd.crosstab(found["arm"], found["error"]).reindex(seeds.index, fill_value=0)
     return table[[kind for kind in KINDS if kind in table]].div(seeds, axis=0).round(1)

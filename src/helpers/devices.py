@@ -63,7 +63,8 @@ def compile_layers(model: PreTrainedModel) -> None:
     from torch._inductor import config  # here, as most trainings do not compile
 
     torch._dynamo.config.skip_nnmodule_hook_guards = False  # the last layer has some (`models.LastLayer`), others none
-    config.fallback_random = True  # dropout draws what it draws without compiling
+    # A processor's dropout draws what it draws without compiling; a GPU's is drawn where it is used, not into memory.
+    config.fallback_random = model.device.type == "cpu"
     layers = [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
     for module in (model.base_model.embeddings, *layers):
         module.compile(dynamic=False)

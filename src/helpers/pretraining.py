@@ -151,8 +151,8 @@ class SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """The kept gradients, as large as the loss's own asks for."""
-        kept = zip(context.saved_tensors, context.kinds, strict=True)
-        return *(None if kind is None else part.to(kind) * gradient for part, kind in kept), None, None, None
+        kept, times = zip(context.saved_tensors, context.kinds, strict=True), gradient.view(1)  # which widens a part
+        return *(None if kind is None else (part * times).to(kind) for part, kind in kept), None, None, None
 
 
 def loss_and_slope(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -176,9 +176,13 @@ def run_stage(run: Path, name: str, threads: int) -> int:
     except KeyboardInterrupt:
         outcome = {"status": "stopped"}
     training = 0.0
-    if page.is_file():
-        notebooks.write_page(page)
-        training = notebooks.seconds(page, "training")
+    try:
+        if page.is_file():
+            training = notebooks.seconds(page, "training")
+            notebooks.write_page(page)
+    except Exception as error:  # such as a template of nbconvert that is not installed
+        if outcome["status"] == "done":
+            outcome = {"status": "failed", **_fault(error, page)}
     record(**outcome, seconds=round(time.time() - start, 1), training_seconds=training, memory_mb=peak_memory())
     (run / "status" / f"{name}.progress").unlink(missing_ok=True)
     return int(outcome["status"] != "done")
