@@ -16,7 +16,7 @@ from engine import checkpoints
 from helpers import devices, environment, models
 from helpers.progress import Progress
 
-SPEED = ("checkpoint_seconds", "processes", "fits", "save_memory", "compiled")  # values that change no result
+SPEED = ("checkpoint_seconds", "processes", "fits", "save_memory", "compiled")  # change results by chance at most
 Look = Callable[[], dict[str, float]]  # measures the model as it is
 
 
