@@ -81,7 +81,7 @@ pd.Series({
 
 # %%
 mixture = pretraining.Mixture(folder, text, tokenizer, tokens // length, length, seed)
-mixture.table().style.format({"tokens packed": "{:,}", "tokens read": "{:,}", "passes": "{:.2f}"}).hide()
+mixture.table(batch_rows).style.format({"tokens packed": "{:,}", "tokens read": "{:,}", "passes": "{:.2f}"}).hide()
 
 # %% [markdown]
 # ## One row, as the model sees it

@@ -84,7 +84,7 @@ Markdown(sentences.fertility(fertility))
 # %% [markdown]
 # ## Words in common
 #
-# Share of the most frequent words that two corpora have in common. Domains of one language share more than the same
+# Share of the most frequent words that two corpora have in common (of all, where one has no more). Domains of one language share more than the same
 # domain of two languages; how near biomedical text is to clinical text says how much one can stand in for the other.
 
 # %%
@@ -96,8 +96,8 @@ Markdown(sentences.overlap(overlap))
 # %% [markdown]
 # ## How well each arm predicts the tasks' text
 #
-# Masked-token loss (nats) on each task's test text, without its labels. An arm whose loss is lower knows this kind of text
-# better, whatever its score.
+# Masked-token loss (nats) on the beginning of each task's test text (so many `rows` of it), without its labels; of an arm with
+# copies, the first's. An arm whose loss is lower knows this kind of text better, whatever its score.
 
 # %%
 losses = transfer.masked_losses(folder, arms, trained, rows, length)

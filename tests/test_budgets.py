@@ -44,6 +44,10 @@ def test_saved_labels_by_hand():
     assert np.isnan(budgets.saved(np.full(3, np.nan), low, items)[0])
     level = np.array([0.5, 0.6, 0.6])  # reached with 100 already
     assert budgets.saved(level, np.array([0.4, 0.5, 0.6]), items) == (pytest.approx(900), False)
+    flat = np.array([0.2, 0.2, 0.1])  # which reaches all it will with the fewest
+    assert budgets.saved(flat, flat, items) == (pytest.approx(0), False)
+    needed = np.exp(np.interp(0.2, [0.1, 0.3], np.log([10, 100])))
+    assert budgets.saved(np.array([0.1, 0.3, 0.3]), flat, items) == (pytest.approx(10 - needed), True), "at least"
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=5))

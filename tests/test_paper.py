@@ -25,7 +25,11 @@ def test_fertility_names_the_ends_and_the_means():
     rows = [("general", "nl", 1.0), ("general", "es", 1.2), ("clinical", "nl", 1.5), ("clinical", "es", 1.7)]
     said = sentences.fertility(pd.DataFrame(rows, columns=["domain", "language", "pieces a word"]))
     assert "1.00 (general, Dutch) to 1.70 (clinical, Spanish)" in said
-    assert "1.10 in general text, 1.60 in clinical text" in said
+    assert said.endswith("; in Spanish, Dutch 1.10 in general text, 1.60 in clinical text.")
+    said = sentences.fertility(pd.DataFrame(rows[1:], columns=["domain", "language", "pieces a word"]))
+    assert said.endswith("; in Spanish 1.20 in general text, 1.70 in clinical text."), "general text has no Dutch"
+    only = pd.DataFrame([rows[0], rows[3]], columns=["domain", "language", "pieces a word"])
+    assert sentences.fertility(only).endswith("(clinical, Spanish) word pieces.")
 
 
 def test_overlap_tells_languages_from_domains():
@@ -37,7 +41,9 @@ def test_overlap_tells_languages_from_domains():
 
 def test_gains_need_three_points():
     table = pd.DataFrame({"task": "t", "arm": list("abc"), "loss_gain": [1, 2, 3], "score_gain": [2, 4, 9]})
-    assert "Over 3 pairs" in sentences.gains(table) and "rho 1.00" in sentences.gains(table)
+    assert sentences.gains(table).startswith("Over 3 pairs") and "in score is 1.00;" in sentences.gains(table)
+    missing = pd.concat([table, table.iloc[:1].assign(loss_gain=float("nan"))])
+    assert sentences.gains(missing).startswith("Over 3 pairs")
     assert "too few" in sentences.gains(table.iloc[:2])
 
 
@@ -59,7 +65,8 @@ def test_transfer_is_a_share_of_what_the_same_arms_reach_there():
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_mentions_set_the_best_arm_beside_the_control(missing):
-    rows = [("t", arm, "in medical text", value) for arm, value in (("general", 0.2), ("clinical", 0.5))][missing:]
+    recalls = (("general", 0.2), ("clinical", 0.5), ("dictionary", 0.9))
+    rows = [("t", arm, "in medical text", value) for arm, value in recalls][missing:]
     said = sentences.mentions(pd.DataFrame(rows, columns=["task", "arm", "group", "recall"]), control="general")
     assert ("50.0% (Clinical) against 20.0%" in said) == (not missing)
 
@@ -118,17 +125,42 @@ def test_probes_name_the_best_arm_and_layer():
     columns = ["task", "arm", "layer", "macro_f1", "chance"]
     rows = [("t", "general", 0, 0.3, 0.2), ("t", "general", 1, 0.4, 0.2), ("t", "clinical", 0, 0.5, 0.2)]
     said = sentences.probes(pd.DataFrame([*rows, ("t", "clinical", 1, 0.6, 0.2)], columns=columns), control="general")
-    assert "best off arm Clinical (0.60 macro F1" in said
-    assert "off its layer 1 of 1; off General (control): 0.40" in said
+    assert "best off layer 1 of 1 of Clinical (0.60 macro F1" in said
+    assert said.endswith("chance 0.20); off General (control) 0.40, at layer 1.")
+    rows += [("s", "general", 0, 0.6, 0.2), ("s", "general", 1, 0.2, 0.2)]  # each task best off another layer
+    said = sentences.probes(pd.DataFrame(rows, columns=columns), control="general")
+    assert said.endswith(
+        "off layer 0 of 1 of Clinical (0.50 macro F1, mean of the tasks; chance 0.20); "
+        "off General (control) 0.45, at layer 0."
+    )
+    said = sentences.probes(pd.DataFrame(rows[:2], columns=columns), control="general")
+    assert said.endswith("of General (control) (0.40 macro F1, mean of the tasks; chance 0.20).")
     assert sentences.probes(pd.DataFrame(columns=columns), control="general") == ""
 
 
 def test_text_read_is_that_of_the_compared_arms():
-    sizes = {"a": (2e6, 1e6), "b": (3e6, 3e6), "base": (0, 0)}
-    arms = [{"name": n, "arm": n.capitalize(), "read": r, "different": d} for n, (r, d) in sizes.items()]
+    sizes = {"a": (2e6, 1e6, 5e5), "b": (3e6, 3e6, 3e6), "base": (0, 0, 0)}
+    columns = ("name", "arm", "read", "different", "new")
+    arms = [dict(zip(columns, (n, n.upper(), *found), strict=True)) for n, found in sizes.items()]
     said = cards.read_by(arms, [{"arm": "a", "against": "base"}, {"arm": "a", "against": "dictionary"}])
-    assert said == "Millions of word pieces read in adaptation: A 2.00 (1.00 different)."
+    assert said.endswith(
+        "read in adaptation (different ones; of these new in this run to the arm): A 2.00 (1.00; 0.50)."
+    )
     assert cards.read_by(arms, [{"arm": "base", "against": "dictionary"}]) == ""
+
+
+def test_text_that_an_arm_reads_again_is_not_new_to_it(tmp_path):
+    read = {"base": [("general", "nl", 90, 120)], "general": [("general", "nl", 60, 60)]}
+    read |= {"more": [("general", "nl", 100, 150), ("clinical", "nl", 20, 40)], "later": [("clinical", "nl", 30, 30)]}
+    for arm, rows in read.items():
+        table = pd.DataFrame(rows, columns=["domain", "language", "tokens packed", "tokens read"])
+        (tmp_path / arm).mkdir()
+        table.assign(passes=table["tokens read"] / table["tokens packed"]).to_csv(tmp_path / arm / "mixture.csv")
+    parents = {"base": "", "general": "base", "more": "base", "later": "more"}
+    arms = cards.models(tmp_path, [{"name": n, "parent": p, "copies": 1} for n, p in parents.items()])
+    found = {arm["name"]: (arm["different"], arm["new"], arm["in_all"]) for arm in arms}
+    assert found == {"base": (90, 90, 120), "general": (60, 0, 180), "more": (120, 30, 310), "later": (30, 10, 340)}
+    assert cards.read_again(arms) == ["General (control)"]
 
 
 def test_a_zero_has_no_sign_and_a_source_its_version():

@@ -99,18 +99,23 @@ def _over_seeds(values: np.ndarray, spread: bootstrap.Spread, key: str, seed: in
 def saved(arm: np.ndarray, control: np.ndarray, items: Sequence[int]) -> tuple[float, bool]:
     """Labelled items that an arm saves, and whether that is a bound: all it can be with the points there are.
 
-    `arm` and `control` are scores at `items` (ascending). Saved is the largest number less the one at which the arm
-    reaches the control's score with all items; negative, and the other way round, where the control is ahead. Curves
-    are made to rise and read off between points on the logarithm of items.
+    `arm` and `control` are scores at `items` (ascending). Both curves are made to rise, and read off between points on
+    the logarithm of items: saved is the number at which the control reaches the score that both reach, less the one at
+    which the arm does; negative where the control is ahead.
     """
     if np.isnan([arm[-1], control[-1]]).any():  # of a draw with nothing to score
         return np.nan, False
-    ahead = arm[-1] >= control[-1]
-    better, target = (arm, control[-1]) if ahead else (control, arm[-1])
-    rising = np.maximum.accumulate(better)
+    curves = [np.maximum.accumulate(scores) for scores in (arm, control)]
+    target = min(curve[-1] for curve in curves)
+    at_once = [bool(curve[0] >= target) for curve in curves]
+    own, other = (_reached(curve, target, items) for curve in curves)
+    return other - own, at_once[0] != at_once[1]
+
+
+def _reached(rising: np.ndarray, target: float, items: Sequence[int]) -> float:
+    """Items at which a curve reaches a score first."""
     first = int(np.searchsorted(rising, target))
-    needed = items[first] if rising[first] == target else np.exp(np.interp(target, rising, np.log(items)))
-    return float((items[-1] - needed) * (1 if ahead else -1)), bool(rising[0] >= target)
+    return float(items[first] if rising[first] == target else np.exp(np.interp(target, rising, np.log(items))))
 
 
 def worth(points: pd.DataFrame, drawn: Mapping[str, np.ndarray], control: str, confidence: float) -> pd.DataFrame:

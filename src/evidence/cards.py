@@ -50,12 +50,19 @@ def _origin(part: str) -> dict[str, str]:
 
 
 def models(folder: Path, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row an arm: its parent, and each text it read with word pieces and passes; its own and with its parents'."""
-    totals, rows = {"": 0}, list[dict[str, Any]]()
+    """A row an arm: its parent, and each text it read with word pieces and passes; its own and with its parents'.
+
+    `different` counts a text that is read several times once; `new` is what of it none of its parents has read. Every
+    arm reads a corpus from its beginning.
+    """
+    totals, rows, known = {"": 0}, list[dict[str, Any]](), {"": dict[tuple[str, str], int]()}
     for arm in arms:
         table = pd.read_csv(folder / arm["name"] / "mixture.csv")
         read = int(table["tokens read"].sum())
         totals[arm["name"]] = totals[arm["parent"]] + read
+        different = table.set_index(["domain", "language"])[["tokens read", "tokens packed"]].min(axis=1).to_dict()
+        before = known[arm["parent"]]
+        known[arm["name"]] = before | {at: max(n, before.get(at, 0)) for at, n in different.items()}
         texts = [
             {"corpus": shown_corpus(f"{row['domain']}-{row['language']}"), "read": int(row["tokens read"])}
             | {"passes": row["passes"]}
@@ -65,7 +72,8 @@ def models(folder: Path, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
         rows.append(
             {"arm": shown(arm["name"]), "parent": shown(arm["parent"]), "texts": texts, "read": read}
             | {"in_all": totals[arm["name"]], "copies": arm["copies"], "name": arm["name"]}
-            | {"different": int(table[["tokens read", "tokens packed"]].min(axis=1).sum())}
+            | {"different": int(sum(different.values()))}
+            | {"new": int(sum(known[arm["name"]][at] - before.get(at, 0) for at in different))}
         )
     return rows
 
@@ -74,11 +82,17 @@ def read_by(arms: list[dict[str, Any]], comparisons: list[dict[str, str]]) -> st
     """How much text the arms of some comparisons read, in words; empty where none of them is in `arms` (`models`)."""
     compared = {row[side] for row in comparisons for side in ("arm", "against")}
     said = [
-        f"{arm['arm']} {arm['read'] / 1e6:.2f} ({arm['different'] / 1e6:.2f} different)"
+        f"{arm['arm']} {arm['read'] / 1e6:.2f} ({arm['different'] / 1e6:.2f}; {arm['new'] / 1e6:.2f})"
         for arm in arms
         if arm["name"] in compared and arm["read"]
     ]
-    return f"Millions of word pieces read in adaptation: {', '.join(said)}." if said else ""
+    told = "Millions of word pieces read in adaptation (different ones; of these new in this run to the arm)"
+    return f"{told}: {', '.join(said)}." if said else ""
+
+
+def read_again(arms: list[dict[str, Any]]) -> list[str]:
+    """Arms that read nothing which the models they go on from had not read; of `models`."""
+    return [arm["arm"] for arm in arms if arm["read"] and arm["new"] <= 0.01 * arm["different"]]
 
 
 def leaks(folder: Path) -> dict[str, Any]:

@@ -14,9 +14,10 @@ def fertility(table: pd.DataFrame) -> str:
     column = "pieces a word"
     few, many = table.loc[table[column].idxmin()], table.loc[table[column].idxmax()]
     ends = [f"{row[column]:.2f} ({row['domain']}, {shown(row['language'])})" for row in (few, many)]
-    means = table.groupby("domain")[column].mean().sort_values()
-    by = ", ".join(f"{value:.2f} in {domain} text" for domain, value in means.items())
-    return f"A word takes {ends[0]} to {ends[1]} word pieces; over the languages {by}."
+    wide = table.pivot(index="domain", columns="language", values=column).dropna(axis=1)  # what all domains have
+    by = ", ".join(f"{value:.2f} in {domain} text" for domain, value in wide.mean(axis=1).sort_values().items())
+    over = f"; in {', '.join(map(shown, wide))} {by}" if len(wide.columns) else ""
+    return f"A word takes {ends[0]} to {ends[1]} word pieces{over}."
 
 
 def overlap(table: pd.DataFrame) -> str:
@@ -38,11 +39,12 @@ def probes(table: pd.DataFrame, *, control: str) -> str:
     """On what the layers know; columns task, arm, layer, macro_f1, chance."""
     if table.empty:
         return ""
-    best = table.groupby(["task", "arm"])["macro_f1"].max().unstack("task").mean(axis=1)
-    layers = table[table["arm"] == best.idxmax()].groupby("layer")["macro_f1"].mean()
-    said = f"Entity types can be read best off arm {shown(str(best.idxmax()))} ({best.max():.2f} macro F1, mean of the "
-    said += f"tasks; chance {table['chance'].mean():.2f}), off its layer {layers.idxmax()} of {layers.index.max()}"
-    return said + (f"; off {shown(control)}: {best[control]:.2f}." if control in best else ".")
+    means = table.groupby(["arm", "layer"])["macro_f1"].mean()  # over the tasks
+    arm, layer = means.idxmax()
+    said = f"Entity types can be read best off layer {layer} of {table['layer'].max()} of {shown(arm)} "
+    said += f"({means.max():.2f} macro F1, mean of the tasks; chance {table['chance'].mean():.2f})"
+    others = means.get(control) if arm != control else None
+    return said + ("." if others is None else f"; off {shown(control)} {others.max():.2f}, at layer {others.idxmax()}.")
 
 
 def worth(table: pd.DataFrame) -> str:
@@ -66,8 +68,8 @@ def gains(table: pd.DataFrame) -> str:
     if np.isnan(found["spearman"]):
         return "There are too few arms to say whether gains in loss and in score go together."
     return (
-        f"Over {len(table)} pairs of task and arm, gains in masked-token loss and in score go together with Spearman's "
-        f"rho {found['spearman']:.2f}; the arms of a task share one control, so this describes and proves nothing."
+        f"Over {found['n']} pairs of task and arm, Spearman's rho between gains in masked-token loss and in score is "
+        f"{found['spearman']:.2f}; the arms of a task share one control, so this describes and proves nothing."
     )
 
 
@@ -130,7 +132,8 @@ def beside_base(metrics: pd.DataFrame, base: str) -> str:
 
 def mentions(table: pd.DataFrame, *, control: str) -> str:
     """On recall of mentions that training labels lack and medical text has; columns task, arm, group, recall."""
-    rows = table[table["group"] == "in medical text"].groupby(["task", "arm"], sort=False)["recall"].mean()
+    rows = table[(table["group"] == "in medical text") & ~table["arm"].isin(BASELINES)]
+    rows = rows.groupby(["task", "arm"], sort=False)["recall"].mean()
     said = []
     for task, part in rows.groupby(level="task", sort=False):
         by = part.droplevel("task")

@@ -223,7 +223,7 @@ def overlap_map(table: pd.DataFrame, *, words: int, width_mm: float = 160, synth
     with mpl.rc_context(STYLE):
         figure, axes = panels(1, 1, width_mm, 30 + 0.62 * width_mm, synthetic)
         _heat(axes[0, 0], table.rename(index=shown_corpus, columns=shown_corpus), labels, "Share of words in common")
-        axes[0, 0].set(title=f"Overlap of the {words:,} most frequent words (%)", xlabel="", ylabel="")
+        axes[0, 0].set(title=f"Overlap of up to {words:,} most frequent words (%)", xlabel="", ylabel="")
     return figure
 
 

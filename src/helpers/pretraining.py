@@ -68,9 +68,11 @@ class Mixture:
         """Rows at `places` of the training order, (rows, length)."""
         return np.stack([self.stores[store][row] for store, row in self.order[places]]).astype(np.int64)
 
-    def table(self) -> pd.DataFrame:
-        """How much each text gives: pieces packed (no more than needed), pieces read, and how often each is read."""
-        read = self.order.counts()
+    def table(self, batch_rows: int) -> pd.DataFrame:
+        """What each text gives to whole batches: pieces packed (as many as needed), read, and how often each is."""
+        read = np.bincount(
+            self.order[range(len(self.order) // batch_rows * batch_rows)][:, 0], minlength=len(self.stores)
+        )
         rows = [
             (domain, language, len(store) * self.length, int(n) * self.length)
             for (domain, language, _), store, n in zip(self.names, self.stores, read, strict=True)
@@ -224,7 +226,7 @@ def adapt(
         write_atomically(saved / "history.csv", history.to_csv(index=False))
         write_atomically(saved / "key", key)
     write_atomically(saved / "training.csv", history.to_csv(index=False))
-    write_atomically(saved / "mixture.csv", mixture.table().to_csv(index=False))
+    write_atomically(saved / "mixture.csv", mixture.table(values["batch_rows"]).to_csv(index=False))
     shutil.rmtree(folder / "checkpoints" / arm, ignore_errors=True)
     return history
 

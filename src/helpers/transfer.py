@@ -62,7 +62,10 @@ def task_texts(folder: Path, task: str) -> list[str]:
 
 
 def masked_losses(folder: Path, arms: Sequence[str], trained: Sequence[str], rows: int, length: int) -> pd.DataFrame:
-    """Masked-token loss (nats) of each arm on each task's test text, one fixed mask: columns task, arm, loss."""
+    """Masked-token loss (nats) of each arm on the first rows of each task's test text, one fixed mask.
+
+    Columns task, arm, loss; of an arm with copies the first is asked.
+    """
     found, texts = [], {task: task_texts(folder, task) for task in trained}
     for arm in arms:
         model, tokenizer = models.load(folder / "models" / arm)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from evidence import baselines, published, sentences
+from evidence import baselines, cards, published, sentences
 from helpers.names import shown, shown_corpus, shown_p
 from helpers.project import ROOT, write_json
 from helpers.tables import primary
@@ -42,6 +42,7 @@ def numbers(run: Path) -> dict[str, Any]:
     claims = json.loads((results / "claims.json").read_text("utf-8"))
     comparisons, metrics = pd.read_csv(results / "comparisons.csv"), pd.read_csv(results / "metrics.csv")
     statistics = pd.read_csv(run / "corpora" / "statistics.csv")
+    again = cards.read_again(cards.models(run / "models", profile["arms"]))
     listed = [_claim(claim, profile["claims"]["stated"]) for claim in claims["claims"]]
     return {
         "title": TITLE,
@@ -71,7 +72,7 @@ def numbers(run: Path) -> dict[str, Any]:
             "seeds": _seed_sentence(profile),
             "why": _why(results, profile["analysis"]["control"]),
         },
-        "limitations": _limitations(plan, statistics, metrics),
+        "limitations": _limitations(plan, statistics, metrics, again),
     }
 
 
@@ -301,8 +302,8 @@ def _why(results: Path, control: str) -> list[str]:
     return [sentence for sentence in said if sentence]
 
 
-def _limitations(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame) -> list[str]:
-    """What the run cannot show, read off what it has."""
+def _limitations(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame, again: list[str]) -> list[str]:
+    """What the run cannot show, read off what it has; `again`: arms whose text was not new to them."""
     profile = plan["profile"]
     there = set(zip(statistics["domain"], statistics["language"], strict=True))
     missing = [
@@ -330,7 +331,12 @@ def _limitations(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.Dat
     if len(counts) > 1:
         said.append(f"Arms read unequal amounts: {', '.join(f'{count:,}' for count in sorted(counts))} word pieces.")
     tokens = max(counts, default=0)
-    said.append(f"An arm reads {tokens / 1e6:.1f} million word pieces, little beside what published models read.")
+    said.append(f"An arm reads {tokens:,} word pieces, little beside what published models read.")
+    if again:
+        said.append(
+            f"Nothing that these arms read was new to the model they go on from, where adapted arms read new text: "
+            f"{', '.join(again)}."
+        )
     names = {"ner": "entities", "screening": "screening"}
     seeds = [f"{len(profile[kind]['seeds'])} for {name}" for kind, name in names.items() if kind in kinds]
     said.append(f"Fine-tuning seeds an arm: {' and '.join(seeds)}. All arms are taken to vary alike over them.")
