@@ -1,6 +1,7 @@
 """Kept models on new texts: the same as in the run, brat's files there and back, and a line for each mistake."""
 
 import json
+import shutil
 from collections import Counter
 
 import pandas as pd
@@ -111,6 +112,13 @@ def test_mistakes_are_a_line_and_leave_what_was_there(tagger, screener, texts, t
     twice.write_text(f"{person}\n{person}\n")
     broken.write_text('{"id": "p", "notes": []}')
     (empty := tmp_path / "empty.jsonl").write_text("")
+    (dangling := tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+
+    def damaged(name, file, content):
+        model = shutil.copytree(tagger[1], tmp_path / name)
+        (model / file).unlink() if content is None else (model / file).write_text(content)
+        return model
+
     for model, given, output, said in (
         (tagger[1], texts, there, "is there already; name a new one"),
         (texts, texts, tmp_path / "out", "has no reading.json; give a model that a run kept"),
@@ -121,6 +129,15 @@ def test_mistakes_are_a_line_and_leave_what_was_there(tagger, screener, texts, t
         (screener[1], empty, tmp_path / "out", "is empty; give it some patients"),
         (tagger[1], empty, tmp_path / "out", "is empty; give it some texts"),
         (tagger[1], texts, broken / "out", "cannot be written (File exists); name another place"),
+        (
+            damaged("no_tokenizer", "tokenizer.json", None),
+            texts,
+            tmp_path / "out",
+            "has no tokenizer.json; make it again",
+        ),
+        (damaged("weights", "model.safetensors", "cut"), texts, tmp_path / "out", "model.safetensors: damaged ("),
+        (damaged("reading", "reading.json", "[]"), texts, tmp_path / "out", "reading.json: is damaged; make it again"),
+        (tagger[1], texts, dangling, "is there already"),
     ):
         assert application.main([*map(str, (model, given, output))]) == 2
         error = capsys.readouterr().err

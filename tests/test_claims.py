@@ -90,6 +90,16 @@ def test_one_arm_alone_on_patients_is_not_testable(tmp_path):
     assert table.loc[0, "reason"] == "no predictions of arm 'absent' on task 's'"
 
 
+def test_one_document_is_no_sample(folder, tmp_path):
+    for file in (folder / "ro").glob("*/*.parquet"):
+        rows = pd.read_parquet(file)
+        (tmp_path / file.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
+        rows[rows["document"] == rows["document"].iloc[0]].to_parquet(tmp_path / file.relative_to(folder))
+    table, found = verdict(tmp_path, item("good", "poor"))
+    assert table.loc[0, "reason"] == "test 'ro' has 1 document or patient, and what several vary by is needed"
+    assert found["C1"]["verdict"] == "not testable here"
+
+
 def test_an_arm_against_itself_has_no_width(folder):
     table, found = verdict(folder, item("good", "good"))
     assert table.loc[0, ["difference", "low", "high", "detectable", "p"]].tolist() == [0, 0, 0, 0, 1]

@@ -431,6 +431,9 @@ def test_nothing_of_an_earlier_choice_of_tasks_stays(tmp_path, monkeypatch):
     assert [p.relative_to(tmp_path / "corpora" / "tasks") for p in (tmp_path / "corpora").glob("tasks/*/*")] == [
         Path("kept/test.jsonl")
     ]
+    with pytest.raises(Mistake, match=r"kept/train\.jsonl: is missing; run 01_build_corpora again"):
+        tasks.split(tmp_path, "kept", "train")
+    tasks.build(tmp_path, [spec | {"name": "kept", "trained": False}], 1)
     assert tasks.split(tmp_path, "kept", "train") == []
     (tmp_path / "corpora" / "statistics.csv").touch()
     monkeypatch.setattr(tasks, "write_jsonl", lambda path, items: 1 / 0)

@@ -34,6 +34,9 @@ def front_door(*arguments, **more):
         (["smoke", "--bogus"], "unrecognized arguments: --bogus"),
         (["smoke", "--jobs", "many"], "argument --jobs: found 'many', allowed is a whole number above 0"),
         (["smoke", "--only"], "argument --only: expected one argument"),
+        (["smoke", "--only", ""], "--only: found nothing; give it a value, or leave it out"),
+        (["smoke", "--mirror", ""], "--mirror: found nothing"),
+        ([f"{300 * 'a'}.yaml"], "File name too long"),
         (["smoke", "--only", "a", "--from", "b"], "--only and --from exclude each other"),
         (["smoke", "--only", "a", "--force", "b"], "--force excludes --only and --from"),
         (["smoke", "--from", "a", "--force"], "--force excludes --only and --from"),
@@ -109,6 +112,20 @@ def test_notebook_parameter_that_nobody_declares_is_refused(project):
     assert project.executed() == []
 
 
+@pytest.mark.parametrize(
+    ("parameters", "body", "said"),
+    [
+        ("x = {[1]: 2}", "pass", "`x = {[1]: 2}` is no plain literal; write its value"),
+        ("x = 1", "%matplotlib inline", "is no Python; commands of IPython are not allowed: '%matplotlib inline'"),
+    ],
+)
+def test_a_notebook_s_cell_that_is_not_as_allowed_is_told(project, parameters, body, said):
+    project.write_notebook("04_draw", parameters, body)
+    done = project.run("mini")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert said in done.stderr
+
+
 def test_unwritable_runs_is_refused(project):
     (project.root / "runs").write_text("a file where the folder should be")
     done = project.run("mini")
@@ -152,14 +169,19 @@ def test_a_broken_notebook_is_named_and_its_partner_left_alone(project, name, co
 
 def test_a_damaged_status_counts_as_none(project):
     (project.root / "runs/mini/status").mkdir(parents=True)
-    (project.root / "runs/mini/status/04_draw.json").write_text("{")
-    done = project.run("mini", "--status")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "not run" in done.stdout
+    for content in ("{", "[]"):
+        (project.root / "runs/mini/status/04_draw.json").write_text(content)
+        done = project.run("mini", "--status")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "not run" in done.stdout
 
 
 def test_publish_copies_claims(finished):
+    old = finished.root / "figures" / "mini" / "of_a_task_that_went.png"
+    old.parent.mkdir(parents=True, exist_ok=True)
+    old.touch()
     assert "published: figures/mini/" in finished.run("mini", "--publish").stdout
+    assert not old.exists()
     assert (finished.root / "figures" / "mini" / "claims.json").is_file()
 
 

@@ -101,7 +101,7 @@ def test_a_kept_model_is_that_of_the_fit_that_was_asked_for(tmp_path):
     def fit(folder, name, model, seed, key, *, kept, **values):
         made.append(seed)
         if kept:
-            write_json(kept / application.HOW, {"kind": "ner", "key": key})
+            write_json(kept / application.HOW, {"kind": "ner", "language": "nl", "length": 8, "key": key})
         return pd.DataFrame({"document": []}), {}
 
     for seed, keep, makes in ((1, True, 1), (2, True, 1), (1, True, 1), (1, True, 0), (1, False, 0), (2, False, 0)):

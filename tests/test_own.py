@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import unicodedata
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -339,6 +341,24 @@ def test_what_cannot_be_read_is_named_and_nothing_is_left_out_in_silence(tmp_pat
     (texts / "gone.txt").symlink_to(tmp_path / "nowhere")
     with pytest.raises(Mistake, match=r"gone\.txt: cannot be read \(No such file or directory\)"):
         own.check(str(texts), "nl")
+
+
+def test_links_that_lead_upwards_are_refused(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / "texts" / name).mkdir(parents=True)
+        (tmp_path / "texts" / name / "a.txt").write_text("een")
+        (tmp_path / "texts" / name / "all").symlink_to("..")
+    with pytest.raises(Mistake, match=r"texts/one/all: is a link to a folder that it stands in; take it out"):
+        own.state(str(tmp_path / "texts"))
+
+
+def test_labels_are_composed_as_texts_are(ward):
+    for label, said in (("Síntoma", ""), ("DISO\u200b", "has a character that cannot be seen")):
+        spans = [{"start": 0, "end": 6, "label": unicodedata.normalize("NFD", label)}]
+        written(ward / "findings" / "test.jsonl", [{"id": "x", "text": "koorts", "spans": spans}])
+        with pytest.raises(Mistake, match=said) if said else nullcontext():
+            (document,) = own.task(str(ward / "findings"), "ner", "nl", False)["test"]
+            assert document.spans[0].label == label
 
 
 def test_a_label_that_changes_makes_stale_even_with_the_time_of_before(ward):

@@ -163,6 +163,10 @@ FAULTS = [
         ["claims.family=[{claim: C4, task: ner_ro, arm: clinical, against: general, metric: f1, mentions: unseen}]"],
         r"mentions 'unseen' go with metric recall, found 'f1'",
     ),
+    (["seed=2020-13-45"], r"--set seed=2020-13-45: no readable YAML: month must be in 1\.\.12"),
+    (["tasks.ner_ro.documents={train: 5, train: 6}"], r"no readable YAML: key 'train' stands twice"),
+    (["base={? [a, b] : 1}"], r"no readable YAML: .*unhashable"),
+    (["tasks.ner_ro.common={DISO: all}"], r"tasks\.0\.common\.DISO: 'all' means something else in tables"),
     (["arms.nobody.tokens=1"], r"'nobody' of 'arms\.nobody\.tokens' is unknown"),
     (["arms.clinical.parent=nobody"], r"'clinical' has parent 'nobody'; allowed"),
     (["tasks.ner_ro.keep=[nobody]"], r"tasks: 'ner_ro' names arm 'nobody'; allowed: \['base', 'general'"),
@@ -243,6 +247,12 @@ def test_a_fault_is_one_line(sets, said):
 def test_a_wrong_shape_is_named_though_a_corpus_is_empty(change, said):
     with pytest.raises(Mistake, match=said):
         settings.load("smoke", [change, "corpora.clinical.es=[]"])
+
+
+def test_the_name_of_an_extended_profile_and_its_folder_are_its_own(tmp_path):
+    (tmp_path / "one.yaml").write_text("name: ward_study\nextends: smoke")
+    (tmp_path / "two.yaml").write_text("extends: one\nseed: 7")
+    assert [settings.load(str(tmp_path / f"{n}.yaml")).run for n in ("one", "two")] == ["ward_study", "two"]
 
 
 def test_a_list_that_holds_itself_is_one_line(tmp_path):

@@ -443,6 +443,10 @@ def test_rows_are_an_arrow_file_that_datasets_reads(run, monkeypatch):
     assert Dataset.from_file(str(rows.path))[17]["input_ids"] == rows[17].tolist()
     made = rows.path.stat().st_mtime_ns
     assert pretraining.packed(run, "general-nl", tokenizer, 32, 40).path.stat().st_mtime_ns == made
+    whole = rows.path.read_bytes()
+    for kept in (0, 100, 300):
+        rows.path.write_bytes(whole[:kept])
+        assert pretraining.packed(run, "general-nl", tokenizer, 32, 40).path.read_bytes() == whole
 
 
 def resident_file_mb():

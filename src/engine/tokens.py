@@ -4,6 +4,7 @@ import mmap
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -58,15 +59,16 @@ def pack(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, length: int, 
     and only the last, unfinished row is left out. `segments` tells the texts of a row apart again. The file's name
     should hold a digest of text and tokenizer: it is taken for what it is called. ValueError when no row is filled.
     """
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        schema = pa.schema([("input_ids", pa.list_(pa.uint32(), length))])
-        with pa.OSFile(os.fspath(beside), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-            for some in _cut(_pieces(texts, tokenizer), length, rows):
-                column = pa.FixedSizeListArray.from_arrays(pa.array(some.ravel()), length)
-                writer.write_batch(pa.record_batch([column], schema=schema))
-        os.replace(beside, path)
+    with suppress(OSError, ValueError, IndexError):  # not there yet, or damaged
+        return Rows(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    schema = pa.schema([("input_ids", pa.list_(pa.uint32(), length))])
+    with pa.OSFile(os.fspath(beside), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        for some in _cut(_pieces(texts, tokenizer), length, rows):
+            column = pa.FixedSizeListArray.from_arrays(pa.array(some.ravel()), length)
+            writer.write_batch(pa.record_batch([column], schema=schema))
+    os.replace(beside, path)
     return Rows(path)
 
 
@@ -117,7 +119,7 @@ class Order:
     """
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float], rows: int, seed: int) -> None:
-        self.sizes, self.rows, self.seed = np.array(sizes), rows, seed
+        self.sizes, self.rows, self.seed = np.array(sizes, int), rows, seed
         self.ends = np.round(np.cumsum(weights) / sum(weights) * rows).astype(int)
 
     def __len__(self) -> int:

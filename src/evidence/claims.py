@@ -221,6 +221,10 @@ def _differences(
             if (place := measured(row)) not in known:
                 known[place] = scored(fits, row, **how)
             scores, units = known[place]
+            if units < 2:
+                raise Mistake(
+                    f"test {row['test']!r} has {units} document or patient, and what several vary by is needed"
+                )
             parts, found = difference(scores, row, copies=copies)
             row |= found | {"units": units, "reason": ""}
         except Mistake as mistake:

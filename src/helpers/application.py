@@ -77,7 +77,7 @@ def _learnt_so(document: Document) -> Document:
 
 def _check_new(output: Path) -> None:
     """Mistake unless something can be written there, and nothing is there yet."""
-    if output.exists():
+    if output.exists() or output.is_symlink():
         raise Mistake(f"{output}: is there already; name a new one")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -91,8 +91,11 @@ def _how(folder: Path, kind: str = "") -> dict[str, Any]:
     """How a kept model reads; Mistake for a folder without one, or one of another kind of task."""
     try:
         how = json.loads((folder / HOW).read_text(encoding="utf-8"))
+        how["kind"], how["language"], how["length"]
     except OSError:
         raise Mistake(f"{folder}: has no {HOW}; give a model that a run kept, runs/RUN/finetuned/TASK/ARM") from None
+    except (ValueError, TypeError, KeyError):
+        raise Mistake(f"{folder / HOW}: is damaged; make it again with the run that kept it") from None
     if kind and how["kind"] != kind:
         raise Mistake(f"{folder}: is a model of {how['kind']}, not of {kind}")
     return how
@@ -106,6 +109,9 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     try:
         how, texts = _how(asked.model), os.fspath(asked.texts.absolute())
+        for name in ("config.json", "tokenizer.json"):
+            if not (models.sound(asked.model) / name).is_file():
+                raise Mistake(f"{asked.model}: has no {name}; make it again with the run that kept it")
         _check_new(asked.output)
         if how["kind"] == "ner":
             documents = [*map(_learnt_so, own.documents(texts, how["language"]))]
@@ -115,7 +121,7 @@ def main(arguments: list[str]) -> int:
         else:
             patients = [*map(in_letters, own.patients(texts, how["language"]))]
             write_table(asked.output, screen(asked.model, patients))
-    except Mistake as mistake:
+    except (Mistake, OSError) as mistake:
         print(mistake, file=sys.stderr)
         return 2
     print(f"written: {asked.output}")

@@ -36,7 +36,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         known = set()
-        for key, _ in node.value:
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in known:
                 raise yaml.MarkedYAMLError(problem=f"key {key.value!r} stands twice", problem_mark=key.start_mark)
             known.add(key.value)
@@ -46,9 +46,17 @@ class _Loader(yaml.SafeLoader):
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file; Mistake where it cannot be read, or a key stands twice."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return parsed_yaml(path.read_text(encoding="utf-8"), path.name)
+    except (OSError, UnicodeDecodeError) as error:
         raise Mistake(f"{path.name}: no readable YAML: {' '.join(str(error).split())}") from None
+
+
+def parsed_yaml(text: str, where: str) -> Any:
+    """The content of some YAML; Mistake, which begins with `where`, as `read_yaml` has it."""
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:  # of dates and numbers, too
+        raise Mistake(f"{where}: no readable YAML: {' '.join(str(error).split())}") from None
 
 
 def digest(content: object) -> str:

@@ -40,7 +40,7 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
         raise Mistake(
             f"compute.compiled: true needs a C++ compiler ({' or '.join(COMPILERS)}); install one, or set false"
         )
-    for folder in (RUNS / profile.run, RUNS / profile.run / "status"):
+    for folder in (RUNS / profile.run, *(RUNS / profile.run / below for below in ("status", "logs"))):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
@@ -214,7 +214,9 @@ def work(profile: Any, where: list[str], arguments: list[str]) -> int:
             watch(process, run, plan, since)
         except KeyboardInterrupt:
             process.terminate()
-            process.wait()
+            while process.poll() is None:
+                with contextlib.suppress(KeyboardInterrupt):  # pressed again
+                    process.wait()
     return summary(run, plan, since, process.returncode, log)
 
 
@@ -317,9 +319,18 @@ def main(arguments: list[str]) -> int:
     except Mistake as mistake:
         print(f"run_all.sh: {' '.join(str(mistake).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("run_all.sh: stopped; the same command goes on from here", file=sys.stderr)
+        return 130  # a shell's status for this
     except BrokenPipeError:  # who read the output, as `head` does, has gone; what is left of it must not be tried again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # a shell's status for this
+        return 141  # as above
+    except OSError as error:
+        print(
+            f"run_all.sh: {error.filename or 'a file'}: {error.strerror or error}; mend it, or give another",
+            file=sys.stderr,
+        )
+        return 2
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def declared(notebook: Path) -> dict[str, Any]:
             raise Mistake(f"{notebook.name}: parameters cell has `{ast.unparse(line)}`; allowed: name = literal")
         try:
             values[line.targets[0].id] = ast.literal_eval(line.value)
-        except ValueError:
+        except (ValueError, TypeError):
             raise Mistake(f"{notebook.name}: `{ast.unparse(line)}` is no plain literal; write its value") from None
     return values
 
@@ -83,7 +83,9 @@ def _parsed(source: str, where: str) -> ast.Module:
     try:
         return ast.parse(source)
     except SyntaxError as error:
-        raise Mistake(f"{where}, line {error.lineno}: {error.msg}: {(error.text or '').strip()[:60]!r}") from None
+        line = (error.text or "").strip()
+        told = "is no Python; commands of IPython are not allowed" if line.startswith(("%", "!")) else error.msg
+        raise Mistake(f"{where}, line {error.lineno}: {told}: {line[:60]!r}") from None
 
 
 def code_digest(notebook: Path) -> str:
@@ -115,7 +117,9 @@ def content(notebook: Any) -> list[tuple[str, str, list[str]]]:
 def sync_pairs(folder: Path = FOLDER, strip: bool = False) -> list[str]:
     """Make each .py/.ipynb pair equal, from the newer file, and say so; `strip` also removes outputs everywhere."""
     lines = []
-    for stem in sorted({path.stem for path in [*folder.glob("[0-9]*.py"), *folder.glob("[0-9]*.ipynb")]}):
+    for stem in sorted(
+        {path.stem for kind in ("py", "ipynb") for path in folder.glob(f"[0-9]*.{kind}") if path.is_file()}
+    ):
         both = [path for path in (folder / f"{stem}.py", folder / f"{stem}.ipynb") if path.is_file()]
         newer = max(both, key=lambda path: path.stat().st_mtime)
         contents = [read(path) for path in both]

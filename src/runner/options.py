@@ -67,6 +67,9 @@ def parser() -> argparse.ArgumentParser:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The options, or SystemExit(2) after one line that names what is wrong."""
     options = parser().parse_args(arguments)
+    for name, value in (("only", options.only), ("from", options.since), ("mirror", options.mirror)):
+        if value == "":
+            parser().error(f"--{name}: found nothing; give it a value, or leave it out")
     if sum(map(bool, (options.only, options.since))) > 1:
         parser().error("--only and --from exclude each other")
     if options.force and (options.only or options.since):

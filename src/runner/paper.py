@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from evidence import baselines, cards, published, sentences
+from evidence import baselines, cards, limitations, sentences
 from helpers.names import shown, shown_corpus, shown_p
 from helpers.project import ROOT, write_json
 from helpers.tables import primary
@@ -17,7 +17,6 @@ SOURCE = ROOT / "paper" / "paper.typ"
 SIMULATED = ROOT / "benchmarks" / "results" / "intervals.json"
 PAPER = "Luo et al. (arXiv 2510.27552)"
 TITLE = "Domain adaptation of a multilingual BERT for medical tasks: an open re-implementation"
-LANGUAGES, DOMAINS = ("nl", "ro", "es"), ("general", "biomedical", "clinical")
 
 
 def build(run: Path) -> Path:
@@ -72,7 +71,7 @@ def numbers(run: Path) -> dict[str, Any]:
             "seeds": _seed_sentence(profile),
             "why": _why(results, profile["analysis"]["control"]),
         },
-        "limitations": _limitations(plan, statistics, metrics, again),
+        "limitations": limitations.of_run(plan, statistics, metrics, again),
     }
 
 
@@ -300,46 +299,3 @@ def _why(results: Path, control: str) -> list[str]:
     said += [sentences.transfer(tables["transfer"]), sentences.alignment(tables["alignment"])]
     said.append(sentences.worth(tables["worth"]))
     return [sentence for sentence in said if sentence]
-
-
-def _limitations(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame, again: list[str]) -> list[str]:
-    """What the run cannot show, read off what it has; `again`: arms whose text was not new to them."""
-    profile = plan["profile"]
-    there = set(zip(statistics["domain"], statistics["language"], strict=True))
-    missing = [
-        shown_corpus(f"{domain}-{lang}") for domain in DOMAINS for lang in LANGUAGES if (domain, lang) not in there
-    ]
-    counts = {arm["tokens"] for arm in profile["arms"] if arm["parent"]}
-    kinds = {task["kind"] for task in profile["tasks"]}
-    said = ["The text is synthetic: the numbers show the method and are no evidence."] if plan["synthetic"] else []
-    if missing:
-        said.append(f"There is no text for: {'; '.join(missing)}. Arms differ only where they have text of their own.")
-    if "screening" not in kinds:
-        said.append("There is no screening task: Dutch clinical notes with labels are not public.")
-    real = [task for task in profile["tasks"] if task["source"] != "synthetic"]
-    cut = [f"{t['documents']['train']} of {shown(t['name'])}" for t in real if "train" in t["documents"]]
-    if cut:
-        said.append(f"For the time it takes, models learn from the first documents only: {', '.join(cut)}.")
-    once = [shown(arm["name"]) for arm in profile["arms"] if arm["copies"] == 1]
-    if len(once) == len(profile["arms"]):
-        said.append("Every arm is pre-trained once: what another pre-training seed would change is in no interval.")
-    elif once:
-        said.append(f"Pre-trained once, so that another pre-training seed is in no interval: {', '.join(once)}.")
-    if anew := published.trained_anew(profile["name"], profile):
-        verdicts = (f"{claim} {', '.join(f'{v} in {n}' for v, n in by.items())}" for claim, by in anew.items())
-        said.append(f"Published runs that differ in the seeds of pre-training alone came to: {'; '.join(verdicts)}.")
-    if len(counts) > 1:
-        said.append(f"Arms read unequal amounts: {', '.join(f'{count:,}' for count in sorted(counts))} word pieces.")
-    tokens = max(counts, default=0)
-    said.append(f"An arm reads {tokens:,} word pieces, little beside what published models read.")
-    if again:
-        said.append(
-            f"Nothing that these arms read was new to the model they go on from, where adapted arms read new text: "
-            f"{', '.join(again)}."
-        )
-    names = {"ner": "entities", "screening": "screening"}
-    seeds = [f"{len(profile[kind]['seeds'])} for {name}" for kind, name in names.items() if kind in kinds]
-    said.append(f"Fine-tuning seeds an arm: {' and '.join(seeds)}. All arms are taken to vary alike over them.")
-    if below := sentences.below_baseline(metrics):
-        said.append(below)
-    return said

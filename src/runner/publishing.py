@@ -14,6 +14,8 @@ def publish(run: Path) -> None:
     if not claims.is_file():
         raise Mistake(f"--publish: runs/{run.name} has no claims yet; let the run come to its end first")
     target.mkdir(parents=True, exist_ok=True)
+    for old in (file for kind in ("png", "svg", "pdf", "txt") for file in target.glob(f"*.{kind}")):
+        old.unlink()
     for file in [*sorted((run / "figures").glob("*")), claims]:
         shutil.copy2(file, target)
     printed = run / "paper" / "paper.pdf"

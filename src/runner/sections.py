@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from evidence import baselines
 from helpers.names import METRICS
+from texts import own_lines
 
 # Tables are read back with these as something else: a baseline or a folder of ours, no value, a truth value, a number.
 RESERVED = (*baselines.NAMES, "baseline", "shares", "nan", "null", "none", "na", "true", "false", "inf", "infinity")
@@ -70,7 +71,9 @@ class Task(Section):
     documents: dict[Literal["train", "dev", "test"], Annotated[int, Field(gt=0)]] = Field(
         default={}, description="items a part, at most"
     )
-    common: dict[str, str] = Field(default={}, description="own label -> label shared with other tasks")
+    common: dict[str, Annotated[str, AfterValidator(own_lines.entity_label)]] = Field(
+        default={}, description="own label -> label shared with other tasks"
+    )
     trained: bool = Field(default=True, description="whether models learn it, and are not only tested on it")
     arms: Names = Field(default=[], description="arms that are fine-tuned on it; none: all")
     shares: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Once] = Field(

@@ -4,10 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from helpers.project import ROOT, Mistake, read_yaml
+from helpers.project import ROOT, Mistake, parsed_yaml, read_yaml
 from runner.profile import Profile, Stage
 
 CLAIMS = ROOT / "profiles" / "claims.yaml"
@@ -77,7 +76,9 @@ def _extended(path: Path, seen: list[Path]) -> dict[str, Any]:
     file = file if file.is_file() else ROOT / "profiles" / f"{parent}.yaml"
     if not file.is_file():
         raise Mistake(f"{path.name}: extends {parent!r}, which is no profile in {path.parent.name}/ or profiles/")
-    return _laid_over(_extended(file, [*seen, path.resolve()]), values)
+    below = _extended(file, [*seen, path.resolve()])
+    below.pop("name", None)  # it names the other's folder below runs/
+    return _laid_over(below, values)
 
 
 SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
@@ -111,10 +112,7 @@ def _change(values: dict[str, Any], change: str) -> None:
             raise Mistake(f"--set {change}: {step!r} of {key!r} is unknown; the profile's own keys are allowed")
     if not isinstance(place, dict):
         raise Mistake(f"--set {change}: {key!r} names a list; name an item and its key, as in arms.general.tokens")
-    try:
-        place[last] = _numbers(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise Mistake(f"--set {change}: no readable YAML: {' '.join(str(error).split())}") from None
+    place[last] = _numbers(parsed_yaml(text, f"--set {change}"))
 
 
 def _numbers(value: Any) -> Any:

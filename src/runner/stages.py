@@ -72,9 +72,10 @@ def lock(file: Path, told: str) -> IO[str]:
 def read_status(run: Path, stage: str) -> dict[str, Any]:
     """What the last execution of a stage recorded; empty before the first, or where the file is damaged."""
     try:
-        return json.loads((run / "status" / f"{stage}.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        found = json.loads((run / "status" / f"{stage}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def peak_memory() -> int:

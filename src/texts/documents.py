@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from helpers.project import Mistake
+
 PARTS = ("train", "dev", "test")  # of a task
 
 
@@ -60,10 +62,13 @@ def write_jsonl(path: Path, items: Iterable[Document | Patient]) -> int:
 
 
 def read_jsonl(path: Path, kind: type[Document] | type[Patient] = Document) -> Iterator[Document | Patient]:
-    """Stream the items of a file that `write_jsonl` made."""
+    """Stream the items of a file that `write_jsonl` made; Mistake where it is damaged."""
     with path.open(encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                raise Mistake(f"{path}, line {number}: is damaged; run 01_build_corpora again") from None
             if kind is Patient:
                 row["notes"] = tuple(Note(**note) for note in row["notes"])
             else:

@@ -56,6 +56,8 @@ def _files(path: Path) -> list[Path]:
 
     found = []
     for folder, below, names in os.walk(path, onerror=stop, followlinks=True):
+        if os.path.islink(folder) and os.path.realpath(folder) in map(os.path.realpath, Path(folder).parents):
+            raise Mistake(f"{folder}: is a link to a folder that it stands in; take it out")
         below[:] = [name for name in below if not name.startswith(".")]
         found += [Path(folder, name) for name in names if not name.startswith(".")]
     return sorted(found)
@@ -225,12 +227,12 @@ def _said(text: str, mention: standoff.Mention) -> Span:
             f"{mention.place}: is in {1 + len(more)} pieces; give it as one from start to end, or take it out"
         )
     try:
-        own_lines.entity_label(mention.label)
+        label = own_lines.entity_label(mention.label)
     except ValueError as error:
         raise Mistake(f"{mention.place}: label: {error}") from None
     if standoff.misplaced(text, mention):
         raise Mistake(f"{mention.place}: {start} {end} is not where its text stands; mend the offsets or the text")
-    return Span(start, end, mention.label)
+    return Span(start, end, label)
 
 
 def _labelled(id: str, language: str, text: str, placed: list[tuple[str, Span]]) -> Document:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
+from unicodedata import normalize
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
@@ -43,12 +44,19 @@ def _said(value: str) -> str:
 
 
 def entity_label(value: Any) -> Any:
-    """An entity label; ValueError for one with a blank, or with another meaning in tables of results."""
-    if isinstance(_whole(value), str) and (not value or re.search(r"\s", value)):
+    """An entity label in composed characters, as texts are; ValueError for one with a blank or what cannot be seen.
+
+    ValueError too for one with another meaning in tables of results.
+    """
+    if not isinstance(_whole(value), str):
+        return value
+    if not value or re.search(r"\s", value):
         raise ValueError("has a blank, or nothing in it; write it as one word, like DISO or side_effect")
-    if isinstance(value, str) and value in RESERVED:
+    if not value.isprintable():
+        raise ValueError(f"{ascii(value)} has a character that cannot be seen; take it out")
+    if value in RESERVED:
         raise ValueError(f"{value!r} means something else in tables of results; take another word")
-    return value
+    return normalize("NFC", value)
 
 
 def _included(value: Any) -> int:

@@ -6,6 +6,7 @@ what was verified by its path, sizes and times of change, so that it is hashed o
 """
 
 import hashlib
+import lzma
 import os
 import re
 import shutil
@@ -25,7 +26,7 @@ LISTED = DATA / "sources.yaml"
 PARALLEL = {"nl": "nl_hpo_labels", "es": "es_hpo_labels"}  # language -> the part that names the same concepts
 OWN = "own files, not public"  # in the place of a licence
 Content = Mapping[str, Callable[[], bytes]]
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, lzma.LZMAError)
 
 
 @cache

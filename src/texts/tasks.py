@@ -95,10 +95,16 @@ def task(folder: Path, name: str) -> dict[str, Any]:
 
 
 def split(folder: Path, name: str, part: str) -> list[Any]:
-    """Documents or patients of a task's train, dev or test part; none where the task has no such part."""
-    kind = Patient if task(folder, name)["kind"] == "screening" else Document
-    path = folder / "corpora" / "tasks" / name / f"{part}.jsonl"
-    return list(read_jsonl(path, kind)) if path.is_file() else []
+    """Documents or patients of a task's train, dev or test part; none of a task that is a test set only.
+
+    Mistake where a part is gone.
+    """
+    spec, path = task(folder, name), folder / "corpora" / "tasks" / name / f"{part}.jsonl"
+    if path.is_file():
+        return list(read_jsonl(path, Patient if spec["kind"] == "screening" else Document))
+    if part == "test" or spec.get("trained", True):
+        raise Mistake(f"{path}: is missing; run 01_build_corpora again")
+    return []
 
 
 def made_up(folder: Path) -> bool:
