@@ -152,6 +152,7 @@ def test_weights_that_were_cut_off_are_named(saved, tmp_path):
         ({"architecture": "nobert"}, "'nobert' is unknown"),
         ({"config": {"hiden_size": 32}}, "unknown key 'hiden_size'; allowed: .*hidden_size"),
         ({"config": {"hidden_size": 30, "num_attention_heads": 4}}, "makes no modernbert"),
+        ({"config": {"classifier_dropout": 7.0}}, "makes no modernbert: dropout probability has to be between 0 and 1"),
         ({"architecture": "", "folder": "no/such/folder"}, "no model in 'no/such/folder'"),
     ],
 )

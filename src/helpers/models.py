@@ -15,6 +15,8 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -113,8 +115,9 @@ def configuration(base: dict[str, Any], **values: int) -> PretrainedConfig:
         raise Mistake(f"base.config: unknown key {unknown[0]!r}; allowed: {', '.join(sorted(known))}")
     try:
         config = AutoConfig.for_model(base["architecture"], **{**base["config"], **values})
-        with torch.device("meta"):
-            AutoModelForMaskedLM.from_config(config)
+        with torch.device("meta"):  # weightless: what each stage will ask of it
+            for kind in (AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoModelForMaskedLM):
+                kind.from_config(config)(input_ids=torch.ones(1, 8, dtype=torch.long))
     except Exception as error:  # whatever a wrong shape or type makes the library raise
         reason = " ".join(str(error).split())[:200]
         raise Mistake(f"base.config: {base['config']} makes no {base['architecture']}: {reason}") from None
