@@ -84,8 +84,9 @@ Markdown(sentences.fertility(fertility))
 # %% [markdown]
 # ## Words in common
 #
-# Share of the most frequent words that two corpora have in common (of all, where one has no more). Domains of one language share more than the same
-# domain of two languages; how near biomedical text is to clinical text says how much one can stand in for the other.
+# Share of the most frequent words that two corpora have in common (of all words, where one has no more). Domains of one
+# language share more than the same domain of two languages; how near biomedical text is to clinical text says how much one
+# can stand in for the other.
 
 # %%
 overlap = analysis.vocabulary_overlap(counts, words=frequent_words)

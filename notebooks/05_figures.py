@@ -226,8 +226,8 @@ decisions.style.format(precision=3, formatter={"p": names.shown_p}).hide()
 # %%
 overlap = pd.read_csv(folder / "results" / "overlap.csv", index_col="corpus")
 style.keep(figures.overlap_map(overlap, words=frequent_words, **looks), name="overlap", caption=(
-    "Share of the most frequent words that two corpora have in common, counted in the first documents of each: of the smaller list, "
-    "where a corpus has fewer words."), **keep)
+    "Share of the most frequent words that two corpora have in common, counted in the first documents of each; where a "
+    "corpus has fewer words, of the shorter list."), **keep)
 
 # %% [markdown]
 # ## Kept for the report
