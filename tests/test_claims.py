@@ -96,7 +96,7 @@ def test_one_document_is_no_sample(folder, tmp_path):
         (tmp_path / file.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
         rows[rows["document"] == rows["document"].iloc[0]].to_parquet(tmp_path / file.relative_to(folder))
     table, found = verdict(tmp_path, item("good", "poor"))
-    assert table.loc[0, "reason"] == "test 'ro' has 1 document or patient, and what several vary by is needed"
+    assert table.loc[0, "reason"] == "1 document or patient in test 'ro', at least 2 are needed"
     assert found["C1"]["verdict"] == "not testable here"
 
 

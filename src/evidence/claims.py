@@ -222,9 +222,7 @@ def _differences(
                 known[place] = scored(fits, row, **how)
             scores, units = known[place]
             if units < 2:
-                raise Mistake(
-                    f"test {row['test']!r} has {units} document or patient, and what several vary by is needed"
-                )
+                raise Mistake(f"{units} document or patient in test {row['test']!r}, at least 2 are needed")
             parts, found = difference(scores, row, copies=copies)
             row |= found | {"units": units, "reason": ""}
         except Mistake as mistake:
