@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -137,13 +139,17 @@ class Project:
         return [sys.executable, "-m", "runner.front_door", *arguments]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the front door as the leader of a process group of its own."""
+        """Start the front door as the leader of a process group of its own, which heeds Ctrl-C.
+
+        What a shell starts in the background, such as these tests, does not, and hands that on.
+        """
         return subprocess.Popen(
             self.command(*arguments),
             cwd=self.root,
             env=self.environment(),
             text=True,
             start_new_session=True,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
