@@ -91,7 +91,7 @@ def read_by(arms: list[dict[str, Any]], comparisons: list[dict[str, str]]) -> st
 
 
 def read_again(arms: list[dict[str, Any]]) -> list[str]:
-    """Arms that read nothing which the models they go on from had not read; of `models`."""
+    """Arms of `models` that read nothing new, but for a hundredth: shares are rounded to rows."""
     return [arm["arm"] for arm in arms if arm["read"] and arm["new"] <= 0.01 * arm["different"]]
 
 

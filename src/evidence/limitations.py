@@ -42,7 +42,7 @@ def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame
     said.append(f"An arm reads {tokens:,} word pieces, little beside what published models read.")
     if again:
         said.append(
-            f"Nothing that these arms read was new to the model they go on from, where adapted arms read new text: "
+            "Nothing that these arms read was new to the model they go on from, where adapted arms read new text: "
             f"{', '.join(again)}."
         )
     names = {"ner": "entities", "screening": "screening"}

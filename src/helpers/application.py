@@ -75,6 +75,14 @@ def _learnt_so(document: Document) -> Document:
     return in_letters(replace(document, text=normalize("NFC", document.text)))
 
 
+def _check_kept(folder: Path) -> None:
+    """Mistake unless a kept model is whole."""
+    models.sound(folder)
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise Mistake(f"{folder}: has no {name}; make it again with the run that kept it")
+
+
 def _check_new(output: Path) -> None:
     """Mistake unless something can be written there, and nothing is there yet."""
     if output.exists() or output.is_symlink():
@@ -109,9 +117,7 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     try:
         how, texts = _how(asked.model), os.fspath(asked.texts.absolute())
-        for name in ("config.json", "tokenizer.json"):
-            if not (models.sound(asked.model) / name).is_file():
-                raise Mistake(f"{asked.model}: has no {name}; make it again with the run that kept it")
+        _check_kept(asked.model)
         _check_new(asked.output)
         if how["kind"] == "ner":
             documents = [*map(_learnt_so, own.documents(texts, how["language"]))]

@@ -153,7 +153,8 @@ class SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """The kept gradients, as large as the loss's own asks for."""
-        kept, times = zip(context.saved_tensors, context.kinds, strict=True), gradient.view(1)  # which widens a part
+        # As a vector it widens a part within the product, where a number would be narrowed to the part's precision.
+        kept, times = zip(context.saved_tensors, context.kinds, strict=True), gradient.view(1)
         return *(None if kind is None else (part * times).to(kind) for part, kind in kept), None, None, None
 
 

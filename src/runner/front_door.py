@@ -22,7 +22,7 @@ COMPILERS = ("g++", "clang++")
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 60  # between progress lines when no terminal is attached
 SLURM_JOBS, SLURM_SECONDS = 100, 10  # at a time; between looks at them
-PATIENCE = 20  # seconds for Snakemake to end
+PATIENCE = 20  # seconds for Snakemake to end by itself after Ctrl-C
 
 
 def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
@@ -215,10 +215,13 @@ def work(profile: Any, where: list[str], arguments: list[str]) -> int:
             watch(process, run, plan, since)
         except KeyboardInterrupt:
             # Snakemake was told by the terminal, too; told once more while it cancels jobs of Slurm it may hang.
-            for seconds, then in ((PATIENCE, process.terminate), (PATIENCE, process.kill), (None, process.kill)):
-                with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):  # pressed again, or no end
-                    process.wait(seconds)
-                then()
+            with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+            process.terminate()  # of one that has ended: nothing
+            with contextlib.suppress(KeyboardInterrupt):
+                process.wait()
+            process.kill()
+            process.wait()
     return summary(run, plan, since, process.returncode, log)
 
 
