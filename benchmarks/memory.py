@@ -46,6 +46,7 @@ class Whole(Mixture):
 
     def __init__(self, store: tokens.Rows, tokenizer: Any, count: int, share: float = 1.0) -> None:
         self.stores, self.length, self.tokenizer = [store], store.length, tokenizer
+        self.starts = [0]
         self.order = tokens.Order([int(share * len(store))], [1.0], count, 1)
 
 

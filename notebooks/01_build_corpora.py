@@ -45,7 +45,7 @@ tasks_wanted = [
     {"name": "screening_nl", "kind": "screening", "language": "nl", "source": "synthetic", "trained": True,
      "documents": {"train": 60, "dev": 30, "test": 40}, "common": {}},
 ]  # data of each task; documents: items a part
-characters = 60000  # characters kept for each domain and language, at most
+characters = {"general": 60000, "biomedical": 60000, "clinical": 60000}  # kept for each language of a domain, at most
 heldout_characters = 6000  # characters set aside for the held-out loss
 near_duplicate = 0.8  # Jaccard similarity from which a document is a near duplicate
 remove_leaks = True  # what repeats task documents is removed; if not, the gate stops the run there

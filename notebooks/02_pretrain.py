@@ -43,6 +43,7 @@ base = {
         "classifier_pooling": "mean", "layer_types": ["full_attention", "full_attention"]}}  # origin of the first arm: architecture (from scratch), hub or folder
 text = {"general": {"nl": 1.0, "ro": 1.0, "es": 1.0}}  # domain, language: weight
 tokens = 12000  # word pieces of training text
+passes = 1  # times a text is read
 length = 64  # word pieces a row
 batch_rows = 16  # rows a step
 learning_rate = 0.002  # peak
@@ -76,12 +77,14 @@ pd.Series({
 # %% [markdown]
 # ## What it will read
 #
-# Documents become rows of word pieces, each row full, none padded; a document cannot see another one in its row. A text
+# Documents become rows of word pieces, each row full, none padded; a document cannot see another one in its row. An arm
+# reads a text on from where its parents stopped (*new*): what new general text gives is then no gain of medical text. A text
 # that is shorter than its share is read again (*passes*): small domains are repeated, and that is worth knowing.
 
 # %%
-mixture = pretraining.Mixture(folder, text, tokenizer, tokens // length, length, seed)
-mixture.table(batch_rows).style.format({"tokens packed": "{:,}", "tokens read": "{:,}", "passes": "{:.2f}"}).hide()
+before = pretraining.read_until(folder / "models" / parent) if parent else {}
+mixture = pretraining.Mixture(folder, text, tokenizer, tokens // length, length, seed, before, passes)
+mixture.table(batch_rows).style.format("{:,}", ["tokens read", "different", "new"]).format("{:.2f}", ["passes"]).hide()
 
 # %% [markdown]
 # ## One row, as the model sees it

@@ -25,8 +25,8 @@
 import pandas as pd
 import torch
 from IPython.display import Markdown
-from evidence import errors
-from helpers import figures, finetuning, project, tables, transfer
+from evidence import errors, transfer
+from helpers import figures, finetuning, project, tables
 from runner import stages
 from texts import tasks
 

@@ -22,8 +22,8 @@
 # reads saved models and predictions only; it trains nothing.
 
 # %%
-from evidence import analysis, sentences
-from helpers import figures, probes, project, tables, transfer
+from evidence import analysis, sentences, transfer
+from helpers import figures, probes, project, tables
 from IPython.display import Markdown, display
 from runner import stages
 from texts import tasks

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from evidence import analysis
+from evidence import analysis, transfer
 from evidence.scores import NER
-from helpers import tables, transfer
+from helpers import tables
 from helpers.project import Mistake
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_languages import TEXTS
 from test_sources import MIRROR, MIRRORED, needs_mirror
 
-from helpers import transfer
+from evidence import transfer
 from helpers.project import Mistake
 from texts import corpora, sources, tasks
 from texts.corpora import Limits

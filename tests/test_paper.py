@@ -150,12 +150,13 @@ def test_text_read_is_that_of_the_compared_arms():
 
 
 def test_text_that_an_arm_reads_again_is_not_new_to_it(tmp_path):
-    read = {"base": [("general", "nl", 90, 120)], "general": [("general", "nl", 60, 60)]}
-    read |= {"more": [("general", "nl", 100, 150), ("clinical", "nl", 20, 40)], "later": [("clinical", "nl", 30, 30)]}
+    read = {"base": [("general", "nl", 120, 90, 90)], "general": [("general", "nl", 60, 60, 0)]}
+    read["more"] = [("general", "nl", 150, 100, 10), ("clinical", "nl", 40, 20, 20)]
+    read["later"] = [("clinical", "nl", 30, 30, 10)]
     for arm, rows in read.items():
-        table = pd.DataFrame(rows, columns=["domain", "language", "tokens packed", "tokens read"])
+        table = pd.DataFrame(rows, columns=["domain", "language", "tokens read", "different", "new"])
         (tmp_path / arm).mkdir()
-        table.assign(passes=table["tokens read"] / table["tokens packed"]).to_csv(tmp_path / arm / "mixture.csv")
+        table.assign(passes=table["tokens read"] / table["different"]).to_csv(tmp_path / arm / "mixture.csv")
     parents = {"base": "", "general": "base", "more": "base", "later": "more"}
     arms = cards.models(tmp_path, [{"name": n, "parent": p, "copies": 1} for n, p in parents.items()])
     found = {arm["name"]: (arm["different"], arm["new"], arm["in_all"]) for arm in arms}

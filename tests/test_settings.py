@@ -202,6 +202,14 @@ FAULTS = [
     (["tasks.ner_ro.share_arms=[general, general]"], r"tasks\.0\.share_arms: 'general' stands twice"),
     (["tasks.ner_ro.shares=[0.5, 0.25, 0.5]"], r"tasks\.0\.shares: 0\.5 stands twice"),
     (["corpora.clinical.es=[synthetic, synthetic]"], r"corpora\.clinical\.es: 'synthetic' stands twice"),
+    *[
+        (
+            [f"corpus.characters={value}"],
+            r"corpus\.characters: .*must be a whole number above 0, or one for each domain",
+        )
+        for value in ("0", "many", "{}", "{general: 0, biomedical: 4, clinical: 3}", "true")
+    ],
+    (["corpus.characters={general: 9, clinical: 9}"], r"corpus\.characters: 'biomedical' is missing; give one number"),
     (["pretrain.learning_rate=.inf"], r"pretrain\.learning_rate: .*finite"),
     *[
         ([f"claims.family=[{{claim: C1, {item}}}]"], said)
@@ -408,6 +416,7 @@ def test_an_arm_that_a_task_leaves_out_cannot_be_compared_on_it():
         ("arms.clinical.tokens=9000", "word pieces 21,000 and 18,000"),
         ("arms.clinical.learning_rate=0.001", "learning rates 0.001, 0.002 and 0.002"),
         ("arms.clinical.masking_rate=0.3", "masking rates 0.15, 0.3 and 0.15"),
+        ("arms.clinical.passes=2", "passes over a text 1, 2 and 1"),
         ("pretrain.masking_rate=0.3", ""),
         ("arms.base.masking_rate=0.3", ""),  # of both
     ],

@@ -114,6 +114,12 @@ def test_metrics_are_those_of_the_predictions(run):
     assert {"ANAT", "CHEM", "DISO", "PROC", "all"} == set(metrics.query("task == 'ner_es'")["label"])
 
 
+def test_general_text_is_as_new_to_its_arms_as_medical_text(run):
+    for arm in ("general", "general_nl", "biomedical", "clinical", "clinical_nl"):
+        read = pd.read_csv(run / f"models/{arm}/mixture.csv")
+        assert len(read) and read["new"].tolist() == read["tokens read"].tolist(), arm
+
+
 def test_copies_and_label_budgets_are_used(run):
     weights = [(run / f"models/{name}/model.safetensors").read_bytes() for name in ("clinical", "clinical.2")]
     assert weights[0] != weights[1]

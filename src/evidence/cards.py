@@ -52,17 +52,13 @@ def _origin(part: str) -> dict[str, str]:
 def models(folder: Path, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row an arm: its parent, and each text it read with word pieces and passes; its own and with its parents'.
 
-    `different` counts a text that is read several times once; `new` is what of it none of its parents has read. Every
-    arm reads a corpus from its beginning.
+    `different` counts a text that is read several times once; `new` is what of it none of its parents has read.
     """
-    totals, rows, known = {"": 0}, list[dict[str, Any]](), {"": dict[tuple[str, str], int]()}
+    totals, rows = {"": 0}, list[dict[str, Any]]()
     for arm in arms:
         table = pd.read_csv(folder / arm["name"] / "mixture.csv")
         read = int(table["tokens read"].sum())
         totals[arm["name"]] = totals[arm["parent"]] + read
-        different = table.set_index(["domain", "language"])[["tokens read", "tokens packed"]].min(axis=1).to_dict()
-        before = known[arm["parent"]]
-        known[arm["name"]] = before | {at: max(n, before.get(at, 0)) for at, n in different.items()}
         texts = [
             {"corpus": shown_corpus(f"{row['domain']}-{row['language']}"), "read": int(row["tokens read"])}
             | {"passes": row["passes"]}
@@ -72,8 +68,7 @@ def models(folder: Path, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
         rows.append(
             {"arm": shown(arm["name"]), "parent": shown(arm["parent"]), "texts": texts, "read": read}
             | {"in_all": totals[arm["name"]], "copies": arm["copies"], "name": arm["name"]}
-            | {"different": int(sum(different.values()))}
-            | {"new": int(sum(known[arm["name"]][at] - before.get(at, 0) for at in different))}
+            | {kind: int(table[kind].sum()) for kind in ("different", "new")}
         )
     return rows
 

@@ -20,6 +20,8 @@ def unequal(arms: Sequence[Mapping[str, Any]], rates: Mapping[str, float], arm: 
     for rate in RATES:
         sets = ({item[rate] or rates[rate] for item in line if item["tokens"]} for line in (one, other))
         found[f"{rate.replace('_', ' ')}s"] = [", ".join(f"{value:g}" for value in sorted(values)) for values in sets]
+    passes = ({item["passes"] for item in line if item["tokens"]} for line in (one, other))
+    found["passes over a text"] = [", ".join(map(str, sorted(values))) for values in passes]
     told = (f"{what} {a} and {b}" for what, (a, b) in found.items() if a != b)
     return next((f"arms {arm!r} and {against!r} differ in more than their texts: {what}" for what in told), "")
 

@@ -1,8 +1,9 @@
 """An arm: its parent trained on with masked-language modelling on the arm's mixture of texts."""
 
+import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -16,11 +17,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import checkpoints, processes, tokens, training
 from helpers import devices, model_cards, models
-from helpers.project import Mistake, code_digest, digest, file_digest, write_atomically
+from helpers.project import Mistake, code_digest, digest, file_digest, write_atomically, write_json
 from texts.documents import read_jsonl
 
 HELDOUT_RATE = 0.15
 HELDOUT_SEED = 15
+READ = "read.json"  # of an arm, see `read_until`
 ELSEWHERE = ("_name_or_path", "architectures", "dtype", "transformers_version")  # of a model: how it was kept
 
 
@@ -50,39 +52,63 @@ def begin(folder: Path, parent: str, base: dict[str, Any], seed: int) -> tuple[A
     return models.start(base, (t for some in in_turn for t in some if t is not None), seed)
 
 
+def read_until(model: Path) -> dict[str, int]:
+    """Rows of each corpus (`domain-language`) that an arm of a run and those before it have gone through."""
+    return json.loads((model / READ).read_text(encoding="utf-8"))
+
+
 class Mixture:
-    """The packed rows of an arm's mixture of texts, in the order of its training."""
+    """The packed rows of an arm's mixture of texts, in the order of its training.
+
+    Each corpus is read on from where the arm's parents ended (`before`, from `read_until`), and where it ends, from its
+    beginning: text that was read before must not pass for new text in a comparison. `passes`: how often it is read.
+    """
 
     def __init__(
-        self, folder: Path, text: dict, tokenizer: PreTrainedTokenizerFast, count: int, length: int, seed: int
+        self,
+        folder: Path,
+        text: dict,
+        tokenizer: PreTrainedTokenizerFast,
+        count: int,
+        length: int,
+        seed: int,
+        before: Mapping[str, int] = {},
+        passes: int = 1,
     ) -> None:
-        self.tokenizer, self.length = tokenizer, length
-        self.names = parts(text)
+        self.tokenizer, self.length, self.names, self.before = tokenizer, length, parts(text), before
         weights = [weight for *_, weight in self.names]
-        rows = [int(np.ceil(count * weight / sum(weights))) + 1 for weight in weights]
-        wanted = [(f"{d}-{lang}", n) for (d, lang, _), n in zip(self.names, rows, strict=True)]
-        self.stores = [packed(folder, name, tokenizer, length, n) for name, n in wanted]
-        self.order = tokens.Order([len(s) for s in self.stores], weights, count, seed)
+        rows = [int(np.ceil(count * weight / sum(weights) / passes)) + 1 for weight in weights]
+        corpora = [f"{domain}-{language}" for domain, language, _ in self.names]
+        self.starts = [before.get(name, 0) for name in corpora]
+        wanted = zip(corpora, self.starts, rows, strict=True)
+        self.stores = [packed(folder, name, start + n, tokenizer, length) for name, start, n in wanted]
+        sizes = [min(n, len(store)) for n, store in zip(rows, self.stores, strict=True)]
+        self.until = {name: start + n for name, start, n in zip(corpora, self.starts, sizes, strict=True)}
+        self.order = tokens.Order(sizes, weights, count, seed)
 
     def read(self, places: Sequence[int]) -> np.ndarray:
         """Rows at `places` of the training order, (rows, length)."""
-        return np.stack([self.stores[store][row] for store, row in self.order[places]]).astype(np.int64)
+        return np.stack([self._row(*found) for found in self.order[places].tolist()]).astype(np.int64)
+
+    def _row(self, number: int, row: int) -> np.ndarray:
+        store = self.stores[number]
+        return store[(self.starts[number] + row) % len(store)]
 
     def table(self, batch_rows: int) -> pd.DataFrame:
-        """What each text gives to whole batches: pieces packed (as many as needed), read, and how often each is."""
-        read = np.bincount(
-            self.order[range(len(self.order) // batch_rows * batch_rows)][:, 0], minlength=len(self.stores)
-        )
-        rows = [
-            (domain, language, len(store) * self.length, int(n) * self.length)
-            for (domain, language, _), store, n in zip(self.names, self.stores, read, strict=True)
-        ]
-        table = pd.DataFrame(rows, columns=["domain", "language", "tokens packed", "tokens read"])
-        return table.assign(passes=lambda t: t["tokens read"] / t["tokens packed"])
+        """What each text gives to whole batches, in word pieces: read, different ones, and those new to the arm."""
+        order = self.order[range(len(self.order) // batch_rows * batch_rows)]
+        rows = []
+        for number, (domain, language, _) in enumerate(self.names):
+            read = order[order[:, 0] == number, 1]
+            different = np.unique(read)
+            new = np.count_nonzero(self.starts[number] + different < len(self.stores[number]))
+            rows.append((domain, language, *(n * self.length for n in (len(read), len(different), new))))
+        table = pd.DataFrame(rows, columns=["domain", "language", "tokens read", "different", "new"])
+        return table.assign(passes=lambda t: t["tokens read"] / t["different"])
 
 
-def packed(folder: Path, name: str, tokenizer: PreTrainedTokenizerFast, length: int, rows: int) -> tokens.Rows:
-    """Rows of a corpus file of the run (`name` without .jsonl); made once for all arms that share the tokenizer."""
+def packed(folder: Path, name: str, rows: int, tokenizer: PreTrainedTokenizerFast, length: int) -> tokens.Rows:
+    """First rows of a corpus file of the run (`name` without .jsonl); made once for arms that share the tokenizer."""
     source = folder / "corpora" / f"{name}.jsonl"
     key = digest([file_digest(source), tokenizer.backend_tokenizer.to_str(), length, rows])
     texts = (document.text for document in read_jsonl(source))
@@ -191,7 +217,7 @@ def heldout_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, row
 def heldout_rows(folder: Path, tokenizer: PreTrainedTokenizerFast, length: int, rows: int) -> dict[str, np.ndarray]:
     """Packed held-out rows of every domain and language of the run, by `domain-language`."""
     names = sorted(path.name.removesuffix(".jsonl") for path in (folder / "corpora").glob("*.heldout.jsonl"))
-    return {n.removesuffix(".heldout"): packed(folder, n, tokenizer, length, rows).head(rows) for n in names}
+    return {n.removesuffix(".heldout"): packed(folder, n, rows, tokenizer, length).head(rows) for n in names}
 
 
 def adapt(
@@ -214,7 +240,8 @@ def adapt(
     # What no weight tells, such as the number of heads.
     start.append({k: v for k, v in model.config.to_diff_dict().items() if k not in ELSEWHERE})
     fixed = {k: v for k, v in values.items() if k not in training.SPEED}
-    data = [store.path.name for store in mixture.stores] + [digest(rows.tobytes()) for rows in heldout.values()]
+    read = zip(mixture.stores, mixture.starts, mixture.order.sizes.tolist(), strict=True)
+    data = [(store.path.name, *where) for store, *where in read] + [digest(rows.tobytes()) for rows in heldout.values()]
     key = digest([fixed, start, data, mixture.names, len(mixture.order), mixture.length, code_digest(CODE)])
     if (saved / "key").is_file() and (saved / "key").read_text() == key:
         history = pd.read_csv(saved / "history.csv")
@@ -228,6 +255,7 @@ def adapt(
         write_atomically(saved / "key", key)
     write_atomically(saved / "training.csv", history.to_csv(index=False))
     write_atomically(saved / "mixture.csv", mixture.table(values["batch_rows"]).to_csv(index=False))
+    write_json(saved / READ, {**mixture.before, **mixture.until})
     shutil.rmtree(folder / "checkpoints" / arm, ignore_errors=True)
     return history
 
@@ -254,7 +282,7 @@ def side_by_side(
     """
     for arm, text in mixtures.items():
         model, tokenizer = models.load(base)
-        mixture = Mixture(texts, text, tokenizer, tokens // length, length, values["seed"])
+        mixture = Mixture(texts, text, tokenizer, tokens // length, length, values["seed"], read_until(base))
         card = model_cards.card(texts, arm, base.name, text, tokens)
         adapt(folder, arm, model, mixture, heldout, card, **SMALL, **values)
 

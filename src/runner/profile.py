@@ -106,7 +106,9 @@ class Profile(sections.Section):
 
     @model_validator(mode="after")
     def names_exist(self) -> Self:
-        """Parents precede their arms; texts, tasks and arms that are named exist."""
+        """Parents precede their arms; texts, tasks and arms that are named exist, and every domain has its size."""
+        if isinstance(sizes := self.corpus.characters, dict) and (lacking := sorted(set(self.corpora) - set(sizes))):
+            raise ValueError(f"corpus.characters: {lacking[0]!r} is missing; give one number, or one for each domain")
         known: list[str] = []
         for arm in self.arms:
             if arm.name in known:
@@ -280,6 +282,8 @@ class Profile(sections.Section):
         tasks = [task.model_dump(exclude={"arms", "shares", "share_arms", "keep"}) for task in self.tasks]
         values = {"run": self.run, "corpora_wanted": self.corpora, "tasks_wanted": tasks, "seed": self.seed}
         values |= {"data": data_digest(self.parts(), self.synthetic), **dict(self.corpus)}
+        if isinstance(most := self.corpus.characters, int):
+            values["characters"] = dict.fromkeys(self.corpora, most)
         return Stage("01_build_corpora", "01_build_corpora", values, [], [CORPORA])
 
     def _pretrain(self, arm: sections.Arm, number: int) -> Stage:
@@ -287,6 +291,7 @@ class Profile(sections.Section):
         name, seed = model_name(arm.name, number, arm.copies), self.pretrain.seed + number - 1
         parent = model_name(arm.parent, number, self._copies()[arm.parent]) if arm.parent else ""
         values = {"run": self.run, "arm": name, "parent": parent, "text": arm.text, "tokens": arm.tokens}
+        values["passes"] = arm.passes
         files = {"files": checks.state(self.base.folder)} if self.base.folder else {}
         values |= {"base": {} if arm.parent else self.base.model_dump() | files, **dict(self.pretrain), "seed": seed}
         values |= {k: v for k in ("learning_rate", "masking_rate") if (v := getattr(arm, k)) is not None}

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from evidence import baselines
 from helpers.names import METRICS
@@ -32,6 +32,14 @@ def _once(values: list[Any]) -> list[Any]:
     return values
 
 
+def _sizes(value: Any) -> Any:
+    """Refuse, before any type is tried, what is neither a number of characters nor one for each domain."""
+    numbers = list(value.values()) if isinstance(value, dict) else [value]
+    if not numbers or any(type(number) is not int or number <= 0 for number in numbers):
+        raise ValueError(f"must be a whole number above 0, or one for each domain; found {value}")
+    return value
+
+
 Once = AfterValidator(_once)
 Names = Annotated[list[str], Once]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -52,7 +60,9 @@ class Section(BaseModel):
 class Corpus(Section):
     """How much domain text is kept, and when two documents count as the same."""
 
-    characters: int = Field(gt=0, description="characters kept for each domain and language, at most")
+    characters: Annotated[int | dict[str, int], BeforeValidator(_sizes)] = Field(
+        description="characters kept for each domain and language, at most; or domain -> so many for each language"
+    )
     heldout_characters: int = Field(gt=0, description="characters set aside for the held-out loss")
     # The index of 64 permutations finds nothing nearer to the same.
     near_duplicate: float = Field(gt=0, le=0.96, description="Jaccard similarity of near duplicates")
@@ -134,6 +144,7 @@ class Arm(Section):
     parent: str = Field(default="", description="the arm it goes on from; empty: the base")
     text: Text = Field(default={}, description="domain -> language -> weight, above 0")
     tokens: int = Field(ge=0, description="word pieces of training text")
+    passes: int = Field(default=1, ge=1, description="times it reads a text; more leave more new text to its children")
     copies: int = Field(default=1, ge=1, le=99, description="pre-training seeds; fine-tuning seeds use them in turn")
     learning_rate: float | None = Field(default=None, gt=0, description="its own; else that of pretrain")
     masking_rate: float | None = Field(default=None, gt=0, lt=1, description="its own; else that of pretrain")

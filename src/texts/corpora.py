@@ -7,12 +7,12 @@ import json
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -103,10 +103,14 @@ class Repeats:
 class Limits:
     """What is kept of a corpus, in characters, and what counts as a near duplicate."""
 
-    characters: int  # of a corpus, at most
+    characters: int | Mapping[str, int]  # of a corpus, at most; or by domain
     heldout_characters: int  # of these set aside for the held-out loss, at most
     near_duplicate: float  # estimated Jaccard similarity of two texts from which the later one is removed
     remove_leaks: bool = True  # what repeats task documents goes; if not, it is for the gate to find
+
+    def of(self, domain: str) -> Self:
+        """The same with one number of characters, that of a domain."""
+        return self if isinstance(self.characters, int) else replace(self, characters=self.characters[domain])
 
 
 class Vocabulary:
@@ -256,7 +260,7 @@ def build(
     for old in folder.glob("*.jsonl"):  # of a profile that listed other domains or languages
         old.unlink()
     for domain, language in [(domain, language) for domain, by in texts.items() for language in by]:
-        corpus, place = Corpus(against, removed, limits), {"domain": domain, "language": language}
+        corpus, place = Corpus(against, removed, limits.of(domain)), {"domain": domain, "language": language}
         for end, documents in zip(ENDINGS, (corpus.documents(texts[domain][language]), corpus.aside), strict=True):
             write_jsonl(folder / f"{domain}-{language}{end}", with_progress(documents, f"{domain}-{language}"))
         found = {key: dict(zip(COUNTED, n.tolist(), strict=True)) for key, n in corpus.counts.items() if n[0]}
