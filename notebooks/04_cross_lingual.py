@@ -37,7 +37,7 @@ arms = ["base", "general", "biomedical", "clinical", "general_nl", "clinical_nl"
 trained = ["ner_ro", "ner_es", "screening_nl"]  # tasks that were fine-tuned
 control = "general"  # arm that the others' gains are measured against
 frequent_words = 500  # most frequent words of each corpus whose overlap is measured
-rows = 16  # rows of each task's text for the masked-token loss
+rows = 16  # rows from all over each task's text, for the masked-token loss
 length = 64  # word pieces a row
 terms = 60  # parallel terms for CKA and retrieval
 probe_words = 200  # words that a probe learns from, and as many that it is tested on
@@ -97,8 +97,8 @@ Markdown(sentences.overlap(overlap))
 # %% [markdown]
 # ## How well each arm predicts the tasks' text
 #
-# Masked-token loss (nats) on the beginning of each task's test text (so many `rows` of it), without its labels; of an arm with
-# copies, the first's. An arm whose loss is lower knows this kind of text better, whatever its score.
+# Masked-token loss (nats) on `rows` from all over each task's test text, without its labels; of an arm with copies, the
+# first's. An arm whose loss is lower knows this kind of text better, whatever its score.
 
 # %%
 losses = transfer.masked_losses(folder, arms, trained, rows, length)

@@ -208,3 +208,14 @@ def test_sizes_of_test_sets_in_words(tmp_path):
     )
     assert tables.tested(tmp_path, ["x_y", "monero"]) == "Test items: MoNERo 1,491; x y 2."
     assert tables.tested(tmp_path, {"monero"}) == "Test items: MoNERo 1,491."
+
+
+@pytest.mark.parametrize(("rows", "firsts"), [(3, [0, 16, 36]), (2, [0, 36]), (1, [0]), (99, range(0, 40, 4))])
+def test_rows_for_the_loss_are_from_all_over_the_text(rows, firsts):
+    texts = [range(0, 7), [], range(7, 42)]  # ten rows of four, and two pieces over
+    found = transfer.spread(texts, rows, 4)
+    assert found.tolist() == [[*range(first, first + 4)] for first in firsts]
+
+
+def test_a_text_that_fills_no_row_gives_none():
+    assert transfer.spread([[1, 2]], 5, 4).shape == (0, 4)

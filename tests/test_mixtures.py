@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import models, pretraining
+from helpers.project import Mistake
 from texts.documents import Document, write_jsonl
 
 LENGTH = 16
@@ -73,3 +74,5 @@ def test_an_arm_leaves_to_its_children_what_it_and_its_parents_went_through(run,
         pretraining.adapt(folder, arm, model, mixture, {}, "card", batch_rows=1)
         before = pretraining.read_until(folder / "models" / arm)
     assert before == {"general-nl": 202, "clinical-nl": 101}
+    with pytest.raises(Mistake, match="older has no read.json"):
+        pretraining.read_until(folder / "models" / "older")

@@ -205,7 +205,7 @@ FAULTS = [
     *[
         (
             [f"corpus.characters={value}"],
-            r"corpus\.characters: .*must be a whole number above 0, or one for each domain",
+            r"corpus\.characters: must be a whole number above 0, or one for each domain; found",
         )
         for value in ("0", "many", "{}", "{general: 0, biomedical: 4, clinical: 3}", "true")
     ],

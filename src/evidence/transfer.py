@@ -62,21 +62,27 @@ def task_texts(folder: Path, task: str) -> list[str]:
 
 
 def masked_losses(folder: Path, arms: Sequence[str], trained: Sequence[str], rows: int, length: int) -> pd.DataFrame:
-    """Masked-token loss (nats) of each arm on the first rows of each task's test text, one fixed mask.
+    """Masked-token loss (nats) of each arm on rows from all over each task's test text, one fixed mask.
 
     Columns task, arm, loss; of an arm with copies the first is asked.
     """
-    found, texts = [], {task: task_texts(folder, task) for task in trained}
+    found, cut = [], dict[tuple[str, str], np.ndarray]()
     for arm in arms:
         model, tokenizer = models.load(folder / "models" / arm)
         model.to(training.accelerator().device)
         for task in trained:
-            cut = (tokenizer(text, verbose=False)["input_ids"] for text in texts[task])  # no more than are needed
-            pieces = list(islice(chain.from_iterable(cut), rows * length))
-            count = len(pieces) // length
-            packed = np.array(pieces[: count * length]).reshape(count, length)
-            found.append({"task": task, "arm": arm, "loss": pretraining.heldout_loss(model, tokenizer, packed)})
+            key = task, tokenizer.backend_tokenizer.to_str()  # arms of one base share theirs
+            if key not in cut:
+                cut[key] = spread(tokenizer(task_texts(folder, task), verbose=False)["input_ids"], rows, length)
+            found.append({"task": task, "arm": arm, "loss": pretraining.heldout_loss(model, tokenizer, cut[key])})
     return pd.DataFrame(found)
+
+
+def spread(texts: Sequence[Sequence[int]], rows: int, length: int) -> np.ndarray:
+    """At most `rows` rows of `length` word pieces at equal distances from all over some texts, (rows, length)."""
+    pieces = np.fromiter(chain.from_iterable(texts), int)
+    whole = pieces[: len(pieces) // length * length].reshape(-1, length)
+    return whole[np.linspace(0, len(whole) - 1, min(rows, len(whole))).round().astype(int)]
 
 
 def parallel_terms(folder: Path, count: int) -> pd.DataFrame:

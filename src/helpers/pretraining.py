@@ -53,7 +53,12 @@ def begin(folder: Path, parent: str, base: dict[str, Any], seed: int) -> tuple[A
 
 
 def read_until(model: Path) -> dict[str, int]:
-    """Rows of each corpus (`domain-language`) that an arm of a run and those before it have gone through."""
+    """Rows of each corpus (`domain-language`) that an arm of a run and those before it have gone through.
+
+    Mistake for one of a version that did not note them.
+    """
+    if not (model / READ).is_file():
+        raise Mistake(f"{model} has no {READ}, which tells what it has read; run 02_pretrain of it again")
     return json.loads((model / READ).read_text(encoding="utf-8"))
 
 
@@ -253,9 +258,9 @@ def adapt(
         models.save(model.cpu(), mixture.tokenizer, saved, card)
         write_atomically(saved / "history.csv", history.to_csv(index=False))
         write_atomically(saved / "key", key)
-    write_atomically(saved / "training.csv", history.to_csv(index=False))
     write_atomically(saved / "mixture.csv", mixture.table(values["batch_rows"]).to_csv(index=False))
     write_json(saved / READ, {**mixture.before, **mixture.until})
+    write_atomically(saved / "training.csv", history.to_csv(index=False))
     shutil.rmtree(folder / "checkpoints" / arm, ignore_errors=True)
     return history
 

@@ -190,7 +190,7 @@ class Analysis(Section):
 
     control: str = Field(description="arm that the other arms' gains are measured against")
     frequent_words: int = Field(gt=0, description="words of each domain whose overlap is measured")
-    rows: int = Field(gt=0, description="rows of each task's text for the masked-token loss")
+    rows: int = Field(gt=0, description="rows from all over each task's text, for the masked-token loss")
     terms: int = Field(gt=0, description="parallel terms for CKA and retrieval")
     probe_words: int = Field(gt=0, description="words that a probe of a layer learns from and is tested on")
 
