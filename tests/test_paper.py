@@ -158,7 +158,11 @@ def test_text_that_an_arm_reads_again_is_not_new_to_it(tmp_path):
         (tmp_path / arm).mkdir()
         table.assign(passes=table["tokens read"] / table["different"]).to_csv(tmp_path / arm / "mixture.csv")
     parents = {"base": "", "general": "base", "more": "base", "later": "more"}
-    arms = cards.models(tmp_path, [{"name": n, "parent": p, "copies": 1} for n, p in parents.items()])
+    listed = [{"name": name, "parent": parent, "copies": 1} for name, parent in parents.items()]
+    assert cards.models(tmp_path, listed) == [], "made by a version that did not note what is new"
+    for arm in parents:
+        (tmp_path / arm / "read.json").write_text("{}")
+    arms = cards.models(tmp_path, listed)
     found = {arm["name"]: (arm["different"], arm["new"], arm["in_all"]) for arm in arms}
     assert found == {"base": (90, 90, 120), "general": (60, 0, 180), "more": (120, 30, 310), "later": (30, 10, 340)}
     assert cards.read_again(arms) == ["General (control)"]

@@ -52,8 +52,11 @@ def _origin(part: str) -> dict[str, str]:
 def models(folder: Path, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row an arm: its parent, and each text it read with word pieces and passes; its own and with its parents'.
 
-    `different` counts a text that is read several times once; `new` is what of it none of its parents has read.
+    `different` counts a text that is read several times once; `new` is what of it none of its parents has read. Empty
+    until all arms are trained, by a version that notes what is new.
     """
+    if not all((folder / arm["name"] / "read.json").is_file() for arm in arms):
+        return []
     totals, rows = {"": 0}, list[dict[str, Any]]()
     for arm in arms:
         table = pd.read_csv(folder / arm["name"] / "mixture.csv")

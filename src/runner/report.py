@@ -150,8 +150,7 @@ def render(run: Path, origin: dict[str, Any]) -> str:
     environment.filters |= {"duration": duration, "number": number, "plain": plain, "p": shown_p}
     metrics, plan = run / "results" / "metrics.csv", stages.read_plan(run / "plan.json")
     arms, built = plan["profile"].get("arms", []), (run / "corpora" / "words.csv").is_file()
-    trained = built and all((run / "models" / arm["name"] / "mixture.csv").is_file() for arm in arms)
-    read = cards.models(run / "models", arms) if trained else []
+    read = cards.models(run / "models", arms) if built else []
     claims = [c | {"read": cards.read_by(read, c["comparisons"])} for c in read_claims(run / "results")]
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         plan=plan,
