@@ -114,17 +114,23 @@ def cka(one: np.ndarray, other: np.ndarray) -> float:
     |Yᵀ X|² / (|Xᵀ X| |Yᵀ Y|), Frobenius norms, columns centred; Kornblith et al. 2019, eq. 5. nan when a side is
     constant; ValueError when the numbers of items differ.
     """
-    x, y = (np.asarray(values, dtype=float) - np.mean(values, axis=0) for values in (one, other))
-    if len(x) != len(y):
-        raise ValueError(f"CKA compares the same items: {len(x)} and {len(y)} rows")
-    scale = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
-    return float(np.linalg.norm(y.T @ x) ** 2 / scale) if scale > 0 else float("nan")
+    return _alignments(one, other, [np.arange(len(other))])
 
 
 def chance_cka(one: np.ndarray, other: np.ndarray, draws: int = 20) -> float:
     """Mean `cka` of items paired at random: it grows with the width, and is far from 0 where items are few."""
-    order = np.random.default_rng(0)
-    return float(np.mean([cka(one, order.permutation(other)) for _ in range(draws)]))
+    generator = np.random.default_rng(0)
+    return _alignments(one, other, [generator.permutation(len(other)) for _ in range(draws)])
+
+
+def _alignments(one: np.ndarray, other: np.ndarray, orders: Sequence[np.ndarray]) -> float:
+    """Mean `cka` over orders of the other side's items, which change neither means nor the lengths it is divided by."""
+    x, y = (np.asarray(values, dtype=float) - np.mean(values, axis=0) for values in (one, other))
+    if len(x) != len(y):
+        raise ValueError(f"CKA compares the same items: {len(x)} and {len(y)} rows")
+    scale = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
+    found = [np.linalg.norm(y[order].T @ x) ** 2 for order in orders]
+    return float(np.mean(found) / scale) if scale > 0 else float("nan")
 
 
 def retrieval(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
