@@ -111,4 +111,5 @@ project.write_table(project.folder(run) / "results" / "plan.csv", plan)
 # **In short**
 #
 # - One parent, several arms, one text each: what differs between two arms is the text they saw.
-# - The comparisons are declared in the profile before anything is trained.
+# - The comparisons are declared in the profile, and part of what a run is known by; `profiles/claims.yaml` tells what was
+#   changed after results were known.

@@ -38,7 +38,7 @@ run = "smoke"  # folder below runs/
 arm = "base"  # name of the model made here
 parent = ""  # arm it goes on from; empty: it is the first
 base = {
-    "architecture": "modernbert", "vocabulary": 1000, "vocabulary_from": ["general", "biomedical", "clinical"], "hub": "", "revision": "", "folder": "", "config": {
+    "architecture": "modernbert", "vocabulary": 1000, "vocabulary_from": ["general"], "hub": "", "revision": "", "folder": "", "config": {
         "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
         "classifier_pooling": "mean", "layer_types": ["full_attention", "full_attention"]}}  # origin of the first arm: architecture (from scratch), hub or folder
 text = {"general": {"nl": 1.0, "ro": 1.0, "es": 1.0}}  # domain, language: weight

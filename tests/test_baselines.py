@@ -109,3 +109,23 @@ def test_word_scores_do_not_depend_on_how_rare_a_label_is():
 )
 def test_the_baseline_of_a_task(kind, source, name):
     assert baselines.of_task(kind, source) == name
+
+
+@pytest.mark.parametrize(
+    ("word", "form"),
+    [("Diabetes", "diab"), ("diábético", "diab"), ("ȘOC", "soc"), ("ß", "ss"), (",", ","), ("ii", "ii")],
+)
+def test_words_that_begin_alike_are_cognates(word, form):
+    assert baselines.cognate(word) == form
+
+
+def test_a_look_up_by_cognates_finds_words_of_another_language():
+    spanish = [document("1", "fibrilación auricular y asma", DISO=["fibrilación auricular"], CHEM=["asma"])]
+    text = "Fibrilatie (auriculair). Atriumfibrilatie, ASMA; as."
+    dictionary = baselines.build_dictionary(spanish, baselines.cognate)
+    assert dictionary == {("fibr", "auri"): "DISO", ("asma",): "CHEM"}
+    found = baselines.look_up(Document("x", "nl", text), dictionary, baselines.cognate)
+    assert [(text[s.start : s.end], s.label) for s in found] == [("ASMA", "CHEM")], "a bracket stands between"
+    text = text.replace("(", "")
+    found = baselines.look_up(Document("x", "nl", text), dictionary, baselines.cognate)
+    assert [text[s.start : s.end] for s in found] == ["Fibrilatie auriculair", "ASMA"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import t
 from test_claims import write_ner
 
-from evidence import bootstrap, budgets
+from evidence import bootstrap, budgets, sentences
 from evidence.bootstrap import Spread
 from helpers import finetuning, tables
 from texts.documents import Document, write_jsonl
@@ -79,7 +79,9 @@ def folder(tmp_path_factory):
 
 def test_curves_and_worth_of_made_predictions(folder):
     wanted = [{"task": "ro", "shares": [0.5, 0.25], "arms": ["good", "poor"]}]
-    points, worth = budgets.measure(folder, wanted, control="poor", copies={}, draws=300, confidence=0.95, seed=3)
+    points, worth = budgets.measure(
+        folder, wanted, control="poor", copies={}, together={}, draws=300, confidence=0.95, seed=3
+    )
     assert points["items"].tolist() == [50, 100, 200] * 2
     f1 = {right: 2 * right / (1 + right) for right in (0.2, 0.4, 0.6, 0.8)}
     expected = [f1[r] for r in (0.4, 0.6, 0.8, 0.2, 0.4, 0.6)]
@@ -95,7 +97,7 @@ def test_copies_of_an_arm_are_drawn_and_not_the_seeds_that_share_them(folder, mo
     """Seeds 1 and 3 share the first of two copies: what is drawn is two scores an arm."""
     pooled, drawn = bootstrap.pooled, []
     monkeypatch.setattr(bootstrap, "pooled", lambda fits: drawn.append([f.shape[1] for f in fits]) or pooled(fits))
-    how = {"draws": 300, "confidence": 0.95, "seed": 3}
+    how = {"together": {}, "draws": 300, "confidence": 0.95, "seed": 3}
     alone, each, shared = (
         budgets.curve(folder, "ro", ["good", "poor"], [0.5], copies=dict.fromkeys(["good", "poor"], copies), **how)[0]
         for copies in (1, 3, 2)
@@ -108,9 +110,11 @@ def test_copies_of_an_arm_are_drawn_and_not_the_seeds_that_share_them(folder, mo
 
 def test_without_the_control_or_without_budgets_there_is_no_worth(folder):
     wanted = [{"task": "ro", "shares": [0.5], "arms": ["good"]}]
-    points, worth = budgets.measure(folder, wanted, control="poor", copies={}, draws=100, confidence=0.95, seed=3)
+    points, worth = budgets.measure(
+        folder, wanted, control="poor", copies={}, together={}, draws=100, confidence=0.95, seed=3
+    )
     assert (len(points), len(worth)) == (2, 0)
-    nothing = budgets.measure(folder, [], control="poor", copies={}, draws=100, confidence=0.95, seed=3)
+    nothing = budgets.measure(folder, [], control="poor", copies={}, together={}, draws=100, confidence=0.95, seed=3)
     assert [list(table) for table in nothing] == [budgets.COLUMNS, budgets.WORTH]
 
 
@@ -123,3 +127,27 @@ def test_the_mean_of_few_seeds_varies_by_students_law():
     assert np.quantile(drawn[1:], [0.025, 0.975]) == pytest.approx(ends, abs=0.01)
     assert not np.allclose(budgets._over_seeds(values, spread, "b", 1), drawn), "points vary apart"
     assert (budgets._over_seeds(values[:, :1], spread, "a", 1) == 0.5).all(), "a rule has no seeds"
+
+
+@pytest.mark.parametrize(
+    ("found", "ends"),
+    [
+        ([(5, 0), (6, 0), (7, 0)], (5, 7)),
+        ([(5, 0), (6, 0), (28, 1)], (5, np.inf)),  # at least 28: more cannot be seen
+        ([(28, 1)] * 3, (28, np.inf)),
+        ([(-28, 1), (0, 0), (np.nan, 0)], (-np.inf, 0)),
+    ],
+)
+def test_an_interval_has_no_end_where_draws_are_bounds(found, ends):
+    assert budgets._interval(np.array(found, float), 0.95) == ends
+
+
+def test_an_interval_without_an_end_is_said_so():
+    row = {"task": "t", "arm": "clinical", "control": "general", "items": 40, "saved": 28.0, "bounded": True}
+    said = [
+        sentences.worth(pd.DataFrame([row | {"low": low, "high": high}]))
+        for low, high in ((5, 9), (5, np.inf), (-np.inf, 3), (-np.inf, np.inf), (4, 4))
+    ]
+    told = [one.partition("text (")[2].partition(";")[0] for one in said]
+    assert told[:3] == ["interval +5 to +9", "interval from +5 up", "interval up to +3"]
+    assert [one.count("interval") for one in said] == [1, 1, 1, 0, 0]

@@ -329,8 +329,8 @@ def test_versions_of_one_report_are_drawn_together(tmp_path):
                 rows.assign(task=task, test=task, seed=seed, document=names).to_parquet(place)
     family = [item("good", "poor", task="nl"), item("good", "poor", task="ro")]
     widths = []
-    for versions in ({"nl": "reports", "ro": "reports"}, {}):
-        table, said = verdict(tmp_path, *family, versions=versions)
+    for versions in ({"nl": ("reports", 1), "ro": ("reports", 1)}, {}):
+        table, said = verdict(tmp_path, *family, together=versions)
         widths.append((said["C1"]["high"] - said["C1"]["low"]) / (table["high"] - table["low"]).mean())
     assert widths[0] == pytest.approx(1.0, abs=1e-6)
     assert widths[1] == pytest.approx(2**-0.5, abs=0.08)
@@ -343,10 +343,23 @@ def test_a_report_that_one_version_lacks():
         ("b", "x"): pd.DataFrame({"test": "b", "document": ["es-10", "es-3"]}),
         ("c", "x"): pd.DataFrame({"test": "c", "document": ["other_7"]}),
     }
-    versions = {"a": "reports", "b": "reports"}
-    how = {"versions": versions, "draws": 50, "seed": 1}
+    versions = {"a": ("reports", 1), "b": ("reports", 1)}
+    how = {"together": versions, "draws": 50, "seed": 1}
     first = draws.weighed(fits, "a", ["nl_1", "nl_10", "nl_3"], **how)
     second = draws.weighed(fits, "b", ["es-10", "es-3"], **how)
     assert first.shape == (51, 3) and (first.sum(1) == 3).all()
     assert (first[:, 1:] == second).all()
     assert draws.weighed(fits, "c", ["other_7"], **how) is None
+
+
+def test_neighbours_are_drawn_together():
+    fits = {("a", "x"): pd.DataFrame({"test": "a", "document": [f"s-{number}" for number in range(5, 35)]})}
+    documents = sorted(fits["a", "x"]["document"])
+    weights = draws.weighed(fits, "a", documents, {"a": ("a", 10)}, draws=40, seed=1)
+    assert weights.shape == (41, 30) and (weights[0] == 1).all()
+    by = {
+        number: {tuple(weights[:, i]) for i, d in enumerate(documents) if int(d[2:]) // 10 == number}
+        for number in range(4)
+    }
+    assert [len(found) for found in by.values()] == [1, 1, 1, 1], "sentences 5 to 9, 10 to 19, 20 to 29 and 30 to 34"
+    assert len(set().union(*by.values())) == 4

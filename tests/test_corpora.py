@@ -36,7 +36,7 @@ def documents(*texts, language="es"):
 def built(folder, texts, heldout=(), limits=LIMITS, **more):
     """Texts kept of one part, and its counts by reason."""
     rows, repeated = corpora.build(folder, {"clinical": {"es": {"p": documents(*texts)}}}, heldout, limits, **more)
-    kept = [d.text for d in read_jsonl(folder / "clinical-es.jsonl")]
+    kept = [d.text for d in sorted(read_jsonl(folder / "clinical-es.jsonl"), key=lambda d: int(d.id.split("/")[1]))]
     return kept, {row["reason"]: row["documents"] for row in rows}, repeated
 
 
@@ -168,7 +168,7 @@ def test_limit_takes_parts_in_turn_and_reads_no_further(tmp_path):
     kept = list(read_jsonl(tmp_path / "general-es.jsonl"))
     size = sum(len(d.text) for d in kept)
     assert 4500 < size <= 5000
-    assert [d.id for d in kept[:4]] == ["a/0", "b/0", "a/1", "b/1"]
+    assert {d.id for d in kept} == {f"{part}/{i // 2}" for i, part in zip(range(len(kept)), itertools.cycle("ab"))}
     assert len(read) == len(kept) + 1
     assert sum(r["characters"] for r in rows if r["reason"] == "kept") == size
 
@@ -198,7 +198,8 @@ def test_own_texts_are_cut_and_counted_to_their_end(tmp_path, run):
     assert sum(row["characters"] for row in rows) == pytest.approx(
         sum(f.stat().st_size for f in folder.iterdir()), 0.01
     )
-    assert next(read_jsonl(run[0] / "corpora" / "clinical-es.jsonl")).id == f"{folder}/a, piece 2"
+    kept = {document.id for document in read_jsonl(run[0] / "corpora" / "clinical-es.jsonl")}
+    assert f"{folder}/a, piece 2" in kept and f"{folder}/a" not in kept
 
 
 @given(st.text(alphabet="ab \n", max_size=60), st.integers(2, 12))
@@ -475,3 +476,19 @@ def test_real_corpora(tmp_path, monkeypatch):
         texts = {"".join(d.text.split()).casefold() for d in read_jsonl(tmp_path / "corpora" / f"biomedical-ro{end}")}
         assert not texts & set(monero.values())
     assert not [r for r in repeated if r["part"] == "ro_monero_train" and "task" in r["reason"]]
+
+
+def test_what_is_kept_stands_in_a_random_order_of_its_own(tmp_path):
+    """So that the first rows of a corpus are a sample of all of its parts, and the next ones another."""
+    parts = {
+        "short": documents(*(text(i, 30) for i in range(60))),
+        "long": documents(*(text(i, 30) for i in range(100, 340))),
+    }
+    orders = []
+    for seed in (1, 1, 2):
+        texts = {"general": {"es": {name: iter(some) for name, some in parts.items()}}}
+        corpora.build(tmp_path, texts, [], LIMITS, seed=seed)
+        orders.append([document.id for document in read_jsonl(tmp_path / "general-es.jsonl")])
+    assert orders[0] == orders[1] != orders[2] and sorted(orders[0]) == sorted(orders[2])
+    halves = [sum(name.startswith("short") for name in half) for half in (orders[0][:150], orders[0][150:])]
+    assert min(halves) > 20, "they alternate until the short part ends: all of it within the first 120"

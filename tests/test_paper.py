@@ -150,7 +150,7 @@ def test_text_read_is_that_of_the_compared_arms():
 
 
 def test_text_that_an_arm_reads_again_is_not_new_to_it(tmp_path):
-    read = {"base": [("general", "nl", 120, 90, 90)], "general": [("general", "nl", 60, 60, 0)]}
+    read = {"base": [("general", "nl", 90, 90, 90)], "general": [("general", "nl", 60, 60, 0)]}
     read["more"] = [("general", "nl", 150, 100, 10), ("clinical", "nl", 40, 20, 20)]
     read["later"] = [("clinical", "nl", 30, 30, 10)]
     for arm, rows in read.items():
@@ -164,8 +164,10 @@ def test_text_that_an_arm_reads_again_is_not_new_to_it(tmp_path):
         (tmp_path / arm / "read.json").write_text("{}")
     arms = cards.models(tmp_path, listed)
     found = {arm["name"]: (arm["different"], arm["new"], arm["in_all"]) for arm in arms}
-    assert found == {"base": (90, 90, 120), "general": (60, 0, 180), "more": (120, 30, 310), "later": (30, 10, 340)}
-    assert cards.read_again(arms) == ["General (control)"]
+    assert found == {"base": (90, 90, 90), "general": (60, 0, 150), "more": (120, 30, 280), "later": (30, 10, 310)}
+    said = "Word pieces read for each one new to the model, where other arms read new text once: "
+    assert cards.read_again(arms) == f"{said}General (control) (nothing new), more (6.3), later (3.0)."
+    assert cards.read_again(arms[:1]) == cards.read_again(arms[1:]) == "", "all alike"
 
 
 def test_a_zero_has_no_sign_and_a_source_its_version():

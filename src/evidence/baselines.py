@@ -1,8 +1,9 @@
 """What a model must beat: a look-up of training mentions; for screening a keyword rule, or a patient's words."""
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from helpers.project import Mistake
@@ -11,7 +12,27 @@ from texts.documents import Document, Patient, Span
 WORD = re.compile(r"\w+|[^\w\s]")
 NAMES = ("dictionary", "keywords", "words")  # where tables name an arm
 SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
-NEGATIONS = ("geen", "niet", "nooit", "zonder", "ontkent", "uitgesloten")  # Dutch, whole words
+COGNATE = 4  # letters
+# Dutch, whole words: cues that a condition is denied, another person's or only thought of, the kinds that ConText looks
+# for (Harkema et al. 2009).
+DENIED = ("geen", "niet", "nooit", "zonder", "ontkent", "uitgesloten", "nee", "noch")
+OF_OTHERS = (
+    "moeder",
+    "vader",
+    "broer",
+    "zus",
+    "oma",
+    "opa",
+    "zoon",
+    "dochter",
+    "oom",
+    "tante",
+    "partner",
+    "familie",
+    "fam",
+)
+THOUGHT_OF = ("mogelijk", "dd", "cave", "denken aan", "verdenking", "bang", "indien", "als", "risico")
+CUES = (*DENIED, *OF_OTHERS, *THOUGHT_OF)
 
 Dictionary = dict[tuple[str, ...], str]
 
@@ -23,20 +44,29 @@ def of_task(kind: str, source: str) -> str:
     return "keywords" if source == "synthetic" else "words"
 
 
-def build_dictionary(documents: Iterable[Document]) -> Dictionary:
-    """Case-folded words of each mention -> its most frequent label (of equals the first in the alphabet)."""
+def cognate(word: str) -> str:
+    """The first letters of a word without accents: words of two languages that share them count as cognates.
+
+    Four letters, as in Simard, Foster and Isabelle (1992), Using cognates to align sentences in bilingual corpora.
+    """
+    plain = (letter for letter in unicodedata.normalize("NFD", word.casefold()) if not unicodedata.combining(letter))
+    return "".join(plain)[:COGNATE]
+
+
+def build_dictionary(documents: Iterable[Document], form: Callable[[str], str] = str.casefold) -> Dictionary:
+    """Words of each mention, in their `form` -> its most frequent label (of equals the first in the alphabet)."""
     votes: dict[tuple[str, ...], Counter[str]] = {}
     for document in documents:
         for span in document.spans:
-            words = tuple(WORD.findall(document.text[span.start : span.end].casefold()))
+            words = tuple(map(form, WORD.findall(document.text[span.start : span.end])))
             votes.setdefault(words, Counter())[span.label] += 1
     return {words: min(labels, key=lambda label: (-labels[label], label)) for words, labels in votes.items() if words}
 
 
-def look_up(document: Document, dictionary: Dictionary) -> tuple[Span, ...]:
-    """Mentions of `dictionary` in the text whatever their case, left to right, the longest first, without overlaps."""
+def look_up(document: Document, dictionary: Dictionary, form: Callable[[str], str] = str.casefold) -> tuple[Span, ...]:
+    """Mentions of `dictionary` in the text by their words' `form`, left to right, the longest first, no overlaps."""
     # Words are found before folding: folding can change a text's length and so its offsets.
-    words = [(match.group().casefold(), match.start(), match.end()) for match in WORD.finditer(document.text)]
+    words = [(form(match.group()), match.start(), match.end()) for match in WORD.finditer(document.text)]
     longest = max(map(len, dictionary), default=0)
     found, i = [], 0
     while i < len(words):
@@ -51,15 +81,15 @@ def look_up(document: Document, dictionary: Dictionary) -> tuple[Span, ...]:
 
 
 def keyword_score(patient: Patient, *, indicators: Sequence[str], tests: Sequence[str]) -> int:
-    """Mentions of indicator terms in the notes after the patient's last HIV test, sentences with a negation left out.
+    """Mentions of indicator terms in the notes after the patient's last HIV test, sentences with a cue left out.
 
     `indicators`, `tests`: forms of the terms, compared as whole words whatever their case. A note counts as a test
-    when it names one in a sentence without negation.
+    when it names one in a sentence without a cue. Cues: `CUES`, that something is not so, not here or not now.
     """
-    indicator, test, negation = _any_of(indicators), _any_of(tests), _any_of(NEGATIONS)
+    indicator, test, cue = _any_of(indicators), _any_of(tests), _any_of(CUES)
     score = 0
     for note in reversed(patient.notes):
-        affirmed = [sentence for sentence in SENTENCE.split(note.text) if not negation.search(sentence)]
+        affirmed = [sentence for sentence in SENTENCE.split(note.text) if not cue.search(sentence)]
         if any(test.search(sentence) for sentence in affirmed):
             break
         score += sum(len(indicator.findall(sentence)) for sentence in affirmed)

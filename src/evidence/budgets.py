@@ -10,7 +10,7 @@ import pandas as pd
 
 from evidence import bootstrap
 from evidence.claims import of_copies
-from evidence.draws import by_draw, documents_of
+from evidence.draws import Together, by_draw, documents_of, weighed
 from evidence.scores import read_predictions
 from helpers import tables
 from texts import tasks
@@ -26,6 +26,7 @@ def curve(
     shares: Sequence[float],
     *,
     copies: Mapping[str, int],
+    together: Together,
     draws: int,
     confidence: float,
     seed: int,
@@ -34,11 +35,12 @@ def curve(
 
     Strict F1, or AUPRC for screening, on the task's own test set. The interval is that of a score, over seeds and
     documents; seed n draws the same sample for every arm. A baseline among `arms` has one sample and no seeds to draw.
-    `copies` as in `claims.difference`: they are drawn then, as seeds that share one are not independent.
+    `copies` as in `claims.difference`: they are drawn then, as seeds that share one are not independent. `together` as
+    in `draws.weighed`.
     """
     points = [*sorted(shares), 1.0]
     rows = {(arm, share): _rows(folder, task, arm, share) for arm in arms for share in points}
-    metric, values = _values(rows, task, draws=draws, seed=seed)
+    metric, values = _values(rows, task, together, draws=draws, seed=seed)
     total = len(tasks.split(folder, task, "train"))
     fits = {key: of_copies(values[key], sorted(set(rows[key]["seed"])), copies.get(key[0], 1)) for key in rows}
     spreads = {
@@ -70,14 +72,16 @@ def _rows(folder: Path, task: str, arm: str, share: float) -> pd.DataFrame:
 
 
 def _values(
-    rows: Mapping[tuple[str, float], pd.DataFrame], task: str, *, draws: int, seed: int
+    rows: Mapping[tuple[str, float], pd.DataFrame], task: str, together: Together, *, draws: int, seed: int
 ) -> tuple[str, dict[tuple[str, float], np.ndarray]]:
     """The metric, and its values (1 + draws, seeds) of every arm and share on the same drawn documents."""
     ner = all("kind" in side for side in rows.values())
     item = {"test": task, "mentions": "all", "metric": "f1" if ner else "auprc"}
     seeds = [sorted(set(side["seed"])) for side in rows.values()]
     documents = documents_of(dict(rows), task) if ner else []
-    plan = {"draws": draws, "seed": seed, "common": {}, "train": {}}
+    plan: dict[str, Any] = {"draws": draws, "seed": seed}
+    plan["weights"] = weighed(dict(rows), task, documents, together, **plan) if ner else None
+    plan |= {"common": {}, "train": {}}
     values, _ = by_draw(list(rows.values()), seeds, item, documents, **plan)
     return item["metric"], dict(zip(rows, values, strict=True))
 
@@ -121,23 +125,32 @@ def _reached(rising: np.ndarray, target: float, items: Sequence[int]) -> float:
 def worth(points: pd.DataFrame, drawn: Mapping[str, np.ndarray], control: str, confidence: float) -> pd.DataFrame:
     """What each arm's adaptation is worth in labelled items against `control`, a row an arm (`WORTH`).
 
-    `points` and `drawn` from `curve`. `bounded`: the fewest items tried were enough, so that more may be saved.
+    `points` and `drawn` from `curve`. `bounded`: the fewest items tried were enough, so that more may be saved. A draw
+    of that kind tells how much at least, so that where such draws reach an end of the interval, it has none (infinite).
     """
     rows = []
     for arm in (arm for arm in drawn if arm != control):
         items = points.loc[points["arm"] == arm, "items"].tolist()
         found = [saved(*pair, items) for pair in zip(drawn[arm].T, drawn[control].T, strict=True)]
-        ends = [(1 - confidence) / 2, (1 + confidence) / 2]
-        low, high = np.nanquantile([number for number, _ in found[1:]], ends)
+        low, high = _interval(np.array(found[1:]), confidence)
         row = {"task": points["task"].iloc[0], "arm": arm, "control": control, "items": items[-1]}
         rows.append(row | {"saved": found[0][0], "low": low, "high": high, "bounded": found[0][1]})
     return pd.DataFrame(rows, columns=WORTH)
 
 
+def _interval(found: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Ends of an interval of draws (draws, 2): saved, and whether that is a bound."""
+    number, bounded = found[~np.isnan(found[:, 0])].T
+    lowest = np.where((bounded > 0) & (number < 0), -np.inf, number)
+    highest = np.where((bounded > 0) & (number > 0), np.inf, number)
+    low = np.quantile(lowest, (1 - confidence) / 2, method="lower")
+    return float(low), float(np.quantile(highest, (1 + confidence) / 2, method="higher"))
+
+
 def measure(folder: Path, wanted: Sequence[Mapping], *, control: str, **how: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The curves of every task with label budgets and what adaptation is worth there: `COLUMNS` and `WORTH`.
 
-    `wanted`: task, shares, arms; `how`: copies, draws, confidence and seed, as `curve` has them.
+    `wanted`: task, shares, arms; `how`: copies, together, draws, confidence and seed, as `curve` has them.
     Without `control` among the arms there is nothing to compare, and no worth.
     """
     curves, found = [], []

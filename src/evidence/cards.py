@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from helpers.names import shown, shown_corpus
@@ -10,6 +11,7 @@ from texts import downloads, sources
 
 STAYS = ("kept", "held out")
 SHOWN_LEAKS = 2000
+AGAIN, UNSEEN = 1.1, 100  # word pieces read for each new one: from here on told; as good as nothing new
 
 
 def corpora(folder: Path) -> list[dict[str, Any]]:
@@ -88,9 +90,17 @@ def read_by(arms: list[dict[str, Any]], comparisons: list[dict[str, str]]) -> st
     return f"{told}: {', '.join(said)}." if said else ""
 
 
-def read_again(arms: list[dict[str, Any]]) -> list[str]:
-    """Arms of `models` that read nothing new, but for a hundredth: shares are rounded to rows."""
-    return [arm["arm"] for arm in arms if arm["read"] and arm["new"] <= 0.01 * arm["different"]]
+def read_again(arms: list[dict[str, Any]]) -> str:
+    """On arms of `models` that did not read new text once, where others did; empty where all did, or none."""
+    uneven = {arm["arm"]: arm["read"] / arm["new"] if arm["new"] else np.inf for arm in arms if arm["read"]}
+    told = [
+        f"{arm} ({ratio:.1f})" if ratio < UNSEEN else f"{arm} (nothing new)"
+        for arm, ratio in uneven.items()
+        if ratio >= AGAIN
+    ]
+    if not told or len(told) == len(uneven):
+        return ""
+    return f"Word pieces read for each one new to the model, where other arms read new text once: {', '.join(told)}."
 
 
 def leaks(folder: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from evidence import baselines
 from evidence.bootstrap import Part, Spread, by_copy, estimate, holm, pooled
-from evidence.draws import Fits, Item, by_draw, documents_of, weighed
+from evidence.draws import Fits, Item, Together, by_draw, documents_of, weighed
 from evidence.scores import mcnemar, read_predictions
 from helpers.names import METRICS, SYNTHETIC, turn
 from helpers.project import Mistake
@@ -56,12 +56,12 @@ def scored(
     seed: int,
     common: Mapping[str, Item],
     train: Mapping[str, set[str]],
-    versions: Mapping[str, str],
+    together: Together,
 ) -> tuple[Scores, int]:
     """All arms of a comparison's task on its test: their seeds and scores by draw; and how many units are drawn.
 
     `item`: task, test, metric, mentions. `common` as in `scores.to_common`. `train`: task -> folded texts of its
-    training mentions, for mentions "seen" or "unseen". `versions` as in `weighed`. Raises Mistake when the task has no
+    training mentions, for mentions "seen" or "unseen". `together` as in `weighed`. Raises Mistake when the task has no
     predictions, or others than the metric needs.
     """
     sides = {arm: rows for (task, arm), rows in fits.items() if task == item["task"]}
@@ -71,7 +71,7 @@ def scored(
     seeds = {arm: _seeds(arm, rows) for arm, rows in sides.items()}
     documents = documents_of(fits, item["test"]) if ner else []
     plan = {"draws": draws, "seed": seed}
-    weights = weighed(fits, item["test"], documents, versions, **plan) if ner else None
+    weights = weighed(fits, item["test"], documents, together, **plan) if ner else None
     plan |= {"common": common, "train": train, "weights": weights}
     values, units = by_draw(list(sides.values()), list(seeds.values()), item, documents, **plan)
     return {arm: (numbers, side) for (arm, numbers), side in zip(seeds.items(), values, strict=True)}, units
@@ -182,16 +182,16 @@ def compare(
     common: Mapping[str, Item] | None = None,
     train: Mapping[str, set[str]] | None = None,
     copies: Mapping[str, int] | None = None,
-    versions: Mapping[str, str] | None = None,
+    together: Together | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Every comparison of the declared family, one row each (`COLUMNS`), and the content of claims.json.
 
     `stated`: claim -> its text, for claims.json. `units` are documents or patients; p_holm is over all
     comparisons and claims, so that any verdict at all is as seldom wrong as the level says.
-    See `difference` for `family`, `common`, `train` and `copies`, `draws.weighed` for `versions`; an empty `test` is
+    See `difference` for `family`, `common`, `train` and `copies`, `draws.weighed` for `together`; an empty `test` is
     the task's own, `mentions` are all; an item may say why it cannot be tested (`reason`).
     """
-    how = {"draws": draws, "seed": seed, "common": common or {}, "train": train or {}, "versions": versions or {}}
+    how = {"draws": draws, "seed": seed, "common": common or {}, "train": train or {}, "together": together or {}}
     rows, differences, shared = _differences(fits, family, copies or {}, **how)
     for row, parts in zip(rows, differences, strict=True):
         if parts:

@@ -13,6 +13,7 @@ from helpers.project import Mistake
 from texts.cleaning import folded
 
 Item = Mapping[str, Any]
+Together = Mapping[str, tuple[str, int]]
 Fits = dict[tuple[str, str], pd.DataFrame]  # (task, arm) -> predictions of all seeds
 
 
@@ -26,23 +27,25 @@ def documents_of(fits: Fits, test: str) -> list[str]:
 
 
 def weighed(
-    fits: Fits, test: str, documents: Sequence[str], versions: Mapping[str, str], *, draws: int, seed: int
+    fits: Fits, test: str, documents: Sequence[str], together: Together, *, draws: int, seed: int
 ) -> np.ndarray | None:
     """How often each document of a test is drawn, (1 + draws, documents); None where it is drawn by itself.
 
-    `versions`: test -> reports that its documents are versions of, in another language or with other entities marked,
-    known by the number that their ids end on: all versions of a report are drawn together, as they are alike.
+    `together`: test -> whose documents it has, and how many numbers in a row make one unit, by the number that an id
+    ends on: versions of one report (translated, or with other entities marked), or sentences that were neighbours.
+    What is alike is drawn together, or intervals would be too narrow (block bootstrap, Künsch 1989).
     """
-    if (of := versions.get(test)) is None:
+    if test not in together:
         return None
-    named = pd.concat([rows[["test", "document"]] for rows in fits.values() if "test" in rows])
-    others = named.loc[named["test"].map(versions) == of, "document"].unique()
-    reports = sorted({_report(document) for document in others})
-    weights = draw_weights(units=len(reports), draws=draws, seed=seed, key=of)
-    return weights[:, np.searchsorted(reports, [_report(document) for document in documents])]
+    (of, size), named = together[test], pd.concat([r[["test", "document"]] for r in fits.values() if "test" in r])
+    tests = [other for other in together if together[other] == (of, size)]
+    found = {document: _number(document) // size for document in named.loc[named["test"].isin(tests), "document"]}
+    units = sorted(set(found.values()))
+    weights = draw_weights(units=len(units), draws=draws, seed=seed, key=of)
+    return weights[:, np.searchsorted(units, [found[document] for document in documents])]
 
 
-def _report(document: str) -> int:
+def _number(document: str) -> int:
     return int(re.search(r"\d+$", document)[0])
 
 

@@ -53,13 +53,20 @@ def worth(table: pd.DataFrame) -> str:
     for row in table.to_dict("records"):
         what = ("saves" if row["saved"] >= 0 else "costs") + " at least" * row["bounded"]
         arm, control = (shown(row[side]).split(" (")[0].lower() for side in ("arm", "control"))
-        interval = f"interval {row['low']:+.0f} to {row['high']:+.0f}".replace("-", "−")
-        known = [interval] * (row["low"] < row["high"]) + ["the shares tried can show no more"] * row["bounded"]
+        known = [_interval(row["low"], row["high"]), "the shares tried can show no more" * row["bounded"]]
         said.append(
             f"On {shown(row['task'])} {arm} adaptation {what} {abs(row['saved']):.0f} of {row['items']} labelled items "
-            f"against {control} text ({'; '.join(known)})"
+            f"against {control} text ({'; '.join(filter(None, known))})"
         )
     return "; ".join(said) + "." if said else ""
+
+
+def _interval(low: float, high: float) -> str:
+    """An interval of labelled items in words, which may have one end or none."""
+    ends = [f"{end:+.0f}".replace("-", "−") if np.isfinite(end) else "" for end in (low, high)]
+    if low == high or not any(ends):
+        return ""
+    return "interval " + (" to ".join(ends) if all(ends) else f"from {ends[0]} up" if ends[0] else f"up to {ends[1]}")
 
 
 def gains(table: pd.DataFrame) -> str:

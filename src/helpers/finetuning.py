@@ -140,7 +140,7 @@ def _train(model: Any, lengths: list[int], about: dict[str, Any], look: Callable
         learning_rate=values["learning_rate"],
         warmup_share=values["warmup_share"],
         seed=seed,
-        look_every=len(epochs[0]),
+        look_every=-(-len(order) // values["epochs"]),  # of a share of the items, too: patience is in looks
         patience=values["patience"],
         checkpoint=about["checkpoint"],
         key=about["key"],
@@ -214,12 +214,14 @@ def entity_rows(test: str, documents: Sequence[Document], predicted: Sequence[Se
 def _dictionary(
     folder: Path, name: str, model: str, seed: int, key: str, *, tests: list[str], share: float, **values: Any
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The look-up of training entities, on the same test sets."""
-    dictionary = baselines.build_dictionary(nested_sample(split(folder, name, "train"), share, seed))
-    frames = []
+    """The look-up of training entities, on the same test sets; in another language by cognates."""
+    train, frames = nested_sample(split(folder, name, "train"), share, seed), []
     for test in tests:
-        documents = split(folder, test, "test")
-        frames.append(entity_rows(test, documents, [baselines.look_up(document, dictionary) for document in documents]))
+        own = task(folder, test)["language"] == task(folder, name)["language"]
+        form = str.casefold if own else baselines.cognate
+        dictionary, documents = baselines.build_dictionary(train, form), split(folder, test, "test")
+        found = [baselines.look_up(document, dictionary, form) for document in documents]
+        frames.append(entity_rows(test, documents, found))
     return pd.concat(frames), _counted(split(folder, name, "test"), frames[tests.index(name)])
 
 

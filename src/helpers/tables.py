@@ -22,11 +22,17 @@ def common(folder: Path) -> dict[str, dict[str, str]]:
     return {name: dict(spec["common"]) for name, spec in specs(folder).items()}
 
 
-def versions(folder: Path) -> dict[str, str]:
-    """Task -> source of the reports that its documents are versions of: translated, or with other entities marked."""
-    listed, asked = sources.catalogue()["tasks"], {name: spec["source"] for name, spec in specs(folder).items()}
-    drawn = {name: listed[source]["raw"] for name, source in asked.items() if "drawn" in listed.get(source, {})}
-    return {name: next(iter(raw.values()))["source"] for name, raw in drawn.items()}
+def together(folder: Path) -> dict[str, tuple[str, int]]:
+    """Task -> whose documents it has, and how many neighbours are drawn together, as `draws.weighed` takes it.
+
+    Of tasks whose documents are versions of one source's reports, and of tasks whose documents are sentences.
+    """
+    found = {}
+    for name, spec in specs(folder).items():
+        listed = sources.catalogue()["tasks"].get(spec["source"], {})
+        if "drawn" in listed or "neighbours" in listed:
+            found[name] = next(iter(listed["raw"].values()))["source"], listed.get("neighbours", 1)
+    return found
 
 
 def mapping(folder: Path) -> pd.DataFrame:

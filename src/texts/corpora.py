@@ -22,7 +22,7 @@ from helpers.progress import Line
 from helpers.project import Mistake, write_json
 from texts import languages, readers, sources, synthetic, tasks
 from texts.cleaning import normalise
-from texts.documents import Document, Patient, read_jsonl, write_jsonl
+from texts.documents import Document, Patient, read_jsonl, shuffle_lines, write_jsonl
 from texts.files import GROUP_CHARACTERS, cut
 from texts.gate import RUN, SHARE, SHORT, WORD, gate
 
@@ -243,6 +243,7 @@ def build(
     heldout: Iterable[Document],
     limits: Limits,
     remove: Mapping[str, Iterable[Document]] = {},
+    seed: int = 0,
 ) -> tuple[Rows, Rows]:
     """Write <domain>-<language>.jsonl and .heldout.jsonl to `folder`; return counts by reason, and what repeats what.
 
@@ -250,8 +251,9 @@ def build(
     whose repetitions are removed everywhere. `remove`: part -> further documents whose repetitions it loses; such a
     part is read to its end. Rows: domain, language, part, reason, documents, characters, words, where the reasons add
     up to what was read; and domain, language, part, document, reason, repeats. words.csv has the words of what is kept
-    and how many are different. Memory holds hashes of the texts, and the documents that are set aside. Mistake for a
-    corpus that has nothing to train on, or nothing held out although `limits` ask for it.
+    and how many are different. Documents to train on stand in the random order that `seed` gives, so that whatever an
+    arm reads of them is a sample of all parts. Memory holds hashes of the texts, and the documents that are set aside.
+    Mistake for a corpus that has nothing to train on, or nothing held out although `limits` ask for it.
     """
     against, removed = Repeats(heldout), {part: Repeats(documents) for part, documents in remove.items()}
     counts: Rows = []
@@ -263,6 +265,7 @@ def build(
         corpus, place = Corpus(against, removed, limits.of(domain)), {"domain": domain, "language": language}
         for end, documents in zip(ENDINGS, (corpus.documents(texts[domain][language]), corpus.aside), strict=True):
             write_jsonl(folder / f"{domain}-{language}{end}", with_progress(documents, f"{domain}-{language}"))
+        shuffle_lines(folder / f"{domain}-{language}{ENDINGS[0]}", [seed])
         found = {key: dict(zip(COUNTED, n.tolist(), strict=True)) for key, n in corpus.counts.items() if n[0]}
         by_reason: Counter[str] = Counter()
         for (_, reason), n in found.items():
@@ -311,7 +314,7 @@ def make(
                 remove[part] = [d for task in entry["remove"] for s in readers.tasks(task).values() for d in s]
             if len(listed[domain][language]) == 1 and limits.remove_leaks:
                 removed |= {(domain, language, reason): number for reason, number in entry.get("removed", {}).items()}
-    rows, repeated = build(folder / "corpora", texts, held_out(folder), limits, remove)
+    rows, repeated = build(folder / "corpora", texts, held_out(folder), limits, remove, seed)
     deque(chain.from_iterable(real), maxlen=0)  # what is over the limit is counted too
     found = {(row["domain"], row["language"], row["reason"]): row["documents"] for row in rows}
     for key, number in removed.items():

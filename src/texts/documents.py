@@ -2,9 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
 
 from helpers.project import Mistake
 
@@ -59,6 +61,17 @@ def write_jsonl(path: Path, items: Iterable[Document | Patient]) -> int:
             file.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
     os.replace(beside, path)
     return count
+
+
+def shuffle_lines(path: Path, key: Sequence[int]) -> None:
+    """Put the lines of a file in the random order that follows from `key`; memory holds where each begins."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with path.open("rb") as file, beside.open("wb") as shuffled:
+        ends = np.fromiter(map(len, file), int).cumsum()
+        for start in np.random.default_rng(key).permutation(np.concatenate([[0], ends[:-1]])):
+            file.seek(start)
+            shuffled.write(file.readline())
+    os.replace(beside, path)
 
 
 def read_jsonl(path: Path, kind: type[Document] | type[Patient] = Document) -> Iterator[Document | Patient]:

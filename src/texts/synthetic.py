@@ -23,6 +23,7 @@ FILES = {"ANAT": "anatomy", "CHEM": "chemicals", "DISO": "disorders", "PROC": "p
 LOGISTICS = "logistics"  # distractors: clinic words that are no entity
 HIV_TEST = "hiv_test"  # the concept of procedures.tsv that makes a patient tested
 AMBIGUOUS = {"general": 0.0, "biomedical": 0.25, "clinical": 0.35, "ner": 0.6}  # share of the sentences
+MEDICAL = 0.1  # share of general documents that are about medicine, as in an encyclopaedia
 OTHER_FORMS = {"general": 0.0, "biomedical": 0.2, "clinical": 0.55}  # share of mentions not in their base form
 DISTRACTORS = 0.2  # share of the {ANY} slots
 
@@ -217,9 +218,11 @@ def documents(domain: str, language: str, seed: int) -> Iterator[Document]:
     _check(domain, DOMAINS)
     _check(language, LANGUAGES)
     random = Random(f"{domain}/{language}/{seed}")
-    writer = _Writer(domain, language, random, _pools(language, lambda _: True), AMBIGUOUS[domain])
+    pools, kinds = _pools(language, lambda _: True), (domain, "biomedical") if domain == "general" else (domain,)
+    writers = [_Writer(kind, language, random, pools, AMBIGUOUS[kind]) for kind in kinds]
     joint = "\n" if domain == "clinical" else " "
     for number in counter():
+        writer = writers[-1] if random.random() < MEDICAL else writers[0]
         text = joint.join(writer.sentence()[0] for _ in range(random.randint(3, 10)))
         yield Document(f"{domain}-{language}-{number:06d}", language, text)
 
