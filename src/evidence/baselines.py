@@ -16,21 +16,11 @@ COGNATE = 4  # letters
 # Dutch, whole words: cues that a condition is denied, another person's or only thought of, the kinds that ConText looks
 # for (Harkema et al. 2009).
 DENIED = ("geen", "niet", "nooit", "zonder", "ontkent", "uitgesloten", "nee", "noch")
+# fmt: off
 OF_OTHERS = (
-    "moeder",
-    "vader",
-    "broer",
-    "zus",
-    "oma",
-    "opa",
-    "zoon",
-    "dochter",
-    "oom",
-    "tante",
-    "partner",
-    "familie",
-    "fam",
+    "moeder", "vader", "broer", "zus", "oma", "opa", "zoon", "dochter", "oom", "tante", "partner", "familie", "fam",
 )
+# fmt: on
 THOUGHT_OF = ("mogelijk", "dd", "cave", "denken aan", "verdenking", "bang", "indien", "als", "risico")
 CUES = (*DENIED, *OF_OTHERS, *THOUGHT_OF)
 

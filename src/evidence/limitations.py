@@ -10,7 +10,7 @@ from helpers.names import shown, shown_corpus
 MADE_UP = [
     "The text is synthetic: the numbers show the method and are no evidence.",
     "The grammar of clinical text writes the tasks' notes, too, which favours clinical arms (C2). What tasks hold back "
-    "stands in medical text by construction (C1, C4), and how much is read and labelled was chosen so that it can show.",
+    "stands in medical text by construction (C1, C4), and how much is read and labelled was chosen so that it shows.",
 ]
 LANGUAGES, DOMAINS = ("nl", "ro", "es"), ("general", "biomedical", "clinical")
 
