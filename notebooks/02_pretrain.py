@@ -140,7 +140,7 @@ history.iloc[[0, -1]].T.round(3)
 #
 # Held-out loss in nats a masked token; lower is better. Panels in which the line rises show what was forgotten. Guessing
 # evenly costs the logarithm of the vocabulary's size, 9 nats for 8,000 pieces: above that a model is sure and wrong, as
-# happens to small models on a kind of text that they no longer read.
+# happens to small models on a kind of text that they do not read.
 
 # %%
 figures.loss_curves(tables.curves(folder, [arm]), synthetic=tasks.made_up(folder))

@@ -78,10 +78,10 @@ tasks.show(folder, task)
 # %% [markdown]
 # ## Fine-tuning
 #
-# Every arm with every seed, and a baseline without such a model: a look-up of training entities for NER; for screening a
-# keyword rule, or for patients of your own a logistic regression on their words. A fit that is finished is not made
-# again. `unreachable` counts gold entities that no tagging of words can give back, because they overlap another one or
-# end inside a word; they stay in the score as missed.
+# Every arm with every seed, and a baseline without such a model: a look-up of training entities for NER, in another
+# language by cognates, words whose first four letters are equal; for screening a keyword rule, or for patients of your own
+# a logistic regression on their words. A fit that is finished is not made again. `unreachable` counts gold entities that no
+# tagging of words can give back, because they overlap another one or end inside a word; they stay in the score as missed.
 #
 # For screening, all training patients with the condition are used, and for each of them `negatives_per_positive` without
 # (0: all). What follows is chosen on `dev`: `aggregation`, how the scores of a patient's windows become one; `threshold`, the
@@ -107,8 +107,8 @@ fits.drop(columns=["task", "key"]).round(3).style.format(precision=3, na_rep="")
 # ## From fewer labels
 #
 # The same again with a share of the training items: a smaller share is part of a larger one, and every arm gets the same
-# ones by seed. Fewer items are read more often, four times as often at most. `dev` stays whole, which a study with few
-# labels could not afford: it favours no arm, but all scores of small shares are somewhat too good.
+# ones by seed. Fewer items are read more often, four times as often at most, and dev is looked at as often as with all of
+# them. `dev` stays whole, which a study with few labels could not afford: all scores of small shares are somewhat too good.
 
 # %% tags=["training"]
 budgets = [
