@@ -3,7 +3,6 @@
 What repeats what is defined in `texts.gate`, which checks the result without the index used here.
 """
 
-import json
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from helpers.progress import Line
 from helpers.project import Mistake, write_json
 from texts import languages, readers, sources, synthetic, tasks
 from texts.cleaning import normalise
-from texts.documents import Document, Patient, read_jsonl, shuffle_lines, write_jsonl
+from texts.documents import Document, read_jsonl, shuffle_lines, write_jsonl
 from texts.files import GROUP_CHARACTERS, cut
 from texts.gate import RUN, SHARE, SHORT, WORD, gate
 
@@ -279,16 +278,6 @@ def build(
     return counts, repeated
 
 
-def held_out(folder: Path) -> Iterator[Document]:
-    """The documents and notes in the dev and test sets of a run's tasks; `folder` is the run's."""
-    for spec in json.loads((folder / "corpora" / "tasks.json").read_text(encoding="utf-8")):
-        for item in chain(*(tasks.split(folder, spec["name"], part) for part in ("dev", "test"))):
-            notes = [(n.date, n.text) for n in item.notes] if isinstance(item, Patient) else [("", item.text)]
-            yield from (
-                Document(f"{spec['name']}/{item.id} {date}".strip(), item.language, text) for date, text in notes
-            )
-
-
 def make(
     folder: Path, listed: Mapping[str, Mapping[str, Sequence[str]]], seed: int, limits: Limits
 ) -> tuple[Rows, Rows]:
@@ -314,7 +303,7 @@ def make(
                 remove[part] = [d for task in entry["remove"] for s in readers.tasks(task).values() for d in s]
             if len(listed[domain][language]) == 1 and limits.remove_leaks:
                 removed |= {(domain, language, reason): number for reason, number in entry.get("removed", {}).items()}
-    rows, repeated = build(folder / "corpora", texts, held_out(folder), limits, remove, seed)
+    rows, repeated = build(folder / "corpora", texts, tasks.held_out(folder), limits, remove, seed)
     deque(chain.from_iterable(real), maxlen=0)  # what is over the limit is counted too
     found = {(row["domain"], row["language"], row["reason"]): row["documents"] for row in rows}
     for key, number in removed.items():
@@ -323,7 +312,7 @@ def make(
                 f"{' '.join(key)}: {found.get(key, 0)} removed, {sources.LISTED.name} lists {number}; mend it"
             )
     written = (folder / "corpora" / f"{domain}-{language}{end}" for domain, language in places for end in ENDINGS)
-    gate(with_progress(chain.from_iterable(map(read_jsonl, written)), "gate"), held_out(folder))
+    gate(with_progress(chain.from_iterable(map(read_jsonl, written)), "gate"), tasks.held_out(folder))
     return rows, repeated
 
 

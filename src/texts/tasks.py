@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,16 @@ def split(folder: Path, name: str, part: str) -> list[Any]:
     if part == "test" or spec.get("trained", True):
         raise Mistake(f"{path}: is missing; run 01_build_corpora again")
     return []
+
+
+def held_out(folder: Path) -> Iterator[Document]:
+    """The documents and notes in the dev and test sets of a run's tasks; `folder` is the run's."""
+    for spec in json.loads((folder / "corpora" / "tasks.json").read_text(encoding="utf-8")):
+        for item in chain(*(split(folder, spec["name"], part) for part in ("dev", "test"))):
+            notes = [(n.date, n.text) for n in item.notes] if isinstance(item, Patient) else [("", item.text)]
+            yield from (
+                Document(f"{spec['name']}/{item.id} {date}".strip(), item.language, text) for date, text in notes
+            )
 
 
 def made_up(folder: Path) -> bool:
