@@ -513,4 +513,4 @@ def test_the_page_of_keys_is_made_from_them_and_says_what_each_is():
     assert keys.PAGE.read_text(encoding="utf-8") == made, "python -m runner.labs makes it again"
     rows = [line.split(" | ") for line in made.splitlines() if line.startswith("| ") and "---" not in line]
     assert len(rows) > 80 and not [row[0] for row in rows if not row[1].strip()], "a key without a description"
-    assert "| epochs | at most | `5` | `10` | `3` | `6` | `2` |" in made
+    assert "| epochs | at most | `8` | `10` | `3` | `6` | `2` |" in made
