@@ -414,7 +414,7 @@ def test_a_corpus_that_fills_no_row_is_named(run):
     with pytest.raises(
         Mistake, match=f"corpus {name}: the text fills no row of 9999999 word pieces; give it more text"
     ):
-        pretraining.packed(run, name, tokenizer, 9999999, 5)
+        pretraining.packed(run, name, 5, tokenizer, 9999999)
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(1, 9), st.integers(1, 40))
@@ -436,17 +436,17 @@ def test_rows_are_an_arrow_file_that_datasets_reads(run, monkeypatch):
     monkeypatch.setattr(tokens, "CHUNK", 16)
     monkeypatch.setattr(tokens, "READS_KEPT", 5)
     _, tokenizer = pretraining.begin(run, "", BASE, 3)
-    rows = pretraining.packed(run, "general-nl", tokenizer, 32, 40)
+    rows = pretraining.packed(run, "general-nl", 40, tokenizer, 32)
     texts = [d.text for d in pretraining.read_jsonl(run / "corpora/general-nl.jsonl")]
     flat = [piece for ids in tokenizer(texts)["input_ids"] for piece in ids]
     assert rows.head(99).ravel().tolist() == flat[: len(rows) * 32]
     assert Dataset.from_file(str(rows.path))[17]["input_ids"] == rows[17].tolist()
     made = rows.path.stat().st_mtime_ns
-    assert pretraining.packed(run, "general-nl", tokenizer, 32, 40).path.stat().st_mtime_ns == made
+    assert pretraining.packed(run, "general-nl", 40, tokenizer, 32).path.stat().st_mtime_ns == made
     whole = rows.path.read_bytes()
     for kept in (0, 100, 300):
         rows.path.write_bytes(whole[:kept])
-        assert pretraining.packed(run, "general-nl", tokenizer, 32, 40).path.read_bytes() == whole
+        assert pretraining.packed(run, "general-nl", 40, tokenizer, 32).path.read_bytes() == whole
 
 
 def resident_file_mb():
