@@ -11,7 +11,7 @@ from texts import downloads, sources
 
 STAYS = ("kept", "held out")
 SHOWN_LEAKS = 2000
-AGAIN, UNSEEN = 1.1, 100  # word pieces read for each new one: from here on told; as good as nothing new
+AGAIN = 1.1  # times as often as the arm that reads its text least often: from here on told
 
 
 def corpora(folder: Path) -> list[dict[str, Any]]:
@@ -91,16 +91,22 @@ def read_by(arms: list[dict[str, Any]], comparisons: list[dict[str, str]]) -> st
 
 
 def read_again(arms: list[dict[str, Any]]) -> str:
-    """On arms of `models` that did not read new text once, where others did; empty where all did, or none."""
-    uneven = {arm["arm"]: arm["read"] / arm["new"] if arm["new"] else np.inf for arm in arms if arm["read"]}
+    """On adapted arms of `models` that read their text more often than others do; empty where all are alike."""
+    often = {
+        arm["arm"]: arm["read"] / arm["new"] if arm["new"] else np.inf for arm in arms if arm["parent"] and arm["read"]
+    }
+    least = min(often.values(), default=0.0)
     told = [
-        f"{arm} ({ratio:.1f})" if ratio < UNSEEN else f"{arm} (nothing new)"
-        for arm, ratio in uneven.items()
-        if ratio >= AGAIN
+        f"{arm} {ratio:.1f}" if ratio < np.inf else f"{arm} nothing new"
+        for arm, ratio in often.items()
+        if ratio > AGAIN * least
     ]
-    if not told or len(told) == len(uneven):
+    if not told:
         return ""
-    return f"Word pieces read for each one new to the model, where other arms read new text once: {', '.join(told)}."
+    return (
+        f"Arms read their text unequally often. Word pieces read for each one new to the model: {', '.join(told)}; "
+        f"others {least:.1f}."
+    )
 
 
 def leaks(folder: Path) -> dict[str, Any]:
