@@ -141,7 +141,7 @@ f"{loss:.3f} nats"
 
 # %% [markdown]
 # transformers works out the same from labels. (A guess at even odds among 6,000 pieces costs 8.7 nats. The demo's
-# base has read no clinical text and is often sure of something wrong, which costs more.)
+# base has read no clinical text and does hardly better.)
 
 # %%
 labels = torch.full_like(masked, UNSCORED).index_fill(1, torch.tensor(place), right)
