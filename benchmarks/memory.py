@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks import paired
 from benchmarks.mlm import SHAPES, WARM_UP, Bench
 from engine import tokens
-from helpers.pretraining import Mixture
+from helpers.packing import Mixture
 from texts import synthetic
 
 GENERATED = 50  # megabytes of text that are made; more is the same again

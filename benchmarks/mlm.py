@@ -92,7 +92,7 @@ APART = "ours, texts of a row apart"  # as the profiles use it
 
 @dataclass
 class Held:
-    """Rows in memory, in the place of a `pretraining.Mixture`."""
+    """Rows in memory, in the place of a `packing.Mixture`."""
 
     tokenizer: PreTrainedTokenizerFast
     rows: np.ndarray

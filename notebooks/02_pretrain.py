@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 from engine.tokens import Masking
-from helpers import figures, model_cards, pretraining, tables
+from helpers import figures, model_cards, packing, pretraining, tables
 from runner import stages
 from texts import tasks
 
@@ -82,8 +82,8 @@ pd.Series({
 # others. A text that is shorter than its share is read again (*passes*), or where the profile says so.
 
 # %%
-before = pretraining.read_until(folder / "models" / parent) if parent else {}
-mixture = pretraining.Mixture(folder, text, tokenizer, tokens // length, length, seed, before, passes)
+before = packing.read_until(folder / "models" / parent) if parent else {}
+mixture = packing.Mixture(folder, text, tokenizer, tokens // length, length, seed, before, passes)
 mixture.table(batch_rows).style.format("{:,}", ["tokens read", "different", "new"]).format("{:.2f}", ["passes"]).hide()
 
 # %% [markdown]
@@ -127,7 +127,7 @@ pd.DataFrame(shown).iloc[:14].T
 
 # %% tags=["training"]
 torch.set_num_threads(threads or torch.get_num_threads())
-heldout = pretraining.heldout_rows(folder, tokenizer, length, heldout_rows)
+heldout = packing.heldout_rows(folder, tokenizer, length, heldout_rows)
 card = model_cards.card(folder, arm, parent, text, tokens, base, seed=seed, masking_rate=masking_rate, whole_words=whole_words)
 history = pretraining.adapt(
     folder, arm, model, mixture, heldout, card, batch_rows=batch_rows, learning_rate=learning_rate, seed=seed,

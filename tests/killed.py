@@ -8,7 +8,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from helpers import finetuning, pretraining
+from helpers import finetuning, packing, pretraining
 from texts import synthetic, tasks
 from texts.documents import write_jsonl
 
@@ -37,10 +37,10 @@ def main(folder: Path, steps: int) -> None:
     print("ready", flush=True)
     base = SCRATCH | {"hub": "", "revision": "", "folder": ""}
     model, tokenizer = pretraining.begin(folder, "", base, 3)
-    mixture = pretraining.Mixture(folder, {"clinical": {"es": 1.0}}, tokenizer, steps * 4, 32, 3)
+    mixture = packing.Mixture(folder, {"clinical": {"es": 1.0}}, tokenizer, steps * 4, 32, 3)
     values = {"batch_rows": 4, "learning_rate": 1e-3, "warmup_share": 0.1, "masking_rate": 0.15, "whole_words": True}
     values |= {"evaluations": 5, "seed": 3}
-    heldout = pretraining.heldout_rows(folder, tokenizer, 32, 8)
+    heldout = packing.heldout_rows(folder, tokenizer, 32, 8)
     pretraining.adapt(folder, "arm", model, mixture, heldout, "card", **values, **SPEED)
     epochs = -(-steps // 30)
     values = {"tests": ["ner_es"], "length": 48, "overlap": 8, "epochs": epochs, "patience": epochs, "batch_rows": 8}

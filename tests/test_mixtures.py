@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import models, pretraining
+from helpers import models, packing, pretraining
 from helpers.project import Mistake
 from texts.documents import Document, write_jsonl
 
@@ -22,7 +22,7 @@ def run(tmp_path_factory):
     return folder, models.train_tokenizer(["abcdefghij"] * 2, 40)
 
 
-def rows_of(mixture: pretraining.Mixture) -> list[bytes]:
+def rows_of(mixture: packing.Mixture) -> list[bytes]:
     return [row.tobytes() for row in mixture.read(range(len(mixture.order)))] if len(mixture.order) else []
 
 
@@ -31,9 +31,9 @@ def rows_of(mixture: pretraining.Mixture) -> list[bytes]:
 def test_new_text_is_read_before_old(run, generations):
     """Against sets of rows: what a line of arms has read, one arm after the other."""
     folder, tokenizer = run
-    known, before, whole = set(), {}, len(pretraining.packed(folder, "general-nl", 10**6, tokenizer, LENGTH))
+    known, before, whole = set(), {}, len(packing.packed(folder, "general-nl", tokenizer, LENGTH, 10**6))
     for number, (count, passes) in enumerate(generations):
-        mixture = pretraining.Mixture(
+        mixture = packing.Mixture(
             folder, {"general": {"nl": 1}}, tokenizer, count, LENGTH, number, before, passes=passes
         )
         read = rows_of(mixture)
@@ -50,8 +50,8 @@ def test_new_text_is_read_before_old(run, generations):
 def test_two_arms_of_one_parent_read_the_same_new_text(run):
     folder, tokenizer = run
     text = {"general": {"nl": 1}, "clinical": {"nl": 1}}
-    parent = pretraining.Mixture(folder, {"general": {"nl": 1}}, tokenizer, 300, LENGTH, 1)
-    one, other = (pretraining.Mixture(folder, text, tokenizer, 100, LENGTH, s, parent.until) for s in (2, 3))
+    parent = packing.Mixture(folder, {"general": {"nl": 1}}, tokenizer, 300, LENGTH, 1)
+    one, other = (packing.Mixture(folder, text, tokenizer, 100, LENGTH, s, parent.until) for s in (2, 3))
     assert one.until == other.until == {"general-nl": 301 + 51, "clinical-nl": 51}
     assert one.table(1)["new"].tolist() == one.table(1)["tokens read"].tolist() == [50 * LENGTH] * 2
     assert not set(rows_of(one)) & set(rows_of(parent))
@@ -70,9 +70,9 @@ def test_an_arm_leaves_to_its_children_what_it_and_its_parents_went_through(run,
     monkeypatch.setattr(model, "load_state_dict", lambda _: None)
     before = {}
     for arm, domain in (("base", "general"), ("child", "clinical"), ("grandchild", "general")):
-        mixture = pretraining.Mixture(folder, {domain: {"nl": 1}}, tokenizer, 100, LENGTH, 1, before)
+        mixture = packing.Mixture(folder, {domain: {"nl": 1}}, tokenizer, 100, LENGTH, 1, before)
         pretraining.adapt(folder, arm, model, mixture, {}, "card", batch_rows=1)
-        before = pretraining.read_until(folder / "models" / arm)
+        before = packing.read_until(folder / "models" / arm)
     assert before == {"general-nl": 202, "clinical-nl": 101}
     with pytest.raises(Mistake, match="older has no read.json"):
-        pretraining.read_until(folder / "models" / "older")
+        packing.read_until(folder / "models" / "older")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import get_linear_schedule_with_warmup
 
 from engine import checkpoints, tokens, training, windows
-from helpers import models, pretraining
+from helpers import models, packing, pretraining
 from helpers.project import Mistake
 from texts.documents import Document, write_jsonl
 
@@ -53,8 +53,8 @@ def run(tmp_path):
 
 def adapted(run, arm, **changes):
     model, tokenizer = pretraining.begin(run, "", BASE, 3)
-    mixture = pretraining.Mixture(run, TEXT, tokenizer, 120, 32, 3)
-    heldout = pretraining.heldout_rows(run, tokenizer, 32, 8)
+    mixture = packing.Mixture(run, TEXT, tokenizer, 120, 32, 3)
+    heldout = packing.heldout_rows(run, tokenizer, 32, 8)
     values = VALUES | {"checkpoint_seconds": 0, "processes": 1} | changes
     history = pretraining.adapt(run, arm, model, mixture, heldout, "card", **values)
     return {k: v.detach().clone() for k, v in model.state_dict().items()}, history
@@ -151,7 +151,7 @@ def test_two_processes_learn_what_one_does(run, float32):
 @pytest.mark.parametrize("parts", [2, 3, 7])
 def test_gradients_do_not_depend_on_the_parts(run, float32, parts):
     model, tokenizer = pretraining.begin(run, "", BASE, 3)
-    mixture = pretraining.Mixture(run, TEXT, tokenizer, 120, 32, 3)
+    mixture = packing.Mixture(run, TEXT, tokenizer, 120, 32, 3)
     found = []
     for count in (1, parts):
         one = training.Parts(pretraining._work(model, mixture, **VALUES), training.accelerator())
@@ -165,7 +165,7 @@ def test_gradients_do_not_depend_on_the_parts(run, float32, parts):
 @pytest.mark.parametrize("architecture", ["modernbert", "bert"])
 def test_saving_memory_changes_no_gradient(run, float32, architecture):
     model, tokenizer = pretraining.begin(run, "", BASE | {"architecture": architecture}, 3)
-    mixture = pretraining.Mixture(run, TEXT, tokenizer, 120, 32, 3)
+    mixture = packing.Mixture(run, TEXT, tokenizer, 120, 32, 3)
     found = []
     for save_memory in (False, True):
         training.place(model, training.accelerator(), save_memory=save_memory)
@@ -233,7 +233,7 @@ def test_what_a_pass_held_is_gone_before_a_smaller_one_is_tried():
 
 def test_held_out_losses_work_out_no_gradient(run, monkeypatch):
     model, tokenizer = pretraining.begin(run, "", BASE, 3)
-    rows = pretraining.heldout_rows(run, tokenizer, 16, 8).popitem()[1]
+    rows = packing.heldout_rows(run, tokenizer, 16, 8).popitem()[1]
     learns = []
     apply = pretraining.SummedCrossEntropy.apply
     monkeypatch.setattr(
@@ -410,11 +410,11 @@ def test_looked_up_pieces_are_the_tokenizers(tokenizers, texts):
 
 def test_a_corpus_that_fills_no_row_is_named(run):
     tokenizer = pretraining.begin(run, "", BASE, 3)[1]
-    name = pretraining.corpora(run)[0]
+    name = packing.corpora(run)[0]
     with pytest.raises(
         Mistake, match=f"corpus {name}: the text fills no row of 9999999 word pieces; give it more text"
     ):
-        pretraining.packed(run, name, 5, tokenizer, 9999999)
+        packing.packed(run, name, tokenizer, 9999999, 5)
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(1, 9), st.integers(1, 40))
@@ -436,17 +436,17 @@ def test_rows_are_an_arrow_file_that_datasets_reads(run, monkeypatch):
     monkeypatch.setattr(tokens, "CHUNK", 16)
     monkeypatch.setattr(tokens, "READS_KEPT", 5)
     _, tokenizer = pretraining.begin(run, "", BASE, 3)
-    rows = pretraining.packed(run, "general-nl", 40, tokenizer, 32)
-    texts = [d.text for d in pretraining.read_jsonl(run / "corpora/general-nl.jsonl")]
+    rows = packing.packed(run, "general-nl", tokenizer, 32, 40)
+    texts = [d.text for d in packing.read_jsonl(run / "corpora/general-nl.jsonl")]
     flat = [piece for ids in tokenizer(texts)["input_ids"] for piece in ids]
     assert rows.head(99).ravel().tolist() == flat[: len(rows) * 32]
     assert Dataset.from_file(str(rows.path))[17]["input_ids"] == rows[17].tolist()
     made = rows.path.stat().st_mtime_ns
-    assert pretraining.packed(run, "general-nl", 40, tokenizer, 32).path.stat().st_mtime_ns == made
+    assert packing.packed(run, "general-nl", tokenizer, 32, 40).path.stat().st_mtime_ns == made
     whole = rows.path.read_bytes()
     for kept in (0, 100, 300):
         rows.path.write_bytes(whole[:kept])
-        assert pretraining.packed(run, "general-nl", 40, tokenizer, 32).path.read_bytes() == whole
+        assert packing.packed(run, "general-nl", tokenizer, 32, 40).path.read_bytes() == whole
 
 
 def resident_file_mb():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-RATES = ("learning_rate", "masking_rate")
+SHARED = {"learning_rate": "learning rates", "masking_rate": "masking rates", "passes": "passes over a text"}
 
 
 def unequal(arms: Sequence[Mapping[str, Any]], rates: Mapping[str, float], arm: str, against: str) -> str:
@@ -17,11 +17,9 @@ def unequal(arms: Sequence[Mapping[str, Any]], rates: Mapping[str, float], arm: 
     if not other or by[arm] in other or by[against] in one:
         return ""
     found = {"word pieces": [f"{sum(item['tokens'] for item in line):,}" for line in (one, other)]}
-    for rate in RATES:
-        sets = ({item[rate] or rates[rate] for item in line if item["tokens"]} for line in (one, other))
-        found[f"{rate.replace('_', ' ')}s"] = [", ".join(f"{value:g}" for value in sorted(values)) for values in sets]
-    passes = ({item["passes"] for item in line if item["tokens"]} for line in (one, other))
-    found["passes over a text"] = [", ".join(map(str, sorted(values))) for values in passes]
+    for key, what in SHARED.items():
+        sets = ({item[key] or rates[key] for item in line if item["tokens"]} for line in (one, other))
+        found[what] = [", ".join(f"{value:g}" for value in sorted(values)) for values in sets]
     told = (f"{what} {a} and {b}" for what, (a, b) in found.items() if a != b)
     return next((f"arms {arm!r} and {against!r} differ in more than their texts: {what}" for what in told), "")
 

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import training, windows
 from evidence import analysis, scores
-from helpers import models, pretraining
+from helpers import models, packing, pretraining
 from helpers.tables import common, fits, is_ner, specs, train_mentions
 from texts import tasks
 from texts.cleaning import folded
@@ -128,8 +128,8 @@ def alignment(folder: Path, arms: Sequence[str], terms: pd.DataFrame) -> pd.Data
 def word_counts(folder: Path, documents: int) -> dict[str, analysis.Counter]:
     """Word frequencies of the first documents of each corpus."""
     return {
-        name: analysis.word_counts(islice(pretraining.corpus(folder, *name.rsplit("-", 1)), documents))
-        for name in pretraining.corpora(folder)
+        name: analysis.word_counts(islice(packing.corpus(folder, *name.rsplit("-", 1)), documents))
+        for name in packing.corpora(folder)
     }
 
 
@@ -142,7 +142,7 @@ def fertility(folder: Path, counts: Mapping[str, analysis.Counter], arm: str) ->
 
 def medical(folder: Path, language: str) -> list[str]:
     """The domains of which the run has a corpus in a language, general text left out."""
-    named = (name.rpartition("-") for name in pretraining.corpora(folder))
+    named = (name.rpartition("-") for name in packing.corpora(folder))
     return [domain for domain, _, of in named if of == language and domain != "general"]
 
 
@@ -153,7 +153,7 @@ def mention_recall(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
         rows = pd.concat([scores.read_predictions(path) for path in fits(folder, task)])
         rows = rows[rows["test"] == task]
         language = specs(folder)[task]["language"]
-        texts = (text for domain in medical(folder, language) for text in pretraining.corpus(folder, domain, language))
+        texts = (text for domain in medical(folder, language) for text in packing.corpus(folder, domain, language))
         mentions = {folded(text) for text in rows.loc[rows["kind"] == "gold", "text"]}
         seen = analysis.found_in_text(mentions, texts)
         tables.append(analysis.recall_by_group(rows, train=train_mentions(folder, task), adaptation=seen))

@@ -1,9 +1,8 @@
 """An arm: its parent trained on with masked-language modelling on the arm's mixture of texts."""
 
-import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -16,111 +15,25 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import checkpoints, processes, tokens, training
-from helpers import devices, model_cards, models
-from helpers.project import Mistake, code_digest, digest, file_digest, write_atomically, write_json
-from texts.documents import read_jsonl
+from helpers import devices, model_cards, models, packing
+from helpers.packing import Mixture
+from helpers.project import code_digest, digest, write_atomically, write_json
 
 HELDOUT_RATE = 0.15
 HELDOUT_SEED = 15
-READ = "read.json"  # of an arm, see `read_until`
 ELSEWHERE = ("_name_or_path", "architectures", "dtype", "transformers_version")  # of a model: how it was kept
-
-
-def corpus(folder: Path, domain: str, language: str, heldout: bool = False) -> Iterator[str]:
-    """The texts of one domain and language of a run, its training part or its held-out part."""
-    ending = ".heldout.jsonl" if heldout else ".jsonl"
-    return (document.text for document in read_jsonl(folder / "corpora" / f"{domain}-{language}{ending}"))
-
-
-def corpora(folder: Path) -> list[str]:
-    """The run's corpora, as `domain-language`."""
-    return sorted(p.stem for p in (folder / "corpora").glob("*.jsonl") if not p.stem.endswith(".heldout"))
-
-
-def parts(text: dict[str, dict[str, float]]) -> list[tuple[str, str, float]]:
-    """A mixture as a list of domain, language and weight."""
-    return [(domain, language, weight) for domain, by in text.items() for language, weight in by.items()]
 
 
 def begin(folder: Path, parent: str, base: dict[str, Any], seed: int) -> tuple[Any, Any]:
     """Model and tokenizer that an arm starts from: its parent's, or the base after the profile."""
     if parent:
         return models.load(folder / "models" / parent)
-    names = [name.rsplit("-", 1) for name in corpora(folder)]
+    names = [name.rsplit("-", 1) for name in packing.corpora(folder)]
     # One text of each corpus in turn, so that none of them fills the vocabulary first.
-    in_turn = zip_longest(*(corpus(folder, *name) for name in names if name[0] in base.get("vocabulary_from", ())))
+    in_turn = zip_longest(
+        *(packing.corpus(folder, *name) for name in names if name[0] in base.get("vocabulary_from", ()))
+    )
     return models.start(base, (t for some in in_turn for t in some if t is not None), seed)
-
-
-def read_until(model: Path) -> dict[str, int]:
-    """Rows of each corpus (`domain-language`) that an arm of a run and those before it have gone through.
-
-    Mistake for one of a version that did not note them.
-    """
-    if not (model / READ).is_file():
-        raise Mistake(f"{model} has no {READ}, which tells what it has read; run 02_pretrain of it again")
-    return json.loads((model / READ).read_text(encoding="utf-8"))
-
-
-class Mixture:
-    """The packed rows of an arm's mixture of texts, in the order of its training.
-
-    Each corpus is read on from where the arm's parents ended (`before`, from `read_until`), and where it ends, from its
-    beginning: text that was read before must not pass for new text in a comparison. `passes`: how often it is read.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        text: dict,
-        tokenizer: PreTrainedTokenizerFast,
-        count: int,
-        length: int,
-        seed: int,
-        before: Mapping[str, int] = {},
-        passes: int = 1,
-    ) -> None:
-        self.tokenizer, self.length, self.names, self.before = tokenizer, length, parts(text), before
-        weights = [weight for *_, weight in self.names]
-        rows = [int(np.ceil(count * weight / sum(weights) / passes)) + 1 for weight in weights]
-        corpora = [f"{domain}-{language}" for domain, language, _ in self.names]
-        self.starts = [before.get(name, 0) for name in corpora]
-        wanted = zip(corpora, self.starts, rows, strict=True)
-        self.stores = [packed(folder, name, start + n, tokenizer, length) for name, start, n in wanted]
-        sizes = [min(n, len(store)) for n, store in zip(rows, self.stores, strict=True)]
-        self.until = {name: start + n for name, start, n in zip(corpora, self.starts, sizes, strict=True)}
-        self.order = tokens.Order(sizes, weights, count, seed)
-
-    def read(self, places: Sequence[int]) -> np.ndarray:
-        """Rows at `places` of the training order, (rows, length)."""
-        return np.stack([self._row(*found) for found in self.order[places].tolist()]).astype(np.int64)
-
-    def _row(self, number: int, row: int) -> np.ndarray:
-        store = self.stores[number]
-        return store[(self.starts[number] + row) % len(store)]
-
-    def table(self, batch_rows: int) -> pd.DataFrame:
-        """What each text gives to whole batches, in word pieces: read, different ones, and those new to the arm."""
-        order = self.order[range(len(self.order) // batch_rows * batch_rows)]
-        rows = []
-        for number, (domain, language, _) in enumerate(self.names):
-            read = order[order[:, 0] == number, 1]
-            different = np.unique(read)
-            new = np.count_nonzero(self.starts[number] + different < len(self.stores[number]))
-            rows.append((domain, language, *(n * self.length for n in (len(read), len(different), new))))
-        table = pd.DataFrame(rows, columns=["domain", "language", "tokens read", "different", "new"])
-        return table.assign(passes=lambda t: t["tokens read"] / t["different"])
-
-
-def packed(folder: Path, name: str, rows: int, tokenizer: PreTrainedTokenizerFast, length: int) -> tokens.Rows:
-    """First rows of a corpus file of the run (`name` without .jsonl); made once for arms that share the tokenizer."""
-    source = folder / "corpora" / f"{name}.jsonl"
-    key = digest([file_digest(source), tokenizer.backend_tokenizer.to_str(), length, rows])
-    texts = (document.text for document in read_jsonl(source))
-    try:
-        return tokens.pack(texts, tokenizer, length, rows, folder / "tokens" / f"{name}-{key[:16]}.arrow")
-    except ValueError as error:
-        raise Mistake(f"corpus {name}: {error}; give it more text, or leave it out of corpora and arms") from None
 
 
 def batch(ids: np.ndarray, keys: Sequence[Sequence[int]], masking: tokens.Masking, cls: int) -> dict[str, torch.Tensor]:
@@ -219,12 +132,6 @@ def heldout_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, row
     return total / count if count else float("nan")
 
 
-def heldout_rows(folder: Path, tokenizer: PreTrainedTokenizerFast, length: int, rows: int) -> dict[str, np.ndarray]:
-    """Packed held-out rows of every domain and language of the run, by `domain-language`."""
-    names = sorted(path.name.removesuffix(".jsonl") for path in (folder / "corpora").glob("*.heldout.jsonl"))
-    return {n.removesuffix(".heldout"): packed(folder, n, rows, tokenizer, length).head(rows) for n in names}
-
-
 def adapt(
     folder: Path,
     arm: str,
@@ -259,7 +166,7 @@ def adapt(
         write_atomically(saved / "history.csv", history.to_csv(index=False))
         write_atomically(saved / "key", key)
     write_atomically(saved / "mixture.csv", mixture.table(values["batch_rows"]).to_csv(index=False))
-    write_json(saved / READ, {**mixture.before, **mixture.until})
+    write_json(saved / packing.READ, {**mixture.before, **mixture.until})
     write_atomically(saved / "training.csv", history.to_csv(index=False))
     shutil.rmtree(folder / "checkpoints" / arm, ignore_errors=True)
     return history
@@ -287,12 +194,12 @@ def side_by_side(
     """
     for arm, text in mixtures.items():
         model, tokenizer = models.load(base)
-        mixture = Mixture(texts, text, tokenizer, tokens // length, length, values["seed"], read_until(base))
+        mixture = Mixture(texts, text, tokenizer, tokens // length, length, values["seed"], packing.read_until(base))
         card = model_cards.card(texts, arm, base.name, text, tokens)
         adapt(folder, arm, model, mixture, heldout, card, **SMALL, **values)
 
 
-CODE = (checkpoints, devices, models, processes, tokens, training, sys.modules[__name__])
+CODE = (checkpoints, devices, models, packing, processes, tokens, training, sys.modules[__name__])
 
 
 def _trained(

@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 from engine.tokens import UNSCORED, Masking
 from evidence import analysis
-from helpers import figures, models, pretraining, project, tables
+from helpers import figures, models, packing, pretraining, project, tables
 from runner import stages
 
 # %% [markdown]
@@ -52,7 +52,7 @@ seed = 1  # of masks and order
 folder = stages.need(run, "02_pretrain-clinical")
 model, tokenizer = models.load(folder / "models" / "base")
 domains = ("general", "biomedical", "clinical")
-texts = {domain: list(pretraining.corpus(folder, domain, language, heldout=True)) for domain in domains}
+texts = {domain: list(packing.corpus(folder, domain, language, heldout=True)) for domain in domains}
 pd.Series({domain: some[0][:150] for domain, some in texts.items()}, name="how the first text begins").to_frame().style
 
 # %% [markdown]
@@ -90,7 +90,7 @@ for domain, some in texts.items():
 # each.
 
 # %%
-packed = pretraining.heldout_rows(folder, tokenizer, length, rows)
+packed = packing.heldout_rows(folder, tokenizer, length, rows)
 heldout = {name: some for name, some in packed.items() if name.endswith(language)}
 packed_rows = heldout[f"clinical-{language}"].astype(int)
 seen, wanted = Masking(tokenizer, 0.15)(
@@ -177,7 +177,7 @@ mixtures = {
 
 # %%
 for name, domains in {"clinical_only": ["clinical"], "half": ["clinical", "general"]}.items():
-    parts = pretraining.parts(mixtures[name])
+    parts = packing.parts(mixtures[name])
     assert sorted(domain for domain, _, _ in parts) == domains, f"{name} should read {domains}, not {parts}"
     same = {(of, weight) for _, of, weight in parts} == {(language, parts[0][2])}
     assert same, f"{name} should read one language, and its texts with equal weights, not {parts}"

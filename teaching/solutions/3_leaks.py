@@ -28,7 +28,7 @@ import shutil
 
 import pandas as pd
 from datasketch import MinHash
-from helpers import figures, models, pretraining, project, tables
+from helpers import figures, models, packing, pretraining, project, tables
 from runner import stages
 from texts import gate, tasks
 from texts.documents import Document, write_jsonl
@@ -152,7 +152,7 @@ write_jsonl(corpora / f"leaked-{language}.jsonl", tasks.split(folder, task, "tes
 for part in ("test", "dev"):
     write_jsonl(corpora / f"{part}-{language}.heldout.jsonl", tasks.split(folder, task, part))
 tokenizer = models.load(folder / "models" / "base")[1]
-heldout = pretraining.heldout_rows(lab, tokenizer, length, rows)
+heldout = packing.heldout_rows(lab, tokenizer, length, rows)
 {name: some.shape for name, some in heldout.items()}
 
 # %% [markdown]
@@ -171,7 +171,7 @@ mixtures = {
 
 # %%
 for name, domains in {"clean": ["clinical"], "leaky": ["clinical", "leaked"]}.items():
-    parts = pretraining.parts(mixtures[name])
+    parts = packing.parts(mixtures[name])
     assert sorted(domain for domain, _, _ in parts) == domains, f"{name} should read {domains}, not {parts}"
     same = {(of, weight) for _, of, weight in parts} == {(language, parts[0][2])}
     assert same, f"{name} should read one language, and its texts with equal weights, not {parts}"
