@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # The one command of the compendium: makes the environment, then runs, resumes or tests. See ./run_all.sh --help
 set -euo pipefail
+CALLED_FROM=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 ROOT=$PWD
+[ "$CALLED_FROM" = "$ROOT" ] || export HELPERS_CALLED_FROM=$CALLED_FROM  # what a caller's paths are below
 VENV=$ROOT/.venv
 LOG=$ROOT/.venv-setup.log
 FREE_GB=4  # the CPU build of torch and the rest need about 3; the CUDA build needs 8
@@ -73,6 +75,7 @@ export PYTHONPATH=$ROOT/src
 
 if [ "${1:-}" = test ]; then
     shift
+    unset HELPERS_CALLED_FROM
     "$bin/ruff" check .
     "$bin/ruff" format --check .
     exec "$bin/python" -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"

@@ -39,8 +39,8 @@ from texts import sources
 # %% [markdown]
 # ## Parameters
 #
-# Every notebook has one such cell. Papermill replaces its values by those of the run's profile; opened by hand, the
-# notebook uses the small values that stand here.
+# Every notebook has one such cell, with small values, which count when it is opened by hand. In a run Papermill puts a cell
+# with those of the run's profile below it, which count then.
 
 # %% tags=["parameters"]
 run = "smoke"  # folder below runs/
@@ -85,8 +85,8 @@ pd.DataFrame(sources.where(parts)).style.hide() if parts else Markdown("All text
 # no medical text. Arms that are compared see as many word pieces, with the same rates, so that only the
 # text differs; unless one goes on from the other.
 #
-# The paper compares clinical with biomedical text, in one language and in several, and its abstract says no more of its
-# models. These arms, and the comparisons that decide, are our reading of it.
+# The paper's abstract tells of four experiments with clinical and biomedical text, and little more of its models. These arms,
+# text of three languages and of Dutch alone, and the comparisons that decide, are our reading of it.
 
 # %%
 pd.DataFrame(arms, columns=["arm", "parent", "tokens"]).style.format({"tokens": "{:,}"}).hide()

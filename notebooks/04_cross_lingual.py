@@ -46,14 +46,16 @@ data = ""  # digest of data/distances.yaml
 # %% [markdown]
 # ## All scores
 #
-# Every fit and every baseline on every test set, gathered from 03_finetune as `results/metrics.csv`: one row a number.
+# Every fit and every baseline on every test set, gathered from 03_finetune as `results/metrics.csv`: one row a number. Here their
+# means over seeds.
 
 # %%
 for task in trained:
     folder = stages.need(run, f"03_finetune-{task}")
 results, synthetic = folder / "results", tasks.made_up(folder)
 metrics = tables.all_metrics(folder, trained)
-metrics.query("label == 'all' and split == 'test'").groupby(["task", "test", "metric"])["value"].describe().round(3)
+shown = metrics.query("label == 'all' and split == 'test' and metric in ['f1', 'auprc']")
+shown.pivot_table(index=["metric", "task", "test"], columns="arm", values="value", sort=False).round(3)
 
 # %% [markdown]
 # ## Transfer between tasks
@@ -121,7 +123,8 @@ Markdown(sentences.probes(probed, control=control))
 # ## Does knowing the text go with the score?
 #
 # Each arm's gain over the control in loss, beside its gain in the task's primary score. It describes and proves nothing:
-# the points are few, and all arms of a task are measured against one control.
+# the points are few, all arms of a task are measured against one control, arms that read less than it are among them, and
+# so are scores of entities beside scores of patients.
 
 # %%
 gains = analysis.gains(losses, metrics, control=control)
@@ -147,7 +150,8 @@ Markdown(sentences.alignment(alignment))
 # ## Seen and unseen mentions
 #
 # Recall on test mentions that occur in the task's training set, else anywhere in the run's medical text of the language, or
-# in neither. If adaptation teaches words, it should show on the second group. An arm need not have read all of that text.
+# in neither. If adaptation teaches words, the second group should gain more than the first: where both gain alike, C4 explains
+# nothing. An arm need not have read all of that text.
 
 # %%
 recall = transfer.mention_recall(folder, trained)
@@ -165,4 +169,5 @@ project.write_table(results / "metrics.csv", metrics)
 # **In short**
 #
 # - `results/metrics.csv` has every score; the other tables of this page lie beside it.
-# - What goes with a gain is not yet its cause: the verdicts of 05_figures rest on the comparisons declared beforehand.
+# - What goes with a gain is not yet its cause: the verdicts of 05_figures rest on the comparisons that were declared before this
+#   run, some of them after earlier ones.

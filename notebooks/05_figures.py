@@ -40,7 +40,7 @@ arms = ["base", "general", "biomedical", "clinical", "general_nl", "clinical_nl"
 stated = {
     "C1": "Domain adaptation improves task performance.",
     "C2": "Clinical adaptation does better than biomedical adaptation.",
-    "C3a": "Adaptation carries over: text of one language improves tasks in another.",
+    "C3a": "Adaptation carries over: medical text of one language does more for tasks in another than general text of it.",
     "C3b": "Tasks carry over: a model fine-tuned in one language beats a look-up by cognates of its training entities in another.",
     "C4": "Adaptation finds more of the entities that the task's training set lacks.",
 }  # the claims
@@ -75,17 +75,17 @@ frequent_words = 500  # most frequent words of each corpus whose overlap was mea
 # %% [markdown]
 # ## The comparisons
 #
-# A comparison is an arm against another on one test set, with the same documents on both sides. How far another study like
-# this one could come out from it has two sources: other documents (the test set's are drawn with replacement) and other
-# seeds (they differ among themselves). The interval is that of the difference, not corrected. `p_holm` is corrected for all
-# comparisons and claims together, and the verdict goes by it: in at most one study of twenty (at 95 %) do other documents and
-# seeds alone give any verdict.
+# A comparison is an arm against another on one test set, with the same documents on both sides. A repeat of the study could
+# come out otherwise for two reasons: other documents (those of the test set are drawn anew with replacement) and other seeds
+# (how much they differ is measured). The interval is that of the difference, not corrected. `p_holm` is corrected for all
+# comparisons and claims together, and the verdict goes by it: if no arms differed, at most one study in twenty (at 95 %) would
+# give any verdict.
 #
 # Where an arm was pre-trained more than once (`copies`), its copies count, each the mean of the seeds that use it. Of an arm
 # with one copy, what another pre-training would change is in no interval: a verdict is then about these models, and chance
-# gives one more often than that. Two or three seeds say little about how much seeds differ. It is worked out from all arms
-# that are compared on a test set, and intervals are wider for what is still not known; `python -m benchmarks.intervals` has
-# how often they hold.
+# gives one more often than that. All copies go on from one base: what another base would change is in no interval either. A
+# few seeds say little about how much seeds differ: all arms compared on a test set are pooled, and intervals are widened for
+# what stays unknown; `python -m benchmarks.intervals` tried how often they hold, for F1.
 
 # %%
 folder = stages.need(run, "04_cross_lingual")
@@ -95,7 +95,7 @@ mentions = {task: tables.train_mentions(folder, task) for task in trained if tab
 comparisons, verdicts = claims.assess(
     folder / "predictions", family, draws=draws, confidence=confidence, seed=seed, synthetic=synthetic, train=mentions,
     common=tables.common(folder), stated=stated, copies=copies, together=tables.together(folder))
-comparisons[["claim", "task", "test", "arm", "against", "metric", "difference", "low", "high", "p_holm", "verdict"]].style.format(precision=3, na_rep="", formatter={"p_holm": names.shown_p}).hide()
+comparisons[["claim", "task", "test", "arm", "against", "metric", "mentions", "difference", "low", "high", "p_holm", "verdict"]].style.format(precision=3, na_rep="", formatter={"p_holm": names.shown_p}).hide()
 
 # %% [markdown]
 # ## The verdicts
@@ -103,7 +103,9 @@ comparisons[["claim", "task", "test", "arm", "against", "metric", "difference", 
 # A claim is judged by the mean difference of its comparisons, and its `p_holm` is corrected along with theirs: every question
 # asked is one more chance to be wrong. *Supported*: it is below the level, the mean is above zero, and no comparison is below zero
 # after correction. *Contradicted*: it is below the level, and the mean is below zero. *Not testable here*: the run lacks what
-# the claim needs. Intervals are not corrected; where one leaves out zero and the verdict is *inconclusive*, this is why.
+# the claim needs. Intervals are not corrected; where one leaves out zero and the verdict is *inconclusive*, this is why. A mean
+# takes F1 and AUPRC alike: where a claim has both, look at its comparisons. C3b asks more than the paper says, a model
+# that beats a look-up by cognates: where it is contradicted, something may carry over all the same.
 
 # %%
 shown = pd.DataFrame(verdicts["claims"]).reindex(columns=["claim", "text", "verdict", "difference", "low", "high", "p_holm", "reason"])
@@ -113,7 +115,7 @@ shown.style.format(precision=3, na_rep="", formatter={"p_holm": names.shown_p}).
 # ## Differences
 #
 # Each comparison with its interval; right of the line the first arm is better. Two things vary: documents, which are drawn
-# anew from the test set, and seeds. A few seeds say little about how much seeds vary, and intervals are wider for it.
+# anew from the test set, and seeds.
 
 # %%
 shutil.rmtree(folder / "figures", ignore_errors=True)  # of a run with other tasks
@@ -140,7 +142,8 @@ Markdown(sentences.below_baseline(metrics) + "\n\n" + sentences.beside_base(metr
 # ## Fewer labels
 #
 # Adaptation should be worth most where labels are few. Models that learnt from a share of the training items (the larger
-# share contains the smaller), and the number of items that an arm needs less for the control's score with all.
+# share contains the smaller), and the number of items that an arm needs less for the control's score with all, read off the
+# lines between the points. An interval may have no end on a side (none): the shares tried cannot tell.
 
 # %%
 points, worth = budgets.measure(
@@ -149,7 +152,7 @@ points, worth = budgets.measure(
 style.keep(figures.budget_curves(points, **looks) if label_budgets else None, name="labels", caption=(
     f"Test score by labelled items (log scale), mean over seeds; bands are its intervals over seeds and documents ({confidence:.0%}). "
     f"{tables.tested(folder, [item['task'] for item in label_budgets])}"), **keep)
-display(worth.round(0))
+display(worth.round(0).replace([float("inf"), float("-inf")], "none"))
 Markdown(sentences.worth(worth))
 
 # %% [markdown]
@@ -204,15 +207,16 @@ for task, rows in zip(screened, patients, strict=True):
 # %% [markdown]
 # ## Who is flagged
 #
-# Test patients by arm at the threshold that was chosen on the development patients, mean of the seeds.
+# Test patients by arm at the threshold that was chosen on the development patients, mean of the seeds. An arm that ranks
+# better may still flag fewer and miss more: the threshold is the one that is best for F1 on few patients.
 
 # %%
 flagged = pd.concat(map(scores.confusions, patients)) if patients else pd.DataFrame(columns=["task", "arm"])
 flagged.round(1).style.format(precision=1).hide()
 
 # %% [markdown]
-# McNemar's exact test on the same decisions, a patient is flagged by more than half of the seeds: patients that only one of two arms decides rightly.
-# It looks at one threshold, and is secondary to the ranking above; p is not corrected. Where positives are few, it rewards
+# McNemar's exact test on the same decisions (flagged by more than half of the seeds) counts patients whom only one of two
+# arms decides rightly. It looks at one threshold, and is secondary to the ranking above; p is not corrected. Where positives are few, it rewards
 # the arm that flags less: who flags nobody decides rightly on every negative.
 
 # %%

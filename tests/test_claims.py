@@ -347,15 +347,17 @@ def test_a_report_that_one_version_lacks():
     how = {"together": versions, "draws": 50, "seed": 1}
     first = draws.weighed(fits, "a", ["nl_1", "nl_10", "nl_3"], **how)
     second = draws.weighed(fits, "b", ["es-10", "es-3"], **how)
-    assert first.shape == (51, 3) and (first.sum(1) == 3).all()
-    assert (first[:, 1:] == second).all()
+    assert first[0].shape == (51, 3) and (first[0].sum(1) == 3).all()
+    assert (first[0][:, 1:] == second[0]).all()
+    assert (first[1], second[1]) == (3, 2)
     assert draws.weighed(fits, "c", ["other_7"], **how) is None
 
 
 def test_neighbours_are_drawn_together():
     fits = {("a", "x"): pd.DataFrame({"test": "a", "document": [f"s-{number}" for number in range(5, 35)]})}
     documents = sorted(fits["a", "x"]["document"])
-    weights = draws.weighed(fits, "a", documents, {"a": ("a", 10)}, draws=40, seed=1)
+    weights, units = draws.weighed(fits, "a", documents, {"a": ("a", 10)}, draws=40, seed=1)
+    assert units == 4, "what is drawn, not how many sentences there are"
     assert weights.shape == (41, 30) and (weights[0] == 1).all()
     by = {
         number: {tuple(weights[:, i]) for i, d in enumerate(documents) if int(d[2:]) // 10 == number}

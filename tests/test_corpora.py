@@ -114,6 +114,20 @@ def test_task_documents_are_removed_and_the_gate_sees_them(tmp_path, leak, reaso
         assert "\n" not in str(caught.value)
 
 
+def test_other_texts_of_a_patient_of_a_task_are_removed_and_the_gate_sees_them(tmp_path):
+    held = [Document("hiv/p1 2020", "es", HELD, patient="p1"), Document("ner/7", "es", text(9))]
+    texts = [Document("a", "es", text(2), patient="p1"), Document("b", "es", text(3), patient="p2")]
+    texts.append(Document("c", "es", text(4)))
+    asked = {"clinical": {"es": {"p": texts}}}
+    rows, repeated = corpora.build(tmp_path, asked, held, LIMITS)
+    assert {row["reason"]: row["documents"] for row in rows} == {"patient of a task": 1, "kept": 2}
+    assert [(row["document"], row["repeats"]) for row in repeated] == [("p/a", "p1")]
+    assert gate(read_jsonl(tmp_path / "clinical-es.jsonl"), held) == 2
+    corpora.build(tmp_path, asked, held, Limits(10**9, 0, 0.8, remove_leaks=False))
+    with pytest.raises(Leak, match="p/a of a corpus is of p1, a patient of a dev or test part; set corpus"):
+        gate(read_jsonl(tmp_path / "clinical-es.jsonl"), held)
+
+
 def test_the_gate_passes_other_text():
     assert gate(documents(text(2), "corto"), documents(text(1), "otro")) == 2
 
@@ -230,8 +244,19 @@ def test_how_far_it_is_is_left_for_who_looks(tmp_path, monkeypatch):
 def test_an_endless_source_that_repeats_itself(tmp_path, monkeypatch):
     monkeypatch.setattr(corpora, "HOPELESS", 50)
     texts = {"general": {"es": {"a": (Document("x", "es", text(1)) for _ in itertools.count())}}}
-    with pytest.raises(Mistake, match="part a: 51 texts in a row repeat others"):
+    with pytest.raises(Mistake, match="part a: 51 texts in a row are of no use; change corpus.characters"):
         corpora.build(tmp_path, texts, [], LIMITS)
+    texts["general"]["es"]["a"] = (Document(str(n), "es", text(n)) for n in itertools.count())
+    with pytest.raises(Mistake, match="part a: 51 texts in a row are of no use"):
+        corpora.build(tmp_path, texts, [], Limits(9, 0, 0.8))
+
+
+def test_a_text_that_did_not_fit_makes_no_later_one_its_copy(tmp_path):
+    long = text(1, 300)
+    texts = [text(2), long, " ".join(long.split()[:280]), text(3)]
+    kept, counts, _ = built(tmp_path, texts, limits=Limits(len(texts[0] + texts[2]) + 5, 0, 0.8))
+    assert kept == [texts[0], texts[2]]
+    assert counts == {"kept": 2, "too long": 1, "over the limit": 1}
 
 
 def test_held_out_documents_are_spread_and_disjoint(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner import front_door as front_door_module
-from runner import settings
+from runner import report, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -183,6 +183,27 @@ def test_publish_copies_claims(finished):
     assert "published: figures/mini/" in finished.run("mini", "--publish").stdout
     assert not old.exists()
     assert (finished.root / "figures" / "mini" / "claims.json").is_file()
+
+
+def test_one_stage_made_again_and_published_has_its_report_made_again_too(finished):
+    page, stage = (finished.root / "runs/mini" / name for name in ("report.html", "status/04_draw.json"))
+    before = page.stat().st_mtime_ns, stage.stat().st_mtime_ns
+    assert finished.run("mini", "--only", "04_draw", "--publish").returncode == 0
+    assert page.stat().st_mtime_ns > before[0]
+    assert stage.stat().st_mtime_ns > before[1]
+
+
+def test_paths_are_those_of_the_caller(tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: smoke")
+    (tmp_path / "archives").mkdir()
+    done = front_door("mine.yaml", "--dry-run", "--mirror", "archives", HELPERS_CALLED_FROM=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    done = front_door("profiles/smoke.yaml", "--dry-run", "--mirror", "gone", HELPERS_CALLED_FROM=str(tmp_path))
+    assert done.stderr.startswith(f"run_all.sh: --mirror {tmp_path}/gone: no such folder; give the folder")
+
+
+def test_the_code_of_the_report_is_where_its_key_looks():
+    assert all(file.is_file() for file in report.MADE_BY)
 
 
 def test_publish_needs_claims_and_leaves_nothing_without_them(project):

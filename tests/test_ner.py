@@ -10,8 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from seqeval.metrics.sequence_labeling import get_entities
-from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from engine import windows
 from evidence import scores
@@ -102,6 +105,9 @@ def test_a_kept_model_is_that_of_the_fit_that_was_asked_for(tmp_path):
         made.append(seed)
         if kept:
             write_json(kept / application.HOW, {"kind": "ner", "language": "nl", "length": 8, "key": key})
+            save_file({"weight": torch.ones(2)}, kept / "model.safetensors")
+            for name in ("config.json", "tokenizer.json"):
+                (kept / name).touch()
         return pd.DataFrame({"document": []}), {}
 
     for seed, keep, makes in ((1, True, 1), (2, True, 1), (1, True, 1), (1, True, 0), (1, False, 0), (2, False, 0)):
@@ -110,8 +116,35 @@ def test_a_kept_model_is_that_of_the_fit_that_was_asked_for(tmp_path):
         assert len(made) - before == makes, (seed, keep)
     row = json.loads((tmp_path / "predictions/t/arm/seed-1.json").read_text())
     assert application.key_of(tmp_path / "finetuned/t/arm") == row["key"]
+    (tmp_path / "finetuned/t/arm/model.safetensors").write_text("damaged")
+    assert application.key_of(tmp_path / "finetuned/t/arm") == ""
+    save_file({"weight": torch.ones(2)}, tmp_path / "finetuned/t/arm/model.safetensors")
     (tmp_path / "finetuned/t/arm" / application.HOW).write_text("{")
     assert application.key_of(tmp_path / "finetuned/t/arm") == ""
+
+
+def test_predictions_never_stand_beside_the_note_of_other_settings(tmp_path, monkeypatch):
+    def fit(*arguments, learning_rate, **values):
+        return pd.DataFrame({"document": [str(learning_rate)]}), {}
+
+    def once(rate):
+        values = {"tests": [], "share": 1.0, "processes": 1, "learning_rate": rate}
+        return finetuning._once(tmp_path, "t", "arm", "arm", 1, fit, False, **values)
+
+    write = finetuning.write_atomically
+
+    def killed_before_the_note(path, content):
+        if path.suffix == ".json":
+            raise KeyboardInterrupt
+        write(path, content)
+
+    once(0.1)
+    monkeypatch.setattr(finetuning, "write_atomically", killed_before_the_note)
+    with pytest.raises(KeyboardInterrupt):
+        once(0.2)
+    monkeypatch.setattr(finetuning, "write_atomically", write)
+    once(0.1)
+    assert pd.read_parquet(tmp_path / "predictions/t/arm/seed-1.parquet")["document"].tolist() == ["0.1"]
 
 
 @pytest.mark.parametrize(("share", "left"), [(1.0, ["kept"]), (0.5, ["gone", "kept"])])
@@ -121,9 +154,11 @@ def test_models_that_are_no_longer_asked_for_are_gone(tmp_path, monkeypatch, sha
     monkeypatch.setattr(finetuning, "_once", lambda *asked, **values: {"arm": asked[2], "keep": asked[6]})
     monkeypatch.setattr(finetuning, "task", lambda folder, name: {"kind": "ner", "source": "x"})
     monkeypatch.setattr(finetuning.models, "sound", lambda folder: None)
+    (tmp_path / "finetuned/t/.DS_Store").touch()
     table = finetuning.all_fits(tmp_path, "t", ["kept", "gone"], [3, 4], {}, ["kept"], share=share, fits=1)
-    assert table["keep"].tolist() == [False, True, False, False, False], "the first seed of one arm"
-    assert sorted(path.name for path in (tmp_path / "finetuned/t").iterdir()) == left
+    assert table["keep"].tolist()[-4:] == [True, False, False, False], "the first seed of one arm"
+    assert len(table) == 4 + (share == 1), "the baseline learns from all items only"
+    assert sorted(path.name for path in (tmp_path / "finetuned/t").glob("*/")) == left
 
 
 def test_a_base_that_is_not_there_is_one_line():
@@ -146,6 +181,14 @@ def test_weights_that_were_cut_off_are_named(saved, tmp_path):
         models.start(base, [], 1)
 
 
+def test_a_base_without_word_pieces_is_refused(saved, tmp_path):
+    model, pieces = models.load(saved)
+    other = Tokenizer(BPE({piece: n for n, piece in enumerate([*models.SPECIAL.values(), "a"])}, []))
+    models.save(model, PreTrainedTokenizerFast(tokenizer_object=other, **models.SPECIAL), tmp_path / "model", "card")
+    with pytest.raises(models.Mistake, match="has a tokenizer of kind BPE; give one with word pieces"):
+        models.load(tmp_path / "model")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -153,6 +196,8 @@ def test_weights_that_were_cut_off_are_named(saved, tmp_path):
         ({"config": {"hiden_size": 32}}, "unknown key 'hiden_size'; allowed: .*hidden_size"),
         ({"config": {"hidden_size": 30, "num_attention_heads": 4}}, "makes no modernbert"),
         ({"config": {"classifier_dropout": 7.0}}, "makes no modernbert: dropout probability has to be between 0 and 1"),
+        ({"config": {"initializer_range": -0.02}}, "base.config: initializer_range is -0.02; give 0 or more"),
+        ({"config": {"output_attentions": True}}, "unknown key 'output_attentions'"),
         ({"architecture": "", "folder": "no/such/folder"}, "no model in 'no/such/folder'"),
     ],
 )
@@ -239,6 +284,7 @@ def test_sample_keeps_all_positives_and_the_asked_share():
     assert sum(p.label for p in kept) == 10 and len(kept) == 40
     assert kept == screening.sample(patients, 3, seed=1) != screening.sample(patients, 3, seed=2)
     assert screening.sample(patients, 0, seed=1) == patients
+    assert {p.label for p in screening.sample(patients, 0.01, seed=1)} == {0, 1}, "one of another label at least"
 
 
 def test_aggregations_by_hand():

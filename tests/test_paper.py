@@ -60,7 +60,8 @@ def test_transfer_is_a_share_of_what_the_same_arms_reach_there():
     ]
     said = sentences.transfer(pd.DataFrame(rows, columns=["task", "test", "distance", "arm", "value", "there"]))
     assert "reaches 38% of the F1" in said
-    assert "2 pairs: b to a 25% (syntactic distance 0.100); a to b 50% (syntactic distance 0.200)." in said
+    assert "2 pairs: b to a 25% (syntactic distance 0.100); a to b 50% (syntactic distance 0.200). " in said
+    assert said.endswith("The look-up by cognates is beaten by the best arm on 0 of 1 pairs."), "0.9 each"
 
 
 @pytest.mark.parametrize("missing", [0, 1])
@@ -69,6 +70,9 @@ def test_mentions_set_the_best_arm_beside_the_control(missing):
     rows = [("t", arm, "in medical text", value) for arm, value in recalls][missing:]
     said = sentences.mentions(pd.DataFrame(rows, columns=["task", "arm", "group", "recall"]), control="general")
     assert ("50.0% (Clinical) against 20.0%" in said) == (not missing)
+    rows += [("t", arm, "in training set", value + 0.1) for arm, value in recalls]
+    said = sentences.mentions(pd.DataFrame(rows, columns=["task", "arm", "group", "recall"]), control="general")
+    assert said.endswith("; of those that they have 60.0% against 30.0%.") == (not missing)
 
 
 def test_alignment_orders_pairs_by_distance():
@@ -126,15 +130,15 @@ def test_probes_name_the_best_arm_and_layer():
     rows = [("t", "general", 0, 0.3, 0.2), ("t", "general", 1, 0.4, 0.2), ("t", "clinical", 0, 0.5, 0.2)]
     said = sentences.probes(pd.DataFrame([*rows, ("t", "clinical", 1, 0.6, 0.2)], columns=columns), control="general")
     assert "best off layer 1 of 1 of Clinical (0.60 macro F1" in said
-    assert said.endswith("chance 0.20); off General (control) 0.40, at layer 1.")
+    assert said.endswith("chance 0.20; the highest of 4); off General (control) 0.40, at layer 1.")
     rows += [("s", "general", 0, 0.6, 0.2), ("s", "general", 1, 0.2, 0.2)]  # each task best off another layer
     said = sentences.probes(pd.DataFrame(rows, columns=columns), control="general")
     assert said.endswith(
-        "off layer 0 of 1 of Clinical (0.50 macro F1, mean of the tasks; chance 0.20); "
+        "off layer 0 of 1 of Clinical (0.50 macro F1, mean of the tasks; chance 0.20; the highest of 3); "
         "off General (control) 0.45, at layer 0."
     )
     said = sentences.probes(pd.DataFrame(rows[:2], columns=columns), control="general")
-    assert said.endswith("of General (control) (0.40 macro F1, mean of the tasks; chance 0.20).")
+    assert said.endswith("of General (control) (0.40 macro F1, mean of the tasks; chance 0.20; the highest of 2).")
     assert sentences.probes(pd.DataFrame(columns=columns), control="general") == ""
 
 

@@ -18,6 +18,7 @@ def profile(seed=13, epochs=5, copies=1):
         "ner": {"epochs": epochs},
         "arms": [{"copies": 1}, {"copies": copies}],
         "tasks": [{"name": "ro", "keep": []}],
+        "claims": {"draws": 500},
     }
     return {"pretrain": {"seed": seed}, **rest}
 
@@ -37,6 +38,9 @@ def test_what_changes_no_number_is_the_same_profile():
     for change in ({"compute": {"threads": 2}}, {"cluster": {"gpus": 1}}, {"figures": {"dpi": 99}}):
         assert published._digest(before | change) == same, change
     assert published._digest(before | {"tasks": [{"name": "ro", "keep": ["clinical"]}]}) == same
+    said = {"stated": {"C1": {"text": "It helps."}}, "rule": {"supported": "Above 0."}}
+    assert published._digest(before | {"description": "Otherwise.", "claims": before["claims"] | said}) == same
+    assert published._digest(before | {"claims": before["claims"] | {"draws": 7}}) != same
     for change in ({"tasks": [{"name": "es", "keep": []}]}, {"ner": {"epochs": 6}}):
         assert published._digest(before | change) != same, change
 
@@ -138,6 +142,9 @@ def test_the_run_itself_is_reproduced(run):
     published.write(run)
     found = published.compare(run, ORIGIN)
     assert (found["count"], len(found["rows"]), found["same_profile"], found["commit"]) == (7, 7, True, "abc")
+    wide = [row["name"] for row in found["rows"] if row["tolerance"] > abs(row["value"])]
+    assert found["wide"] == len(wide)
+    assert 0 < len(wide) < 7
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ def test_multiclinner():
         "2.txt\tDISEASE\t5\t13\thoge\nkoo\n"  # over two lines, after \r\n
         '1\tDISEASE\t8\t12\t"""A"" "\n1\tDISEASE\t8\t11\t"""A"""\n'  # in quotes, and again without a blank
         "2\tDISEASE\t0\t3\tUit\n\n"  # misplaced
+        "1\tDISEASE\t7\t8\t \n"  # a blank
     )
     texts = {
         "x/txt/1.txt": 'Koorts, "A" griep',
@@ -107,7 +108,7 @@ def test_multiclinner():
     assert mentions(found[0]) == [('"A"', "DISEASE")]
     assert mentions(found[1]) == [("Een", "DISEASE"), ("hoge\nkoo", "DISEASE")]
     assert found[2] == Document("3", "es", "Niets")
-    assert blemishes == {"misplaced mention": 1, "blank at an end": 1, "repeated mention": 1}
+    assert blemishes == {"misplaced mention": 1, "blank at an end": 1, "repeated mention": 1, "blank mention": 1}
 
 
 def test_multiclinner_a_quote_that_is_never_closed_takes_no_row_with_it():

@@ -126,6 +126,20 @@ def test_a_base_from_scratch_is_as_long_as_its_configuration_says():
 FAULTS = [
     (["pretrain.nope=1"], r"pretrain\.nope: unknown key; allowed: seed, length, batch_rows"),
     (["nope=1"], r"nope: unknown key; allowed: name, description"),
+    (["pretrian.length=64"], r"pretrian: unknown key; allowed: name, description"),
+    (["corpus.characters.clinical=5"], r"'characters' of 'corpus\.characters\.clinical' is unknown"),
+    (["tasks.ner_nl.keep=[clinical]"], r"'ner_nl': is not trained; leave out shares, share_arms and keep"),
+    (["ner.negatives_per_positive=3"], r"ner\.negatives_per_positive: is of screening; leave it at 0"),
+    (["figures.formats=[png]"], r"figures: formats: svg is missing; the report needs png, the paper svg"),
+    (["figures.formats=[png, svg, png]"], r"formats: 'png' stands twice"),
+    (["base.vocabulary_from=[]"], r"base: vocabulary_from is empty; give a domain"),
+    (["base={hub: a/b, revision: " + 40 * "a" + ", config: {hidden_dropout_prob: 0.3}}"], r"from scratch; leave them"),
+    (["base={folder: a/b, revision: " + 40 * "a" + "}"], r"a hub model, and no other, needs its revision"),
+    (["name=replica"], r"smoke: 'replica' is the name of a profile of the compendium"),
+    (
+        ["corpora.clinical.nl=[]", "corpora.biomedical.nl=[]", "tasks.ner_es.arms=[clinical_nl]"],
+        r"tasks: 'ner_es': none of its arms has text left; give it another one",
+    ),
     (["cluster.partition=a b"], r"cluster\.partition: .*pattern"),
     (["cluster.gpus=-1"], r"cluster\.gpus: .*greater than or equal to 0"),
     (["pretrain.length=long"], r"pretrain\.length: .*integer.*'long'"),
@@ -321,14 +335,14 @@ def test_label_budgets_of_patients_have_both_labels_whatever_the_seed():
         settings.load("smoke", [*budget, "tasks.screening_nl.shares=[0.9, 0.05]"]).check_own()
 
 
-def test_label_budgets_of_own_patients_have_both_labels_for_the_baseline_too(tmp_path):
+def test_label_budgets_of_own_patients_have_both_labels(tmp_path):
     for part in ("train", "dev", "test"):
         notes = [{"date": "2020-01-01", "text": "Griep."}]
         rows = [{"id": f"{part}{i}", "label": int(i in (4, 6, 7)), "notes": notes} for i in range(8)]
         (tmp_path / f"{part}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     task = f"{{name: hiv, kind: screening, language: nl, source: {tmp_path}, shares: [0.25], share_arms: [general]}}"
     with pytest.raises(Mistake, match=r"tasks\.hiv\.shares: 0\.25 of 8 patients, as seed 0 draws them, have one label"):
-        settings.load("smoke", [f"tasks=[{task}]", "screening.seeds=[4, 5]"]).check_own()
+        settings.load("smoke", [f"tasks=[{task}]", "screening.seeds=[4, 0]"]).check_own()
 
 
 def test_terms_that_a_run_on_real_text_aligns_are_looked_for_with_its_sources():
@@ -377,6 +391,26 @@ def test_one_changed_value_reaches_only_its_stages():
     ):
         after = {s.id: s.parameters for s in settings.load("smoke", [change]).stages()}
         assert {name for name in before if before[name] != after[name]} == touched
+
+
+def test_the_analysis_follows_every_arm_of_which_no_task_learns_too():
+    task = "{name: ner_es, kind: ner, language: es, documents: {train: 5, dev: 4, test: 4}, arms: [general]}"
+    stages = {s.id: s for s in settings.load("smoke", [f"tasks=[{task}]"]).stages()}
+    read = {name.split("/")[1] for name in stages["04_cross_lingual"].inputs if name.startswith("models/")}
+    assert read == set(stages["04_cross_lingual"].parameters["arms"])
+
+
+@pytest.mark.parametrize("content", ["", "families:", "families: [a]", "- a", "stated: {}"])
+def test_claims_without_families_are_one_line(monkeypatch, tmp_path, content):
+    (tmp_path / "claims.yaml").write_text(content)
+    monkeypatch.setattr(settings, "CLAIMS", tmp_path / "claims.yaml")
+    with pytest.raises(Mistake, match=r"claims\.yaml: has no `families`"):
+        settings.load("smoke")
+
+
+def test_a_key_that_a_profile_does_not_spell_out_can_be_set():
+    profile = settings.load("replica", ["tasks.monero.documents.train=50"])
+    assert next(task for task in profile.tasks if task.name == "monero").documents == {"train": 50}
 
 
 def test_stages_that_run_models_ask_a_cluster_for_gpus():

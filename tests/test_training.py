@@ -404,8 +404,15 @@ def tokenizers():
 def test_looked_up_pieces_are_the_tokenizers(tokenizers, texts):
     for tokenizer in tokenizers:
         found = [np.empty(0, np.uint32), *tokens._pieces(texts, tokenizer)]
-        expected = [piece for text in texts for piece in tokenizer(text)["input_ids"]]
+        expected = [piece for text in texts for piece in tokens.literal(tokenizer).encode(text).ids]
         assert np.concatenate(found).tolist() == expected
+
+
+def test_what_looks_like_a_special_piece_in_a_text_is_none(tokenizers):
+    for tokenizer in tokenizers:
+        (found,) = tokens._pieces(["Jicht [MASK] of [SEP], (gut\u0103) [CLS]"], tokenizer)
+        assert np.isin(found, tokenizer.all_special_ids).nonzero()[0].tolist() == [0, len(found) - 1]
+        assert tokenizer("[MASK]", add_special_tokens=False)["input_ids"] == [tokenizer.mask_token_id], "left as it was"
 
 
 def test_a_corpus_that_fills_no_row_is_named(run):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -77,7 +78,7 @@ def _pieces(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast) -> Iterato
 
     BERT's tokenizers join nothing across blanks, line ends and punctuation: what stands between is cut once, and kept.
     """
-    backend, texts, known = tokenizer.backend_tokenizer, iter(texts), dict[str, bytes]()
+    backend, texts, known = literal(tokenizer), iter(texts), dict[str, bytes]()
     added = any(len(WORDS.findall(token)) > 1 for token in tokenizer.get_added_vocab())
     whole = added or not isinstance(backend.pre_tokenizer, BertPreTokenizer)
     first, last = (np.uint32(piece).tobytes() for piece in backend.encode("").ids)
@@ -89,6 +90,13 @@ def _pieces(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast) -> Iterato
         known |= zip(new, map(np.ndarray.tobytes, cut), strict=True)
         joined = (first + b"".join(map(known.__getitem__, text)) + last for text in words)
         yield np.frombuffer(b"".join(joined), np.uint32)
+
+
+def literal(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
+    """A tokenizer to which "[MASK]" in a text is a word in brackets, as de-identified notes have them."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.encode_special_tokens = True
+    return backend
 
 
 def _cut(pieces: Iterable[np.ndarray], length: int, rows: int) -> Iterator[np.ndarray]:

@@ -34,7 +34,7 @@ def curve(
     """Scores of arms by share of the training items, a row a point (`COLUMNS`); and arm -> draws (points, 1 + draws).
 
     Strict F1, or AUPRC for screening, on the task's own test set. The interval is that of a score, over seeds and
-    documents; seed n draws the same sample for every arm. A baseline among `arms` has one sample and no seeds to draw.
+    documents; seed n draws the same sample for every arm.
     `copies` as in `claims.difference`: they are drawn then, as seeds that share one are not independent. `together` as
     in `draws.weighed`.
     """

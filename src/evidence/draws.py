@@ -28,8 +28,10 @@ def documents_of(fits: Fits, test: str) -> list[str]:
 
 def weighed(
     fits: Fits, test: str, documents: Sequence[str], together: Together, *, draws: int, seed: int
-) -> np.ndarray | None:
-    """How often each document of a test is drawn, (1 + draws, documents); None where it is drawn by itself.
+) -> tuple[np.ndarray, int] | None:
+    """How often each document of a test is drawn, (1 + draws, documents), and of how many units they are.
+
+    None where documents are drawn by themselves.
 
     `together`: test -> whose documents it has, and how many numbers in a row make one unit, by the number that an id
     ends on: versions of one report (translated, or with other entities marked), or sentences that were neighbours.
@@ -42,7 +44,8 @@ def weighed(
     found = {document: _number(document) // size for document in named.loc[named["test"].isin(tests), "document"]}
     units = sorted(set(found.values()))
     weights = draw_weights(units=len(units), draws=draws, seed=seed, key=of)
-    return weights[:, np.searchsorted(units, [found[document] for document in documents])]
+    here = [found[document] for document in documents]
+    return weights[:, np.searchsorted(units, here)], len(set(here))
 
 
 def _number(document: str) -> int:
@@ -59,20 +62,21 @@ def by_draw(
     seed: int,
     common: Mapping[str, Item],
     train: Mapping[str, set[str]],
-    weights: np.ndarray | None = None,
+    weights: tuple[np.ndarray, int] | None = None,
 ) -> tuple[list[np.ndarray], int]:
     """Scores (1 + draws, seeds) of every side on the same draws of its test, and how many units are drawn.
 
-    Units are `documents`, drawn by themselves without `weights`; for screening there are none, and units are patients.
+    Units are those of `weights`, from `weighed`, or else `documents`; for screening there are none of either, and units
+    are patients.
     """
     plan = {"draws": draws, "seed": seed, "key": item["test"]}
     if documents:
         counted = [tallies(*side, documents, item, common, train) for side in zip(sides, seeds, strict=True)]
-        weights = draw_weights(units=len(documents), **plan) if weights is None else weights
-        return [ner_scores(tallies=c, weights=weights, metric=item["metric"]) for c in counted], len(documents)
+        often, units = weights or (draw_weights(units=len(documents), **plan), len(documents))
+        return [ner_scores(tallies=c, weights=often, metric=item["metric"]) for c in counted], units
     gold, scores = patients(sides, seeds)
-    weights = draw_weights(units=len(gold), **plan)
-    return [average_precisions(gold=gold, scores=side, weights=weights) for side in scores], len(gold)
+    often = draw_weights(units=len(gold), **plan)
+    return [average_precisions(gold=gold, scores=side, weights=often) for side in scores], len(gold)
 
 
 def tallies(

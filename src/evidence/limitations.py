@@ -38,6 +38,9 @@ def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame
         said.append("Every arm is pre-trained once: what another pre-training seed would change is in no interval.")
     elif once:
         said.append(f"Pre-trained once, so that another pre-training seed is in no interval: {', '.join(once)}.")
+    from_scratch = profile["base"]["architecture"] and profile["arms"][0]["copies"] == 1
+    if len(once) < len(profile["arms"]) and from_scratch:
+        said.append("All copies go on from one base, trained here: what another base would change is in no interval.")
     if anew := published.trained_anew(profile["name"], profile):
         verdicts = (f"{claim} {', '.join(f'{v} in {n}' for v, n in by.items())}" for claim, by in anew.items())
         said.append(f"Published runs that differ in the seeds of pre-training alone came to: {'; '.join(verdicts)}.")

@@ -166,8 +166,9 @@ def _same_but_seed(profile: dict[str, Any], published: dict[str, Any]) -> bool:
 
 
 def _digest(profile: dict[str, Any]) -> str:
-    """Of what can change the numbers: not where and how fast they are made, nor what is kept."""
-    told = {key: value for key, value in profile.items() if key not in ("compute", "cluster", "figures")}
+    """Of what can change the numbers: not where and how fast they are made, what is kept, or what is said of it."""
+    told = {key: value for key, value in profile.items() if key not in ("compute", "cluster", "figures", "description")}
+    told["claims"] = {key: value for key, value in profile["claims"].items() if key not in ("stated", "rule")}
     tasks = [{key: value for key, value in task.items() if key != "keep"} for task in profile["tasks"]]
     return digest(told | {"tasks": tasks})
 
@@ -226,8 +227,8 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
 
     Keys: made, commit, device, seed (of the published run), same_profile (but for that seed), trainings (how many),
     rows (name, published, again: those of further trainings, mean of all, tolerance, value, same), count of those that
-    are the same, verdicts (claim, published, found, same, and trainings: verdict -> in how many of them). A number or
-    verdict that the run does not have is None, and not the same.
+    are the same, wide (how many have a tolerance above the number itself), verdicts (claim, published, found, same, and
+    trainings: verdict -> in how many of them). A number or verdict that the run lacks is None, and not the same.
     """
     if not (published := _published(run.name)):
         return None
@@ -243,6 +244,7 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
         "trainings": len(trainings),
         "rows": sorted(rows, key=lambda row: row["same"]),
         "count": sum(row["same"] for row in rows),
+        "wide": sum(row["tolerance"] > abs(row.get("mean", row["published"])) for row in rows),
         "verdicts": [
             {
                 "claim": claim,

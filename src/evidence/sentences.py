@@ -1,11 +1,15 @@
-"""One sentence for each analysis, made from its table: what the numbers say, with the numbers."""
+"""Sentences made from a run's tables, one for each analysis: what the numbers say, with the numbers."""
+
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from evidence.analysis import associations
 from evidence.baselines import NAMES as BASELINES
-from helpers.names import shown
+from helpers.names import GROUPS, shown
 from helpers.tables import primary
 
 
@@ -42,7 +46,8 @@ def probes(table: pd.DataFrame, *, control: str) -> str:
     means = table.groupby(["arm", "layer"])["macro_f1"].mean()  # over the tasks
     arm, layer = means.idxmax()
     said = f"Entity types can be read best off layer {layer} of {table['layer'].max()} of {shown(arm)} "
-    said += f"({means.max():.2f} macro F1, mean of the tasks; chance {table['chance'].mean():.2f})"
+    said += f"({means.max():.2f} macro F1, mean of the tasks; chance {table['chance'].mean():.2f}; "
+    said += f"the highest of {len(means)})"
     others = means.get(control) if arm != control else None
     return said + ("." if others is None else f"; off {shown(control)} {others.max():.2f}, at layer {others.idxmax()}.")
 
@@ -113,9 +118,7 @@ def below_baseline(metrics: pd.DataFrame) -> str:
             said.append(f"{shown(task)} {best} against {simple.max():.3f} ({shown(simple.idxmax()).lower()})")
     if not said:
         return ""
-    return (
-        f"No arm beats the baseline on {'; '.join(said)}: arms are compared there that know less than what is simple."
-    )
+    return f"No arm beats the baseline on {'; '.join(said)}: there, all compared arms are worse than what is simple."
 
 
 def beside_base(metrics: pd.DataFrame, base: str) -> str:
@@ -132,24 +135,26 @@ def beside_base(metrics: pd.DataFrame, base: str) -> str:
     if not said:
         return ""
     return (
-        f"Beside {shown(base)} as it is, mean over the tasks that both are fine-tuned on: {said}. More training "
-        "has its share in it, so there is no verdict on it: claims set arms beside such as have read as much."
+        f"Beside {shown(base)} as it is, mean over the tasks that both are fine-tuned on: {said}. Part of "
+        "this is more training, so it gets no verdict: claims compare arms that read as much."
     )
 
 
 def mentions(table: pd.DataFrame, *, control: str) -> str:
     """On recall of mentions that training labels lack and medical text has; columns task, arm, group, recall."""
-    rows = table[(table["group"] == "in medical text") & ~table["arm"].isin(BASELINES)]
-    rows = rows.groupby(["task", "arm"], sort=False)["recall"].mean()
+    rows = table[~table["arm"].isin(BASELINES)].groupby(["task", "group", "arm"], sort=False)["recall"].mean()
     said = []
     for task, part in rows.groupby(level="task", sort=False):
-        by = part.droplevel("task")
-        if control in by:
-            said.append(
-                f"{by.max():.1%} ({shown(by.idxmax())}) against {by[control]:.1%} of the control in {shown(task)}"
-            )
+        by = part.droplevel("task").unstack("group").reindex(columns=[*GROUPS[:2]])
+        seen, unseen = (by[group].dropna() for group in GROUPS[:2])
+        if control in unseen:
+            best = unseen.idxmax()
+            both = control in seen and best in seen
+            known = f"; of those that they have {seen[best]:.1%} against {seen[control]:.1%}" if both else ""
+            found = f"{unseen[best]:.1%} ({shown(best)}) against {unseen[control]:.1%} of the control"
+            said.append(f"{found} in {shown(task)}{known}")
     whose = "Of the mentions that the training labels lack and the medical text has"
-    return f"{whose}, the best arm finds {'; '.join(said)}." if said else ""
+    return f"{whose}, the best arm finds {', and '.join(said)}." if said else ""
 
 
 def transfer(table: pd.DataFrame) -> str:
@@ -166,5 +171,64 @@ def transfer(table: pd.DataFrame) -> str:
     return (
         f"A model tested on a task that it was not fine-tuned on reaches {kept.mean():.0%} of the F1 that the same "
         f"arm has when fine-tuned there, on the labels that both tasks have, mean of {len(kept)} pairs: "
-        f"{'; '.join(by_pair)}."
+        f"{'; '.join(by_pair)}.{_beside_look_up(table)}"
     )
+
+
+def _beside_look_up(table: pd.DataFrame) -> str:
+    """On how many tests of another task the best arm beats what is simple."""
+    away = table[table["task"] != table["test"]]
+    simple = away["arm"].isin(BASELINES)
+    best, by_hand = (away[side].groupby(["task", "test"])["value"].max() for side in (~simple, simple))
+    both = pd.concat([best, by_hand], axis=1, keys=["arm", "simple"]).dropna()
+    above = both[both["arm"] > both["simple"]]
+    return (
+        f" The look-up by cognates is beaten by the best arm on {len(above)} of {len(both)} pairs." if len(both) else ""
+    )
+
+
+def text(statistics: pd.DataFrame) -> str:
+    """On the corpora; rows of corpora/statistics.csv."""
+    kept = statistics[statistics["reason"] == "kept"]
+    return (
+        f"The run's {len(kept.groupby(['domain', 'language']))} corpora have {kept['documents'].sum():,} documents and "
+        f"{kept['characters'].sum() / 1e6:.1f} million characters after cleaning. A gate stops the run when a document "
+        "of a task's development or test part is found in them, exactly or nearly."
+    )
+
+
+def base(run: Path, profile: dict[str, Any]) -> str:
+    """On the base of a run, read off its configuration."""
+    arm = profile["arms"][0]["name"]
+    config = json.loads((run / "models" / arm / "config.json").read_text("utf-8"))
+    origin = profile["base"]["hub"] or profile["base"]["folder"] or "trained from scratch"
+    return (
+        f"The base ({config['model_type']}, {origin}) has {config['num_hidden_layers']} layers of width "
+        f"{config['hidden_size']} and {config['vocab_size']:,} word pieces."
+    )
+
+
+def seeds(profile: dict[str, Any]) -> str:
+    """On the seeds and copies of a profile."""
+    kinds = {task["kind"] for task in profile["tasks"]}
+    said = [
+        f"{len(profile[kind]['seeds'])} seeds for {name}"
+        for kind, name in (("ner", "entities"), ("screening", "screening"))
+        if kind in kinds
+    ]
+    copies = [f"{shown(arm['name'])} {arm['copies']}" for arm in profile["arms"] if arm["copies"] > 1]
+    times = f" Pre-training copies, which the seeds use in turn: {', '.join(copies)}." if copies else ""
+    return f"Every arm is fine-tuned with {' and '.join(said)}.{times}"
+
+
+def why(results: Path, control: str) -> list[str]:
+    """The sentences of a run's analyses, those that have something to say; read from its results/."""
+    shared = pd.read_csv(results / "overlap.csv", index_col="corpus")
+    names = ("fertility", "gains", "alignment", "mentions", "transfer", "probes", "worth")
+    tables = {name: pd.read_csv(results / f"{name}.csv") for name in names}
+    said = [overlap(shared), fertility(tables["fertility"]), gains(tables["gains"])]
+    said.append(mentions(tables["mentions"], control=control))
+    said.append(probes(tables["probes"], control=control))
+    said += [transfer(tables["transfer"]), alignment(tables["alignment"])]
+    said.append(worth(tables["worth"]))
+    return [sentence for sentence in said if sentence]

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from engine import training, windows
+from engine import tokens, training, windows
 from evidence import analysis, scores
 from helpers import models, packing, pretraining
 from helpers.tables import common, fits, is_ner, specs, train_mentions
@@ -73,7 +73,8 @@ def masked_losses(folder: Path, arms: Sequence[str], trained: Sequence[str], row
         for task in trained:
             key = task, tokenizer.backend_tokenizer.to_str()  # arms of one base share theirs
             if key not in cut:
-                cut[key] = spread(tokenizer(task_texts(folder, task), verbose=False)["input_ids"], rows, length)
+                encoded = tokens.literal(tokenizer).encode_batch_fast(task_texts(folder, task))
+                cut[key] = spread([text.ids for text in encoded], rows, length)
             found.append({"task": task, "arm": arm, "loss": pretraining.heldout_loss(model, tokenizer, cut[key])})
     return pd.DataFrame(found)
 

@@ -42,8 +42,9 @@ def keep(folder: Path, tuned: ner.Tagger | screening.Screener, card: str, **how:
 
 
 def key_of(folder: Path) -> str:
-    """The key of the fit that a kept model is of; empty where there is none."""
+    """The key of the fit that a kept model is of; empty where there is none, or it is not whole."""
     try:
+        _check_kept(folder)
         return str(_how(folder).get("key", ""))
     except (Mistake, ValueError):
         return ""

@@ -16,7 +16,7 @@ from helpers.tables import primary
 
 
 def loss_curves(curves: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
-    """Held-out loss against tokens seen: a row of panels a domain, a column a language, a line an arm.
+    """Held-out loss against word pieces read: a row of panels a domain, a column a language, a line an arm.
 
     `curves`: columns arm, tokens, domain, language, loss (nats a masked token).
     """
@@ -35,7 +35,7 @@ def loss_curves(curves: pd.DataFrame, *, width_mm: float = 160, synthetic: bool 
                 panel.annotate("no text", (0.5, 0.5), xycoords="axes fraction", ha="center", color="0.4", fontsize=8)
             panel.set_title(shown_corpus(f"{domains[i]}-{languages[j]}"))
         for panel in axes[-1]:
-            panel.set_xlabel("Tokens seen (millions)")
+            panel.set_xlabel("Word pieces read by this arm (millions)")
         figure.supylabel("Held-out loss (nats a masked token)", fontsize=9)
         legend(figure, axes[0, 0], 3)
     return figure

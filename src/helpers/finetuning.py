@@ -36,7 +36,7 @@ def all_fits(
     keep: Sequence[str] = (),
     **values: Any,
 ) -> pd.DataFrame:
-    """Make the fits of a task that are missing, and the baseline; one row a fit, also in fits.csv beside them.
+    """Make the fits of a task that are missing, with all items the baseline too; one row a fit, also in fits.csv.
 
     `copies`: pre-training copies of an arm where there are several; seeds use them in turn. `keep`: arms whose model of
     the first seed is kept below finetuned/, for new texts (`application`). `values` are tests, share
@@ -49,12 +49,13 @@ def all_fits(
     spec = task(folder, name)
     baseline = baselines.of_task(spec["kind"], spec["source"])
     fit = {"ner": _fit_ner, "screening": _fit_screening}[spec["kind"]]
-    for old in (folder / "finetuned" / name).glob("*") if values["share"] == 1 else ():
+    for old in (folder / "finetuned" / name).glob("*/") if values["share"] == 1 else ():
         if old.name not in keep:
             shutil.rmtree(old)
     calls = [(folder, name, *one, fit, one[0] in keep and one[2] == seeds[0]) for one in wanted]
-    first = _once(folder, name, baseline, baseline, 0, BASELINES[baseline], False, **values)
-    table = pd.DataFrame([first, *processes.at_once(_once, calls, values["fits"], **values)])
+    rule = (folder, name, baseline, baseline, 0, BASELINES[baseline], False)
+    first = [_once(*rule, **values)] if values["share"] == 1 else []  # of a share nobody asks for it
+    table = pd.DataFrame([*first, *processes.at_once(_once, calls, values["fits"], **values)])
     write_atomically(tables.predictions(folder, name, values["share"]) / "fits.csv", table.to_csv(index=False))
     return table
 
@@ -100,6 +101,7 @@ def _once(
     predictions.insert(0, "task", name)
     predictions.insert(1, "arm", arm)
     predictions.insert(2, "seed", seed)
+    note.unlink(missing_ok=True)  # of other settings: it must never stand beside these predictions
     write_atomically(place, predictions.to_parquet(index=False))
     row = {"task": name, "arm": arm, "seed": seed, **told, "seconds": round(time.monotonic() - began, 1), "key": key}
     write_atomically(note, json.dumps(row))
@@ -120,7 +122,7 @@ def _made_before(place: Path, note: Path) -> dict[str, Any]:
 
 
 def _checkpoint(folder: Path, name: str, model: str, seed: int) -> Path:
-    return folder / "checkpoints" / name / f"{model}-{seed}"
+    return folder / "checkpoints" / "fits" / name / f"{model}-{seed}"
 
 
 def _train(model: Any, lengths: list[int], about: dict[str, Any], look: Callable[[], dict], **values: Any) -> list:
@@ -187,8 +189,13 @@ def _fit_ner(
         how = {of: task(folder, name)[of] for of in ("kind", "language", "labels")}
         application.keep(kept, tagger, model_cards.tuned(folder, name, kept.name, seed), key=key, **how)
     documents = split(folder, name, "test")
-    told = {"dev_score": max(row["dev_score"] for row in history), "epochs": len(history)}
-    return pd.concat(frames), {**told, **_counted(documents, frames[tests.index(name)])}
+    return pd.concat(frames), {**_looked(history), **_counted(documents, frames[tests.index(name)])}
+
+
+def _looked(history: list[dict[str, float]]) -> dict[str, Any]:
+    """How often dev was looked at, which look was the best one, and its score."""
+    found = [row["dev_score"] for row in history]
+    return {"dev_score": max(found), "looks": len(found), "best_look": found.index(max(found)) + 1}
 
 
 def _counted(documents: list[Document], rows: pd.DataFrame) -> dict[str, int]:
@@ -268,7 +275,7 @@ def _fit_screening(
     if kept:
         how = {of: task(folder, name)[of] for of in ("kind", "language")}
         application.keep(kept, screener, model_cards.tuned(folder, name, kept.name, seed), key=key, **how, **told)
-    return rows, {"dev_score": by[chosen], "epochs": len(history), **told}
+    return rows, {**_looked(history), "dev_score": by[chosen], **told}
 
 
 def patient_rows(

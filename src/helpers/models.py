@@ -42,6 +42,7 @@ SPECIAL = {
 # More text than this no longer changes a vocabulary much, and it has to be held in memory.
 TOKENIZER_CHARACTERS = 20_000_000
 
+CALLS = ("output_", "return_", "use_return_")  # keys of a configuration that are about one call, not the model
 LAST = "_last_layer"  # where a model keeps its `LastLayer`
 
 
@@ -111,8 +112,12 @@ def configuration(base: dict[str, Any], **values: int) -> PretrainedConfig:
         known = AutoConfig.for_model(base["architecture"]).to_dict()
     except ValueError:
         raise Mistake(f"base.architecture: {base['architecture']!r} is unknown; use modernbert or bert") from None
-    if unknown := sorted(set(base["config"]) - set(known)):
-        raise Mistake(f"base.config: unknown key {unknown[0]!r}; allowed: {', '.join(sorted(known))}")
+    allowed = sorted(name for name in known if not name.startswith(CALLS))
+    if unknown := sorted(set(base["config"]) - set(allowed)):
+        raise Mistake(f"base.config: unknown key {unknown[0]!r}; allowed: {', '.join(allowed)}")
+    for name, value in base["config"].items():
+        if isinstance(value, int | float) and value < 0 and not (known[name] or 0) < 0:
+            raise Mistake(f"base.config: {name} is {value}; give 0 or more")
     try:
         config = AutoConfig.for_model(base["architecture"], **{**base["config"], **values})
         with torch.device("meta"):  # weightless: what each stage will ask of it
@@ -146,6 +151,8 @@ def _pretrained(where: str, revision: str | None = None) -> tuple[PreTrainedMode
         model = AutoModelForMaskedLM.from_pretrained(where, revision=revision, dtype=torch.float32)
     except (OSError, ValueError, SafetensorError) as error:
         raise _missing(where, error) from None
+    if (kind := type(tokenizer.backend_tokenizer.model).__name__) != "WordPiece":
+        raise Mistake(f"base: {where!r} has a tokenizer of kind {kind}; give one with word pieces, as BERT's are")
     return _checked(model), tokenizer
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from transformers import PreTrainedTokenizerFast
 
 from engine import tokens
-from helpers.project import Mistake, digest, file_digest
+from helpers.project import Mistake, code_digest, digest, file_digest
 from texts.documents import read_jsonl
 
 READ = "read.json"  # of an arm, see `read_until`
@@ -94,7 +94,7 @@ class Mixture:
 def packed(folder: Path, name: str, tokenizer: PreTrainedTokenizerFast, length: int, rows: int) -> tokens.Rows:
     """First rows of a corpus file of the run (`name` without .jsonl); made once for arms that share the tokenizer."""
     source = folder / "corpora" / f"{name}.jsonl"
-    key = digest([file_digest(source), tokenizer.backend_tokenizer.to_str(), length, rows])
+    key = digest([file_digest(source), tokenizer.backend_tokenizer.to_str(), length, rows, code_digest([tokens])])
     texts = (document.text for document in read_jsonl(source))
     try:
         return tokens.pack(texts, tokenizer, length, rows, folder / "tokens" / f"{name}-{key[:16]}.arrow")

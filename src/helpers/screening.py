@@ -35,7 +35,7 @@ def sample(patients: Sequence[Patient], negatives_per_positive: float, seed: int
         return list(patients)
     positive = [p for p in patients if p.label]
     negative = [p for p in patients if not p.label]
-    wanted = min(len(negative), round(negatives_per_positive * len(positive)))
+    wanted = min(len(negative), max(1, round(negatives_per_positive * len(positive))))
     kept = np.random.default_rng(seed).choice(len(negative), wanted, replace=False)
     return positive + [negative[i] for i in sorted(kept)]
 

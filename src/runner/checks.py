@@ -51,7 +51,15 @@ def base(profile: Any, base: dict[str, Any], status: dict[str, Any]) -> None:
             raise Mistake(f"profile {profile.name}: {name}.length: {length} is more than the base's {most} positions")
 
 
-def copies(profile: Any) -> None:
+def between(profile: Any) -> None:
+    """ValueError for values of two sections that do not fit each other."""
+    _copies(profile)
+    _masks(profile)
+    if profile.ner.negatives_per_positive:
+        raise ValueError("ner.negatives_per_positive: is of screening; leave it at 0")
+
+
+def _copies(profile: Any) -> None:
     """ValueError unless the seeds use each copy of an arm that is fine-tuned, one as often as another."""
     for task in (task for task in profile.tasks if task.trained):
         seeds = getattr(profile, task.kind).seeds
@@ -62,7 +70,7 @@ def copies(profile: Any) -> None:
                 raise ValueError(f"arms: {arm.name!r} has {what}; allowed: copies: 1, or as many seeds in a row")
 
 
-def masks(profile: Any) -> None:
+def _masks(profile: Any) -> None:
     """ValueError for a masking rate that leaves a row of word pieces nothing to predict, or nothing to predict from."""
     rates = {f"arms: {arm.name!r}: ": arm.masking_rate for arm in profile.arms if arm.masking_rate}
     for where, rate in {"pretrain.": profile.pretrain.masking_rate, **rates}.items():
@@ -75,8 +83,7 @@ def budgets(profile: Any, task: Any, train: Sequence[Any]) -> None:
     """Mistake for a label budget in which a seed has patients of one label only: nothing could be learnt from them."""
     from helpers.finetuning import nested_sample  # here, as it takes seconds
 
-    seeds = [*profile.screening.seeds, *([] if task.source == "synthetic" else [0])]  # 0 is that of regression on words
-    for share, seed in product(task.shares, seeds):
+    for share, seed in product(task.shares, profile.screening.seeds):
         if own.labels(nested_sample(train, share, seed)) != {0, 1}:
             what = f"{share:g} of {len(train):,} patients, as seed {seed} draws them, have one label only"
             raise Mistake(f"profile {profile.name}: tasks.{task.name}.shares: {what}; give a larger share")

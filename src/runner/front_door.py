@@ -90,7 +90,8 @@ def selection(asked: Namespace, plan: list[Any], run: Path) -> list[str]:
     if missing:
         what = "--only" if asked.only else "--from"
         raise Mistake(f"{what} {first[0]}: it needs {missing[0]}, which is not made yet; leave out {what}")
-    if asked.since or first == [REPORT]:
+    whole = all((run / out).exists() for s in plan for out in s.outputs if out not in targets)
+    if asked.since or first == [REPORT] or (asked.publish and whole):  # the paper has the numbers of what is published
         allowed, targets = [*allowed, REPORT], ["report.html"]
     return ["--allowed-rules", *allowed, "--forcerun", *first, "--", *targets]
 
@@ -296,8 +297,8 @@ def run(asked: Namespace) -> int:
         table(folder, plan)
         return 0
     arguments = selection(asked, plan, folder)
-    if asked.mirror:
-        os.environ["HELPERS_MIRROR"] = str(Path(asked.mirror).resolve())
+    if mirror := asked.mirror or os.environ.get("HELPERS_MIRROR"):  # stages start in another folder
+        os.environ["HELPERS_MIRROR"] = str(Path(mirror).resolve())
     if asked.offline:
         os.environ["HELPERS_OFFLINE"] = "1"
     check(profile, asked.mirror, bool(os.environ.get("HELPERS_OFFLINE")), work=not asked.dry_run)

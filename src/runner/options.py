@@ -1,6 +1,7 @@
 """The command line of run_all.sh, in the standard library only: a typing error is told before anything is installed."""
 
 import argparse
+import os
 import sys
 from typing import NoReturn
 
@@ -67,6 +68,11 @@ def parser() -> argparse.ArgumentParser:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The options, or SystemExit(2) after one line that names what is wrong."""
     options = parser().parse_args(arguments)
+    called_from = os.environ.get("HELPERS_CALLED_FROM", "")  # run_all.sh itself goes to the compendium's folder
+    if options.mirror:
+        options.mirror = os.path.join(called_from, options.mirror)
+    if options.profile.endswith((".yaml", ".yml")) and os.path.isfile(os.path.join(called_from, options.profile)):
+        options.profile = os.path.join(called_from, options.profile)
     for name, value in (("only", options.only), ("from", options.since), ("mirror", options.mirror)):
         if value == "":
             parser().error(f"--{name}: found nothing; give it a value, or leave it out")

@@ -66,10 +66,10 @@ def numbers(run: Path) -> dict[str, Any]:
             **_simulations(),
         },
         "sentences": {
-            "text": _text_sentence(statistics, profile),
-            "models": _model_sentence(run, profile),
-            "seeds": _seed_sentence(profile),
-            "why": _why(results, profile["analysis"]["control"]),
+            "text": sentences.text(statistics),
+            "models": sentences.base(run, profile),
+            "seeds": sentences.seeds(profile),
+            "why": sentences.why(results, profile["analysis"]["control"]),
         },
         "limitations": limitations.of_run(plan, statistics, metrics, again),
     }
@@ -255,47 +255,3 @@ def _checklist(origin: dict[str, Any]) -> dict[str, Any]:
         "Again": f"./run_all.sh {origin['run']}",
     }
     return _table([{"item": name, "value*": value} for name, value in items.items()], ["item", "value*"])
-
-
-def _text_sentence(statistics: pd.DataFrame, profile: dict[str, Any]) -> str:
-    kept = statistics[statistics["reason"] == "kept"]
-    return (
-        f"The run's {len(kept.groupby(['domain', 'language']))} corpora have {kept['documents'].sum():,} documents and "
-        f"{kept['characters'].sum() / 1e6:.1f} million characters after cleaning. A gate stops the run when a document "
-        "of a task's development or test part is found in them, exactly or nearly."
-    )
-
-
-def _model_sentence(run: Path, profile: dict[str, Any]) -> str:
-    arm = profile["arms"][0]["name"]
-    config = json.loads((run / "models" / arm / "config.json").read_text("utf-8"))
-    origin = profile["base"]["hub"] or profile["base"]["folder"] or "trained from scratch"
-    return (
-        f"The base ({config['model_type']}, {origin}) has {config['num_hidden_layers']} layers of width "
-        f"{config['hidden_size']} and {config['vocab_size']:,} word pieces."
-    )
-
-
-def _seed_sentence(profile: dict[str, Any]) -> str:
-    kinds = {task["kind"] for task in profile["tasks"]}
-    said = [
-        f"{len(profile[kind]['seeds'])} seeds for {name}"
-        for kind, name in (("ner", "entities"), ("screening", "screening"))
-        if kind in kinds
-    ]
-    copies = [f"{shown(arm['name'])} {arm['copies']}" for arm in profile["arms"] if arm["copies"] > 1]
-    times = f" Pre-training copies, which the seeds use in turn: {', '.join(copies)}." if copies else ""
-    return f"Every arm is fine-tuned with {' and '.join(said)}.{times}"
-
-
-def _why(results: Path, control: str) -> list[str]:
-    """The analyses' sentences, those that have something to say."""
-    overlap = pd.read_csv(results / "overlap.csv", index_col="corpus")
-    names = ("fertility", "gains", "alignment", "mentions", "transfer", "probes", "worth")
-    tables = {name: pd.read_csv(results / f"{name}.csv") for name in names}
-    said = [sentences.overlap(overlap), sentences.fertility(tables["fertility"]), sentences.gains(tables["gains"])]
-    said.append(sentences.mentions(tables["mentions"], control=control))
-    said.append(sentences.probes(tables["probes"], control=control))
-    said += [sentences.transfer(tables["transfer"]), sentences.alignment(tables["alignment"])]
-    said.append(sentences.worth(tables["worth"]))
-    return [sentence for sentence in said if sentence]

@@ -55,6 +55,8 @@ def _without(task: dict[str, Any], gone: list[Any]) -> dict[str, Any]:
     """A task without arms that are gone; label budgets that no arm is left for go too."""
     there = [key for key in ("arms", "share_arms", "keep") if isinstance(task.get(key), list)]
     lists = {key: [arm for arm in task[key] if arm not in gone] for key in there}
+    if task.get("arms") and not lists["arms"]:
+        raise ValueError(f"tasks: {task.get('name')!r}: none of its arms has text left; give it another one")
     return {**task, **lists, **({} if lists.get("share_arms", True) else {"shares": []})}
 
 
@@ -148,8 +150,7 @@ class Profile(sections.Section):
         if self.analysis.control not in fitted:
             what = f"{self.analysis.control!r} is no arm that is fine-tuned on a task"
             raise ValueError(f"analysis.control: {what}; allowed: {fitted}")
-        checks.copies(self)
-        checks.masks(self)
+        checks.between(self)
         return self
 
     def lacking(self, item: sections.Comparison) -> str:
@@ -326,7 +327,8 @@ class Profile(sections.Section):
         values = {"run": self.run, "arms": [arm.name for arm in self.arms], "trained": [task.name for task in trained]}
         distances = read_yaml(DATA / "distances.yaml")
         values |= {"length": self.pretrain.length, "data": digest(distances), **dict(self.analysis)}
-        inputs = [f"predictions/{task.name}/metrics.csv" for task in trained]
+        inputs = [f"models/{arm.name}/training.csv" for arm in self.arms]  # those that no task learns from, too
+        inputs += [f"predictions/{task.name}/metrics.csv" for task in trained]
         return Stage("04_cross_lingual", "04_cross_lingual", values, inputs, ["results/metrics.csv"], {}, 0)
 
     def _figures(self) -> Stage:

@@ -18,8 +18,12 @@ from runner import provenance, stages
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 # Their code is imported when the page is made only: Snakemake reads this module at every start.
 MADE_BY = (
-    *(Path(__file__).with_name(f"{name}.py") for name in ("cards", "paper", "published")),
+    *(ROOT / f"src/evidence/{name}.py" for name in ("cards", "limitations", "published", "sentences")),
+    Path(__file__).with_name("paper.py"),
     ROOT / "paper/paper.typ",
+    TEMPLATE,
+    Path(__file__),
+    Path(provenance.__file__),
 )
 FIGURES = {  # what figures are called, by the beginning of their file's name, in the order of the page
     "scores": "Scores",
@@ -47,9 +51,9 @@ DOWNLOADS = (
 
 def key(plan: dict[str, Any]) -> str:
     """Staleness key of the report: the profile, the code that makes the page, and the numbers it compares with."""
-    files = (TEMPLATE, *MADE_BY, Path(__file__), Path(provenance.__file__))
     shown = (ROOT / "figures" / plan["run"] / "numbers.json", ROOT / "benchmarks" / "results" / "intervals.json")
-    text = plan["profile_sha256"].encode() + b"".join(f.read_bytes() for f in (*files, *shown) if f.is_file())
+    read = (*MADE_BY, *(file for file in shown if file.is_file()))
+    text = plan["profile_sha256"].encode() + b"".join(file.read_bytes() for file in read)
     return hashlib.sha256(text).hexdigest()[:16]
 
 

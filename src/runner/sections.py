@@ -98,6 +98,8 @@ class Task(Section):
         if self.kind == "screening" and (self.common or not self.trained):
             what = "common" if self.common else "trained: false"
             raise ValueError(f"{self.name!r}: {what} is for kind ner; leave it out")
+        if not self.trained and (self.shares or self.share_arms or self.keep):
+            raise ValueError(f"{self.name!r}: is not trained; leave out shares, share_arms and keep")
         return self
 
     @model_validator(mode="after")
@@ -132,8 +134,12 @@ class Base(Section):
             raise ValueError("give exactly one of architecture, hub, folder")
         if self.architecture and not self.vocabulary:
             raise ValueError("a base from scratch needs vocabulary, for example 3000")
-        if self.hub and not self.revision:
-            raise ValueError("a hub model needs its revision, a commit of 40 hexadecimal digits")
+        if self.architecture and not self.vocabulary_from:
+            raise ValueError("vocabulary_from is empty; give a domain whose text the tokenizer learns from")
+        if not self.architecture and (self.config or self.vocabulary):
+            raise ValueError("config and vocabulary are for a base from scratch; leave them out")
+        if bool(self.hub) != bool(self.revision):
+            raise ValueError("a hub model, and no other, needs its revision, a commit of 40 hexadecimal digits")
         return self
 
 
@@ -200,7 +206,14 @@ class Figures(Section):
 
     width_mm: int = Field(gt=40, lt=400, description="millimetres")
     dpi: int = Field(ge=50, le=1200, description="dots an inch of PNG files")
-    formats: list[Literal["png", "svg", "pdf"]] = Field(description="of the files")
+    formats: Annotated[list[Literal["png", "svg", "pdf"]], Once] = Field(description="of the files; png and svg always")
+
+    @model_validator(mode="after")
+    def shown(self) -> Self:
+        """The report shows png files, the paper svg files."""
+        if lacking := {"png", "svg"} - set(self.formats):
+            raise ValueError(f"formats: {min(lacking)} is missing; the report needs png, the paper svg")
+        return self
 
 
 class Comparison(Section):

@@ -35,9 +35,9 @@ def load(profile: str, sets: list[str] | None = None) -> Profile:
     except ValidationError as error:
         raise Mistake(f"{path.name}: {_explained(error)}") from None
     shipped = path.resolve().parent == ROOT / "profiles"
-    if not shipped and made.name == path.stem and made.name in names():
+    if made.name in names() and not (shipped and made.name == path.stem):
         what = "is the name of a profile of the compendium and of its folder below runs/"
-        raise Mistake(f"{profile}: {made.name!r} {what}; rename the file, or give it a `name`")
+        raise Mistake(f"{profile}: {made.name!r} {what}; rename the file, or give it another `name`")
     for item in made.claims.family if own_family else ():
         if reason := made.lacking(item):
             raise Mistake(f"{path.name}: claims.family: {reason}")
@@ -55,6 +55,8 @@ def _declare(values: dict[str, Any], where: str) -> bool:
     if not isinstance(claims, dict):
         return False  # for the validation to say
     declared = _numbers(read_yaml(CLAIMS))
+    if not (isinstance(declared, dict) and isinstance(declared.get("families"), dict)):
+        raise Mistake(f"{CLAIMS.name}: has no `families`, lists of comparisons by name; take the file from git")
     families, family = declared.pop("families"), claims.get("family")
     if isinstance(family, str) and family not in families:
         raise Mistake(f"{where}: claims.family: {family!r} is not in {CLAIMS.name}; allowed: {', '.join(families)}")
@@ -107,7 +109,7 @@ def _change(values: dict[str, Any], change: str) -> None:
         if isinstance(place, list):
             place = next((item for item in place if isinstance(item, dict) and item.get("name") == step), None)
         else:
-            place = place.get(step) if isinstance(place, dict) else None
+            place = place.setdefault(step, {}) if isinstance(place, dict) else None  # a wrong key is told later
         if not isinstance(place, dict | list):
             raise Mistake(f"--set {change}: {step!r} of {key!r} is unknown; the profile's own keys are allowed")
     if not isinstance(place, dict):

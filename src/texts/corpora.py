@@ -36,12 +36,14 @@ REMEDIES = {  # of a corpus with too little text, by the commonest reason
     "other language": "see whether the texts are in the language that they are listed under",
     "task document": "give texts that are in no dev or test part of a task",
     "near task document": "give texts that are in no dev or test part of a task",
+    "patient of a task": "give texts of patients who are in no dev or test part of a task",
     "too long": "raise corpus.characters",
     "kept": "raise corpus.heldout_characters, or give more or shorter texts",  # none is held out
 }
 
 Texts = Mapping[str, Mapping[str, Mapping[str, Iterable[Document]]]]
 Rows = list[dict[str, Any]]
+Why = tuple[str, str]
 
 
 @lru_cache(maxsize=2**18)
@@ -71,11 +73,13 @@ class Repeats:
 
     def __init__(self, documents: Iterable[Document]) -> None:
         self.ids: list[str] = []
+        self.patients: set[str] = set()
         self.exact: dict[int, str] = {}
         runs = [np.empty(0, np.uint64)]
         for document in documents:
             key, words = _hashes(normalise(document.text, document.language))
             self.ids.append(document.id)
+            self.patients |= {document.patient} - {""}
             self.exact.setdefault(key, document.id)
             runs.append(_runs(words))
         self.sizes = np.array([max(len(found), 1) for found in runs[1:]])
@@ -144,7 +148,7 @@ class Corpus:
         self.repeated: Rows = []
         self.aside: list[Document] = []
 
-    def _judge(self, part: str, document: Document, key: int, words: np.ndarray, full: bool) -> tuple[str, str]:
+    def _judge(self, document: Document, part: str, key: int, words: np.ndarray, full: bool, fits: bool) -> Why:
         """Why a document is not kept, and what it repeats; empty strings for one that is kept.
 
         Text that the project writes itself is in the language it is said to be in, and that check is the slowest.
@@ -155,6 +159,8 @@ class Corpus:
             return "exact duplicate", self.keys[key]
         self.keys[key] = document.id
         known = (self.against, self.removed.get(part)) if self.limits.remove_leaks else ()
+        if known and document.patient in self.against.patients:
+            return "patient of a task", document.patient
         for repeats in filter(None, known):
             reason, other = repeats.find(key, words)
             if other:
@@ -163,6 +169,8 @@ class Corpus:
             return "over the limit", ""
         if part != "synthetic" and languages.other(document.text, document.language, len(words)):
             return "other language", ""
+        if not fits:
+            return "too long", ""
         return self._near(document.id, words)
 
     def _near(self, id: str, words: np.ndarray) -> tuple[str, str]:
@@ -180,7 +188,8 @@ class Corpus:
 
     def documents(self, parts: Mapping[str, Iterable[Document]]) -> Iterator[Document]:
         """Stream the documents to train on, of the parts in turn; own and `removed` ones are read to their end."""
-        streams, kept, lost, full = {part: iter(documents) for part, documents in parts.items()}, 0, 0, False
+        streams, most = {part: iter(documents) for part, documents in parts.items()}, self.limits.characters
+        kept, lost, full = 0, 0, False
         while streams:
             for part in list(streams):
                 finite = sources.is_own(part) or part in self.removed
@@ -188,20 +197,19 @@ class Corpus:
                 if raw is None:
                     del streams[part]
                     continue
-                document = Document(f"{part}/{raw.id}", raw.language, normalise(raw.text, raw.language))
+                document = replace(raw, id=f"{part}/{raw.id}", text=normalise(raw.text, raw.language))
                 size, (key, words) = len(document.text), _hashes(document.text)
-                reason, other = self._judge(part, document, key, words, full)
+                reason, other = self._judge(document, part, key, words, full, fits=kept + size <= most)
                 if other:
                     self.repeated.append({"part": part, "document": document.id, "reason": reason, "repeats": other})
-                lost = lost + 1 if reason else 0
-                if lost > HOPELESS and not (full or finite):
-                    raise Mistake(f"part {part}: {lost:,} texts in a row repeat others; lower characters to {kept:,}")
+                if reason == "too long" and (full := kept > ENOUGH * most):
+                    reason = "over the limit"
                 if not reason:
-                    fits = kept + size <= self.limits.characters
-                    full = not fits and kept > ENOUGH * self.limits.characters
-                    left_out = "over the limit" if full else "too long"
-                    reason = left_out if not fits else "held out" if self._spare(part, size) else "kept"
-                    kept += size if fits else 0
+                    reason = "held out" if self._spare(part, size) else "kept"
+                    kept += size
+                lost = 0 if reason in ("kept", "held out") else lost + 1
+                if lost > HOPELESS and not (full or finite):
+                    raise Mistake(f"part {part}: {lost:,} texts in a row are of no use; change corpus.characters")
                 self.counts[part, reason] += (1, size, len(words))
                 if reason == "held out":
                     self.aside.append(document)

@@ -24,12 +24,13 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text in one language; `spans` are its gold entity mentions, empty where it is unlabelled."""
+    """A text in one language, of a `patient` if known; `spans` are its gold mentions, empty where it is unlabelled."""
 
     id: str
     language: str
     text: str
     spans: tuple[Span, ...] = ()
+    patient: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import PurePosixPath
 
@@ -47,6 +48,6 @@ def cut(documents: Iterable[Document], most: int) -> Iterator[Document]:
             found = (text.rfind(mark, start + most // 2, start + most) for mark in ("\n\n", "\n", " "))
             end = next((place for place in found if place > 0), start + most)
             number += 1
-            yield Document(f"{document.id}, piece {number}", document.language, text[start:end])
+            yield replace(document, id=f"{document.id}, piece {number}", text=text[start:end])
             start = end
-        yield Document(f"{document.id}, piece {number + 1}", document.language, text[start:]) if number else document
+        yield replace(document, id=f"{document.id}, piece {number + 1}", text=text[start:]) if number else document

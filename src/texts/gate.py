@@ -33,12 +33,14 @@ def _plainly(document: Document) -> tuple[str, set[tuple[str, ...]]]:
 
 
 def gate(documents: Iterable[Document], heldout: Iterable[Document]) -> int:
-    """How many `documents` there are; Leak names those that repeat a `heldout` one."""
+    """How many `documents` there are; Leak names those that repeat a `heldout` one, or are of the same patient."""
     whole: dict[str, str] = {}
     owners: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+    patients: set[str] = set()
     for document in heldout:
         squeezed, runs = _plainly(document)
         whole[squeezed] = document.id
+        patients.add(document.patient)
         for run in runs:
             owners.setdefault(run, []).append((document.id, len(runs)))
     checked, leaks = 0, []
@@ -48,6 +50,8 @@ def gate(documents: Iterable[Document], heldout: Iterable[Document]) -> int:
         near = [id for (id, size), count in shared.most_common() if count > SHARE * min(size, len(runs))]
         if squeezed in whole or near:
             leaks.append(f"{document.id} of a corpus repeats {whole.get(squeezed) or near[0]}")
+        elif document.patient and document.patient in patients:
+            leaks.append(f"{document.id} of a corpus is of {document.patient}, a patient of a dev or test part")
         checked += 1
     if leaks:
         more = f"; and {len(leaks) - NAMED:,} more" if len(leaks) > NAMED else ""

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -89,7 +90,7 @@ def documents(name: str, language: str) -> Iterator[Document]:
             if id in seen:
                 raise Mistake(f"{where}: id: is that of {seen[id]}; give every text its own, or none")
             seen[id] = where
-            yield Document(id, language, row.text)
+            yield Document(id, language, row.text, patient=row.patient)
 
 
 def _folder(path: Path, shown: str, language: str) -> Iterator[Document]:
@@ -179,7 +180,7 @@ def _part(folder: Path, shown: str, part: str, kind: str, language: str) -> Iter
             yield where, Patient(row.id, language, row.label, _notes(row))
         else:
             spans = [(f"{where}: spans.{at}", Span(s.start, s.end, s.label)) for at, s in enumerate(row.spans)]
-            yield where, _labelled(row.id, language, row.text, spans)
+            yield where, replace(_labelled(row.id, language, row.text, spans), patient=row.patient)
 
 
 def _notes(row: own_lines.Unjudged) -> tuple[Note, ...]:

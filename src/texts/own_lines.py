@@ -72,10 +72,11 @@ Id = Annotated[str, BeforeValidator(_whole), Field(max_length=200)]
 
 
 class Row(BaseModel, strict=True):
-    """A line of a corpus; one without an id goes by its number."""
+    """A line of a corpus; one without an id goes by its number. `patient`: whose text it is."""
 
     id: Id = ""
     text: Text
+    patient: Id = ""
 
 
 class Mention(BaseModel, strict=True):
@@ -114,7 +115,7 @@ class Person(Unjudged, strict=True):
 
 
 SHAPES: dict[type[BaseModel], str] = {
-    Row: '{"id": "…", "text": "…"}, id may be left out',
+    Row: '{"id": "…", "text": "…", "patient": "…"}, id and patient may be left out',
     Labelled: '{"id": "…", "text": "…", "spans": [{"start": 0, "end": 4, "label": "DISO"}]}',
     Unjudged: '{"id": "…", "notes": [{"date": "2020-12-31", "text": "…"}]}',
     Person: '{"id": "…", "label": 0 or 1, "notes": [{"date": "2020-12-31", "text": "…"}]}',

@@ -155,8 +155,10 @@ def _document(
 
 def _scorable(document: Document, blemishes: Counter[str]) -> Document:
     """A document with each mention once and without blanks at its ends: others no tagging of words could find."""
-    trimmed = [_trimmed(document.text, span) for span in document.spans]
-    blemishes["blank at an end"] += sum(one != other for one, other in zip(trimmed, document.spans, strict=True))
+    said = [span for span in document.spans if document.text[span.start : span.end].strip()]
+    blemishes["blank mention"] += len(document.spans) - len(said)
+    trimmed = [_trimmed(document.text, span) for span in said]
+    blemishes["blank at an end"] += sum(one != other for one, other in zip(trimmed, said, strict=True))
     blemishes["repeated mention"] += len(trimmed) - len(set(trimmed))
     return replace(document, spans=tuple(sorted(set(trimmed), key=lambda s: (s.start, s.end, s.label))))
 

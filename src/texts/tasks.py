@@ -112,10 +112,12 @@ def held_out(folder: Path) -> Iterator[Document]:
     """The documents and notes in the dev and test sets of a run's tasks; `folder` is the run's."""
     for spec in json.loads((folder / "corpora" / "tasks.json").read_text(encoding="utf-8")):
         for item in chain(*(split(folder, spec["name"], part) for part in ("dev", "test"))):
-            notes = [(n.date, n.text) for n in item.notes] if isinstance(item, Patient) else [("", item.text)]
-            yield from (
-                Document(f"{spec['name']}/{item.id} {date}".strip(), item.language, text) for date, text in notes
-            )
+            if isinstance(item, Patient):
+                notes, patient = [(n.date, n.text) for n in item.notes], item.id
+            else:
+                notes, patient = [("", item.text)], item.patient
+            for date, text in notes:
+                yield Document(f"{spec['name']}/{item.id} {date}".strip(), item.language, text, patient=patient)
 
 
 def made_up(folder: Path) -> bool:

@@ -139,8 +139,8 @@ difference = by_seed["difference"].mean()
 by_seed.round(3)
 
 # %% [markdown]
-# What 05 compares is the mean. (When you are through, set `arm` to `clinical_nl` and `control` to `general_nl`, and
-# run all of it again: how many seeds tell you the opposite now?)
+# What 05 compares is the mean. (When you are through, set `control` to `biomedical`, and run all of it again: how
+# many seeds tell you the opposite now?)
 
 # %%
 family = pd.read_csv(folder / "results" / "comparisons.csv")
@@ -239,4 +239,5 @@ assert wrong.empty, f"another verdict than 05's in rows {[*wrong.index]}; is it 
 # **In short**
 #
 # - A score is a count of exact hits; a difference needs the same documents and seeds on both sides.
-# - A verdict needs an interval, the number of questions asked, and a rule that was written down before.
+# - A verdict needs an interval, the number of questions asked, and a rule that was written down before. (Ours was changed
+#   after earlier runs: profiles/claims.yaml says when and why.)
