@@ -68,9 +68,9 @@ sets.style.format({"characters": "{:,}"}).hide()
 # ## The corpora
 #
 # Every text is normalised; repeated texts are removed, exact ones and near ones (MinHash), and texts that are surely in
-# another language; so is every text that repeats a dev or test text, exactly or nearly. Then a gate that uses none of the removal's indices looks again, and stops the run
-# where a text equals a dev or test text, or shares more than a third of the shorter one's runs of 5 words with it. A single
-# sentence quoted within a longer text passes.
+# another language; so is every text that repeats a dev or test text, exactly or nearly, or that is said to be of a patient of
+# one. Then an independent gate looks again, and stops the run where a text equals a dev or test text, or shares more than a
+# third of the shorter one's runs of 5 words with it. A single sentence quoted within a longer text passes.
 
 # %%
 limits = corpora.Limits(characters, heldout_characters, near_duplicate, remove_leaks)
@@ -121,5 +121,5 @@ project.write_table(folder / "corpora" / "statistics.csv", counts)
 # %% [markdown]
 # **In short**
 #
-# - No text of a corpus repeats a dev or test text; the run would have stopped otherwise.
+# - No text of a corpus repeats a whole dev or test text, or the run would have stopped; quoted sentences pass.
 # - A text that is shorter than its arm's share is read several times: see the *passes* in 02_pretrain.

@@ -78,8 +78,8 @@ pd.Series({
 # ## What it will read
 #
 # Documents become rows of word pieces, each row full, none padded; a document cannot see another one in its row. An arm
-# reads a text on from where its parents stopped (*new*), so that general text is as new to its arms as medical text is to
-# others. A text that is shorter than its share is read again (*passes*), or where the profile says so.
+# goes on in a text where its parents stopped (*new*): general text is then as new to general arms as medical text to medical
+# ones. A text that is shorter than its share is read again (*passes*), or where the profile says so.
 
 # %%
 before = packing.read_until(folder / "models" / parent) if parent else {}

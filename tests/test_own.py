@@ -72,6 +72,23 @@ def test_patients_have_their_notes_oldest_first(ward):
     assert found["dev"][-1] == Patient("x", "nl", 1, notes)
 
 
+def test_texts_and_documents_say_whose_they_are(ward):
+    written(ward / "notes.jsonl", [{"text": "een", "patient": "p1"}, {"text": "twee"}])
+    assert [d.patient for d in own.documents(str(ward / "notes.jsonl"), "nl")] == ["p1", ""]
+    for part, patient in (("train", "p1"), ("dev", "p2"), ("test", "p3")):
+        written(ward / "findings" / f"{part}.jsonl", [row | {"patient": patient} for row in entities(part)])
+    found = own.task(str(ward / "findings"), "ner", "nl", True)
+    assert {d.patient for d in found["test"]} == {"p3"}
+    written(ward / "findings" / "test.jsonl", [row | {"patient": "p1"} for row in entities("test")])
+    with pytest.raises(
+        Mistake, match=r"test\.jsonl, line 1: patient: is in train too; give all of a patient to one part"
+    ):
+        own.task(str(ward / "findings"), "ner", "nl", True)
+    written(ward / "findings" / "test.jsonl", [row | {"patient": 7} for row in entities("test")])
+    with pytest.raises(Mistake, match=r"test\.jsonl, line 1: patient: Input should be a valid string"):
+        own.task(str(ward / "findings"), "ner", "nl", True)
+
+
 def test_entities_from_lines_and_from_brat_are_the_same(ward):
     brat = [("brat", f"{part}/{row['id']}", row["text"]) for part in PARTS for row in entities(part)]
     for folder, name, said in brat:

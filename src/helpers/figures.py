@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from evidence.baselines import NAMES as BASELINES
 from helpers.names import GROUPS, shown, shown_corpus
@@ -223,6 +224,7 @@ def overlap_map(table: pd.DataFrame, *, words: int, width_mm: float = 160, synth
     with mpl.rc_context(STYLE):
         figure, axes = panels(1, 1, width_mm, 30 + 0.62 * width_mm, synthetic)
         _heat(axes[0, 0], table.rename(index=shown_corpus, columns=shown_corpus), labels, "Share of words in common")
+        figure.axes[-1].yaxis.set_major_formatter(PercentFormatter(1))
         axes[0, 0].set(title=f"Overlap of up to {words:,} most frequent words (%)", xlabel="", ylabel="")
     return figure
 

@@ -122,13 +122,15 @@ def task(name: str, kind: str, language: str, trained: bool, limits: Mapping[str
     """The documents ("ner") or patients ("screening") of a task's folder by part: all three, or test alone.
 
     A part is <part>.jsonl, or for entities a folder <part>/ of brat files, cut to its first `limits` items. Mistake for
-    a part that is missing, malformed or empty, has an id that another item has, or nothing that could be scored.
+    a part that is missing, malformed or empty, has an id that another item has or a patient of another part, or nothing
+    that could be scored.
     """
     folder, shown = place(name), name.rstrip("/")
     if not folder.is_dir():
         raise Mistake(f"{name}: is no folder; a task is a folder with {', '.join(PARTS)}")
     found: dict[str, list[Any]] = {}
     owners: dict[str, str] = {}
+    of_patient: dict[str, str] = {}
     for part in PARTS if trained else ("test",):
         with _readable():
             placed = list(_part(folder, f"{shown}/{part}", part, kind, language))
@@ -140,6 +142,9 @@ def task(name: str, kind: str, language: str, trained: bool, limits: Mapping[str
             if item.id in owners:
                 raise Mistake(f"{where}: id: is that of {owners[item.id]}; rename one, or take out what stands twice")
             owners[item.id] = where
+            patient = getattr(item, "patient", "")
+            if patient and of_patient.setdefault(patient, part) != part:
+                raise Mistake(f"{where}: patient: is in {of_patient[patient]} too; give all of a patient to one part")
         found[part] = items = [item for _, item in placed[: limits.get(part)]]
         found_labels = labels(items)
         if kind == "screening" and found_labels != {0, 1}:
