@@ -460,13 +460,17 @@ def test_a_profile_that_names_what_is_not_there_is_refused(ward, change, said):
         looked_at()
 
 
-def test_a_profile_shares_the_run_of_a_shipped_one_only_when_it_says_so(ward):
+def test_no_profile_takes_the_folder_of_a_shipped_one(ward):
     file = Path(example(ward)).rename(ward / "demo.yaml")
-    with pytest.raises(Mistake, match="'demo' is the name of a profile of the compendium and of its folder"):
+    content, told = file.read_text(), "'demo' is the name of a profile of the compendium and of its folder"
+    with pytest.raises(Mistake, match=told):
         settings.load(str(file))
+    file.write_text("name: mine\n" + content)
+    assert settings.load(str(file)).run == "mine"
     renamed = file.rename(ward / "mine.yaml")
-    renamed.write_text("name: demo\n" + renamed.read_text())
-    assert settings.load(str(renamed)).run == "demo"
+    renamed.write_text("name: demo\n" + content)
+    with pytest.raises(Mistake, match=told):
+        settings.load(str(renamed))
 
 
 def test_corpora_are_built_of_own_files_without_what_a_test_patient_has(ward):
