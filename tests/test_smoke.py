@@ -75,7 +75,7 @@ def test_kills_in_training_change_no_result(run, tmp_path):
         shutil.rmtree(root / "runs/smoke" / lost)
     others = {p: p.stat().st_mtime_ns for p in (root / "runs/smoke/models").glob("*/model.safetensors")}
     killed_when(root, "checkpoints/clinical/step-*")
-    killed_when(root, "checkpoints/ner_ro/clinical.2-2/step-*")
+    killed_when(root, "checkpoints/fits/ner_ro/clinical.2-2/step-*")
     fits = {p: p.stat().st_mtime_ns for p in (root / "runs/smoke/predictions/ner_ro").glob("*/*.parquet")}
     assert len(fits) >= 5
     (cut, _), (noted, _) = (fits.popitem() for _ in range(2))  # what a full disk may leave
