@@ -35,7 +35,7 @@ def test_kills_at_random_moments_change_no_bit(tmp_path):
     whole = time.monotonic() - began
     generator, checkpoints = random.Random(KILLS), tmp_path / "killed/checkpoints"
     for kill in range(KILLS):
-        part = "arm" if kill < KILLS // 2 else "ner_es"  # pre-training, then fine-tuning
+        part = "arm" if kill < KILLS // 2 else "fits/ner_es"  # pre-training, then fine-tuning
         process = begun(tmp_path / "killed")
         while not any((checkpoints / part).rglob("step-*")):
             assert process.poll() is None, process.stdout.read()

@@ -258,20 +258,23 @@ def test_nothing_is_done_twice(run, checkout):
 
 
 def test_an_added_arm_leaves_the_others_alone(run, checkout):
-    more = checkout / "more.yaml"
-    arms = (checkout / "profiles/smoke.yaml").read_text().split("arms:\n")[1].split("\n\n")[0]
+    profile = checkout / "profiles/smoke.yaml"
+    before, arms, after = re.fullmatch(r"(.*\narms:\n)(.*?)(\n\n.*)", profile.read_text(), re.DOTALL).groups()
     added = "  - {name: mixed, parent: clinical, text: {biomedical: {es: 1}}, tokens: 3000}"
-    more.write_text(f"name: smoke\nextends: smoke\narms:\n{arms}\n{added}\n")
     kept = kept_times(run)
     alone = "arms=[base, general, biomedical, clinical, general_nl, clinical_nl]"
-    command = [sys.executable, "-m", "runner.front_door", str(more), "--offline"]
+    command = [sys.executable, "-m", "runner.front_door", "smoke", "--offline"]
     command += [f"--set=tasks.{task}.{alone}" for task in ("ner_es", "screening_nl")]  # one task has the new arm
     environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
     how = {"cwd": checkout, "env": environment, "capture_output": True, "text": True, "check": True}
-    done = subprocess.run([*command, "--dry-run"], **how)
-    assert "02_pretrain-mixed" in done.stdout
-    assert "02_pretrain-clinical " not in done.stdout
-    subprocess.run(command, **how)
+    profile.write_text(f"{before}{arms}\n{added}{after}")
+    try:
+        done = subprocess.run([*command, "--dry-run"], **how)
+        assert "02_pretrain-mixed" in done.stdout
+        assert "02_pretrain-clinical " not in done.stdout
+        subprocess.run(command, **how)
+    finally:
+        profile.write_text(f"{before}{arms}{after}")
     assert {path: time for path, time in kept_times(run).items() if path in kept} == kept
     assert (run / "predictions/ner_ro/mixed/seed-2.parquet").is_file()
 
