@@ -181,10 +181,10 @@ def _beside_look_up(table: pd.DataFrame) -> str:
     simple = away["arm"].isin(BASELINES)
     best, by_hand = (away[side].groupby(["task", "test"])["value"].max() for side in (~simple, simple))
     both = pd.concat([best, by_hand], axis=1, keys=["arm", "simple"]).dropna()
+    if both.empty:
+        return ""
     above = both[both["arm"] > both["simple"]]
-    return (
-        f" The look-up by cognates is beaten by the best arm on {len(above)} of {len(both)} pairs." if len(both) else ""
-    )
+    return f" The look-up by cognates is beaten by the best arm on {len(above)} of {len(both)} pairs."
 
 
 def text(statistics: pd.DataFrame) -> str:

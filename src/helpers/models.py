@@ -42,7 +42,7 @@ SPECIAL = {
 # More text than this no longer changes a vocabulary much, and it has to be held in memory.
 TOKENIZER_CHARACTERS = 20_000_000
 
-CALLS = ("output_", "return_", "use_return_")  # keys of a configuration that are about one call, not the model
+CALLS = ("output_", "return_")  # keys of a configuration that are about one call, not the model
 LAST = "_last_layer"  # where a model keeps its `LastLayer`
 
 
