@@ -229,6 +229,30 @@ def test_predictions_do_not_depend_on_the_batch(saved):
     assert together == alone
 
 
+@pytest.mark.parametrize("architecture", ["modernbert", "bert"])
+def test_a_layer_read_at_some_places_changes_no_logit_and_no_gradient(tmp_path, architecture):
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    base = {"architecture": architecture, "vocabulary": 60, "config": shape}
+    models.save(*models.start(base, ["el paciente niega fiebre y tos"] * 9, 1), tmp_path / "arm", "")
+    tagger = ner.Tagger(str(tmp_path / "arm"), models.load(tmp_path / "arm")[1], ["A"], 14, 6, seed=3)
+    documents = [Document(str(n), "es", "el pacientepaciente niega fiebre " * n) for n in (1, 4)]
+    prepared = tagger.prepare(documents)
+    weights, found = dict(tagger.model.named_parameters()), []
+    for whole in (False, True):
+        tagger.model.eval().zero_grad()
+        if whole:
+            ids, attention = windows.pad(prepared, tagger.tokenizer.pad_token_id)
+            logits = tagger.model(input_ids=ids, attention_mask=attention).logits
+            logits = torch.cat([row[list(w.pieces)] for row, w in zip(logits, prepared, strict=True)])
+        else:
+            logits = tagger.logits(prepared)
+        logits.square().sum().backward()
+        found.append({"logits": logits.detach()} | {name: weight.grad for name, weight in weights.items()})
+    assert len(found[0]["logits"]) == sum(len(w.pieces) for w in prepared) < sum(len(w.ids) for w in prepared)
+    for name, one in found[0].items():
+        torch.testing.assert_close(one, found[1][name], rtol=1e-4, atol=1e-6)
+
+
 def taught(tagger, documents):
     """The windows of some documents that a tagger has learnt by heart."""
     prepared, targets = tagger.prepare(documents), tagger.targets(documents)

@@ -1,5 +1,6 @@
 """The loop: the same weights whether or not it was stopped, and the rate, masks, packing and windows it stands on."""
 
+import copy
 import weakref
 from pathlib import Path
 
@@ -157,8 +158,8 @@ def test_gradients_do_not_depend_on_the_parts(run, float32, parts):
         one = training.Parts(pretraining._work(model, mixture, **VALUES), training.accelerator())
         one.parts = count
         model.zero_grad()
-        loss = one.backward(model, range(7))
-        found.append([loss, *(weight.grad.clone() for weight in model.parameters())])
+        loss, divisor = one.backward(model, range(7))
+        found.append([loss, *(weight.grad / divisor for weight in model.parameters())])
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-7) for a, b in zip(*found, strict=True))
 
 
@@ -178,9 +179,11 @@ def test_saving_memory_changes_no_gradient(run, float32, architecture):
     assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-8) for a, b in zip(*found, strict=True))
 
 
-def test_memory_that_runs_out_halves_the_parts(run, monkeypatch, capsys):
+@pytest.mark.parametrize("size", [0.01, 10.0])  # of the gradients: one is not clipped, the other is
+def test_memory_that_runs_out_halves_the_parts(run, size, capsys):
+    torch.manual_seed(1)
     model = torch.nn.Linear(3, 1)
-    data = torch.randn(8, 3)
+    data = size * torch.randn(8, 3)
 
     def loss(items):
         if len(items) > 3:
@@ -188,18 +191,40 @@ def test_memory_that_runs_out_halves_the_parts(run, monkeypatch, capsys):
         return model(data[list(items)]).square().sum(), len(items)
 
     work = training.Work(1, lambda step: range(8), loss)
-    value = training.Parts(work, training.accelerator()).backward(model, range(8))
-    found = [p.grad.clone() for p in model.parameters()]
+    value, divisor = training.Parts(work, training.accelerator()).backward(model, range(8))
+    found = [p.grad / divisor for p in model.parameters()]
     model.zero_grad()
     whole = model(data).square().mean()
     whole.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    assert (torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0) > 1) == (size > 1)
     assert value == pytest.approx(float(whole.detach()), rel=1e-5)
     assert all(torch.allclose(p.grad, ours) for p, ours in zip(model.parameters(), found, strict=True))
     assert "in 4 parts" in capsys.readouterr().out
     full = training.Work(1, lambda step: range(2), lambda items: loss(range(4)))
     with pytest.raises(torch.OutOfMemoryError, match=r"one item at a time; set compute\.save_memory: true"):
         training.Parts(full, training.accelerator()).backward(model, range(2))
+
+
+def test_a_step_is_that_of_clipped_mean_gradients(run):
+    """After three steps on a toy: the loop's weights, and those of plain AdamW with clip_grad_norm_."""
+    torch.manual_seed(1)
+    data, model = 10 * torch.randn(3, 8, 3), torch.nn.Linear(3, 1)
+    other = copy.deepcopy(model)
+    work = training.Work(3, lambda step: data[step], lambda items: (model(torch.stack(items)).square().sum(), 8))
+    about = {"patience": 0, "checkpoint": run / "toy", "key": "", "checkpoint_seconds": 1e9, "tokens_a_step": 8}
+    plan = training.Plan(learning_rate=0.1, warmup_share=0.0, seed=1, look_every=3, **about)
+    training.train(model, work, plan, dict)
+    groups = [{"params": [other.weight], "weight_decay": 0.01}, {"params": [other.bias], "weight_decay": 0.0}]
+    plain = torch.optim.AdamW(groups, betas=(0.9, 0.98), foreach=False)
+    for step in range(3):
+        for group in plain.param_groups:
+            group["lr"] = training.rate(step, 3, plan)
+        plain.zero_grad()
+        other(data[step]).square().mean().backward()
+        torch.nn.utils.clip_grad_norm_(other.parameters(), 1.0)
+        plain.step()
+    for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_what_a_pass_held_is_gone_before_a_smaller_one_is_tried():

@@ -103,7 +103,8 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
         devices.seed(device.device, (plan.seed * 1_000_003 + step + other) % 2**32)
         for group in optimizer.param_groups:
             group["lr"] = rate(step, steps, plan)
-        losses.unread.append((step, devices.fetched(parts.backward(model, work.items(step)))))
+        loss, optimizer.grad_scale = parts.backward(model, work.items(step))  # the fused step divides gradients by it
+        losses.unread.append((step, devices.fetched(loss)))
         losses.read(state, leave=1)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -160,8 +161,11 @@ class Parts:
     def __init__(self, work: Work, device: Accelerator) -> None:
         self.work, self.device, self.parts = work, device, 1
 
-    def backward(self, model: nn.Module, items: Sequence[Any]) -> torch.Tensor:
-        """Leave the batch's gradients in `model` and return its mean loss; in half the size when memory runs out."""
+    def backward(self, model: nn.Module, items: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Leave the batch's summed gradients in `model`; its mean loss, and what makes clipped means of the gradients.
+
+        That is a divisor, which costs no pass over them. When memory runs out, in half the size.
+        """
         mine = items[self.device.process_index :: self.device.num_processes]
         while (found := self._summed(mine)) is None:  # the failed pass is gone now, and what it held
             if self.parts >= len(mine):
@@ -186,8 +190,8 @@ class Parts:
             return None
         return value, weight
 
-    def _mean(self, model: nn.Module, value: torch.Tensor, weight: float | torch.Tensor) -> torch.Tensor:
-        """Add up gradients, loss and weight over the processes, divide, and clip gradients to norm 1."""
+    def _mean(self, model: nn.Module, value: torch.Tensor, weight: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add up gradients, loss and weight over the processes; mean loss, and divisor for a mean of norm 1 at most."""
         weights = [p for p in model.parameters() if p.requires_grad]
         if self.device.num_processes > 1:
             found = [torch.zeros_like(p) if p.grad is None else p.grad for p in weights]
@@ -196,10 +200,8 @@ class Parts:
             for p, grad in zip(weights, flat[:-2].split([p.numel() for p in weights]), strict=True):
                 p.grad = grad.view_as(p).clone()
             value, weight = flat[-2], flat[-1]
-        grads = [p.grad for p in weights if p.grad is not None]
-        norm = nn.utils.get_total_norm(grads) / weight
-        torch._foreach_mul_(grads, (1 / (norm + 1e-6)).clamp(max=1.0) / weight)
-        return value / weight
+        norm = nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None]) / weight
+        return value / weight, (norm + 1e-6).clamp(min=1.0) * weight
 
 
 def _look(model: nn.Module, state: dict[str, Any], plan: Plan, look: Look, score: str) -> None:

@@ -191,7 +191,7 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
 def encode(
     model: PreTrainedModel,
     ids: torch.Tensor,
-    positions: torch.Tensor,
+    positions: torch.Tensor | None,
     places: torch.Tensor | None = None,
     **attention: Any,
 ) -> torch.Tensor:
@@ -263,15 +263,16 @@ def before_decoder(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor
     decoder = model.get_output_embeddings()
     decoder.forward = lambda features: features
     try:
-        for module in _head(model):
-            hidden = module(hidden)
+        return after_encoder(model, hidden)
     finally:
         del decoder.forward
+
+
+def after_encoder(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """What the modules that follow a model's encoder make of hidden states (n, width), for chains of modules."""
+    for module in model.children():
+        hidden = hidden if module is model.base_model else module(hidden)
     return hidden
-
-
-def _head(model: PreTrainedModel) -> list[nn.Module]:
-    return [module for module in model.children() if module is not model.base_model]
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import training, windows
-from helpers import devices
+from helpers import devices, models
 from texts.documents import Document, Span
 
 
@@ -88,14 +88,14 @@ class Tagger:
         return [np.array([number[t] for t in tag_words(d.spans, windows.words(d.text))], int) for d in documents]
 
     def logits(self, some: Sequence[windows.Window]) -> torch.Tensor:
-        """Tag logits (words scored in these windows, tags)."""
+        """Tag logits (words scored in these windows, tags); the last layer is worked out at their first pieces only."""
         ids, attention = windows.pad(some, self.tokenizer.pad_token_id)
         width, count = ids.shape[1], sum(len(window.pieces) for window in some)
         each = (row * width + piece for row, window in enumerate(some) for piece in window.pieces)
         places = torch.from_numpy(np.fromiter(each, int, count))
         ids, attention, places = (devices.moved(x, self.model.device) for x in (ids, attention, places))
-        out = self.model(input_ids=ids, attention_mask=attention).logits
-        return out.flatten(0, 1).index_select(0, places).float()
+        hidden = models.encode(self.model, ids, None, places, attention_mask=attention)
+        return models.after_encoder(self.model, hidden).float()
 
     def loss(self, some: Sequence[windows.Window], targets: list[np.ndarray]) -> tuple[torch.Tensor, int]:
         """Summed cross-entropy over the words scored in these windows, and their number."""
