@@ -83,7 +83,8 @@ def finetune(found: dict[str, Any]) -> list[str]:
         if isinstance(one, dict)
     ]
     names = ["task", "against Trainer's defaults", "against its best flags", "score on dev"]
-    return ["## Fine-tuning", "", f"On {found['device']}, torch {found['torch']}.", "", *table(names, rows)]
+    where = f"On {found['device']}, torch {found['torch']}. {found.get('note', '')}".strip()
+    return ["## Fine-tuning", "", where, "", *table(names, rows)]
 
 
 def tokenise(found: dict[str, Any]) -> list[str]:

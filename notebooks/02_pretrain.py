@@ -113,7 +113,7 @@ pd.DataFrame(shown).iloc[:14].T
 #   gradient, in place of a chain of small operations: a twelfth of a small model's step.
 # - **Logits once**: the loss is made along with its gradients, and the logits, the largest tensor of a step, are gone
 #   before the backward pass begins. On a GPU the vocabulary is filled up to a width that its matrix units like.
-# - **One fused step** of AdamW over all weights.
+# - **One fused step** of AdamW over all weights, which also makes means of the summed gradients and cuts their norm to 1.
 # - **Freed memory is kept** for the next step, not given back to the system and asked for again.
 # - **Word pieces made once**, read from a memory-mapped file; their order follows from `seed` and is held nowhere.
 # - **Masks by `seed` and place**: a stopped run goes on, and `processes` share a batch, as if nothing had happened.

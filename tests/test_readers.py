@@ -456,3 +456,28 @@ def test_real_parts(tmp_path, monkeypatch):
         assert len(set(ids)) == len(ids), f"{name}: ids repeat"
     found = list(readers.parallel_terms(MIRROR, True))
     assert len(found) == 2 * len({concept for concept, *_ in found}) == 24_896
+
+
+GOOD = {
+    "tei": b"<TEI><text><body><p>una</p></body></text></TEI>",
+    "ronec": b'[{"tokens": ["una"], "space_after": [false]}]',
+    "terms": b"subject_id\tpredicate_id\ttranslation_value\nHP:1\trdfs:label\tuna\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("reader", "content"),
+    [
+        ("tei", b"<TEI><text><body><p>una"),
+        ("ronec", b'[{"tokens": ["o", "zi"]}]'),
+        ("ronec", b'[{"tokens": ["o", "zi"], "space_after": [true]}]'),
+        ("ronec", b"[{"),
+        ("terms", b"subject\ttranslation\nHP:1\tfiebre\n"),
+    ],
+)
+def test_a_file_that_is_not_of_its_format_is_named(reader, content):
+    files = [("one/good", GOOD[reader]), ("two/broken", content)]
+    with pytest.raises(Mistake, match=rf"part x: two/broken: reader '{reader}' cannot read it") as error:
+        list(readers._documents("part x", reader, iter(files), "es", Counter()))
+    assert "\n" not in str(error.value)
+    assert [d.text for d in readers._documents("part x", reader, iter(files[:1]), "es", Counter())] == ["una"]

@@ -201,7 +201,25 @@ def part(name: str, mirror: Path | None = None, offline: bool | None = None) -> 
 def _read(what: str, entry: dict[str, Any], language: str, blemishes: Counter[str], *place: Any) -> Iterator[Document]:
     """Read and count the documents of an entry with `reader`, `source`, `files` and `counts`."""
     files = sources.read_files(entry["source"], entry.get("files"), *place)
-    return _counted(what, READERS[entry["reader"]](files, language, blemishes), entry.get("counts"), blemishes)
+    return _counted(what, _documents(what, entry["reader"], files, language, blemishes), entry.get("counts"), blemishes)
+
+
+def _documents(what: str, reader: str, files: Files, language: str, blemishes: Counter[str]) -> Iterator[Document]:
+    """What a reader makes of the files; Mistake naming the file that is not of the reader's format."""
+    now = ["its files"]
+
+    def followed() -> Iterator[tuple[str, bytes]]:
+        for path, content in files:
+            now[0] = path
+            yield path, content
+            now[0] = "its files"
+
+    try:
+        yield from READERS[reader](followed(), language, blemishes)
+    except (KeyError, TypeError, ValueError, SyntaxError) as error:  # lxml's is a SyntaxError
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        told = f"reader {reader!r} cannot read it ({reason}); fetch it anew, or mend `reader` in {sources.LISTED.name}"
+        raise Mistake(f"{what}: {now[0]}: {told}") from None
 
 
 def _counted(
