@@ -202,7 +202,7 @@ for task, rows in zip(screened, patients, strict=True):
         "Precision at each recall on the test patients, mean over seeds; in brackets the area under the curve."), **keep)
     style.keep(figures.calibration_curve(rows, **looks), name=f"calibration_{task}", caption=(
         "Predicted probability against the share of positives among the test patients: eight groups of equal size, seeds "
-        "pooled."), **keep)
+        "pooled; lines are 95 % intervals for the patients that one seed has in a group."), **keep)
 
 # %% [markdown]
 # ## Who is flagged

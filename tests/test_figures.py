@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import seaborn as sns
+from scipy.stats import binomtest
 
 from helpers import figures, names, style
 from helpers.names import GROUPS, SYNTHETIC
@@ -147,10 +148,20 @@ def test_calibration_curve_groups_by_probability():
     generator = np.random.default_rng(1)
     probability = generator.random(8000)
     label = (generator.random(8000) < probability).astype(float)
-    rows = pd.DataFrame({"arm": "clinical", "split": "test", "label": label, "probability": probability})
+    rows = pd.DataFrame({"arm": "clinical", "seed": 1, "split": "test", "label": label, "probability": probability})
     line = figures.calibration_curve(rows).axes[0].lines[0]
     np.testing.assert_allclose(line.get_xdata(), (np.arange(8) + 0.5) / 8, atol=0.02)
     np.testing.assert_allclose(line.get_ydata(), line.get_xdata(), atol=0.05)
+
+
+def test_an_interval_of_calibration_is_that_of_the_patients_of_one_seed():
+    rows = pd.DataFrame({"probability": np.arange(80) / 80, "label": [0.0, 0, 0, 1, 0] * 16, "split": "test"})
+    rows = pd.concat([rows.assign(arm="clinical", seed=seed) for seed in (1, 2, 3)])
+    bars = figures.calibration_curve(rows).axes[0].collections[0].get_segments()
+    for bar in bars:
+        ends = binomtest(2, 10).proportion_ci(method="wilson")
+        np.testing.assert_allclose(bar[:, 1], [ends.low, ends.high], atol=1e-6)
+    assert len(bars) == 8
 
 
 def test_precision_recall_of_a_perfect_model():

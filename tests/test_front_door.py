@@ -136,15 +136,17 @@ def test_unwritable_runs_is_refused(project):
 
 def test_pairs_are_synced_from_the_newer_file(finished):
     script, notebook = (finished.root / "notebooks" / f"04_draw.{end}" for end in ("py", "ipynb"))
-    original = script.read_text()
+    original, before = script.read_text(), notebook.read_text()
     script.write_text(original.replace("# # 04_draw", "# # A title"))
     os.utime(script, (time.time() + 60,) * 2)
     assert finished.run("mini", "--dry-run").stdout.startswith("04_draw.ipynb was made again from 04_draw.py")
     assert "# A title" in notebook.read_text()
+    assert (finished.root / "notebooks/04_draw.ipynb~").read_text() == before  # it may have been edited as well
     notebook.write_text(notebook.read_text().replace("# A title", "# 04_draw"))
     os.utime(notebook, (time.time() + 120,) * 2)
     assert finished.run("mini", "--dry-run").stdout.startswith("04_draw.py was made again from 04_draw.ipynb")
     assert "# # 04_draw" in script.read_text()
+    assert "# # A title" in (finished.root / "notebooks/04_draw.py~").read_text()
 
 
 @pytest.mark.parametrize(

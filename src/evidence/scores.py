@@ -185,6 +185,14 @@ def calibration_error(*, gold: Sequence[int], probability: Sequence[float], bins
     return float(np.abs(gap).sum() / len(gold))
 
 
+def share_interval(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % interval of a share that was found among `count` patients (Wilson 1927)."""
+    z = 1.959964
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return middle - half, middle + half
+
+
 def calibration(*, gold: Sequence[int], logits: Sequence[float]) -> tuple[float, float]:
     """Slope and intercept that minimise the log loss of sigmoid(slope * logits + intercept), to be fitted on dev.
 

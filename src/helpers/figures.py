@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from evidence.baselines import NAMES as BASELINES
+from evidence.scores import share_interval
 from helpers.names import GROUPS, shown, shown_corpus
 from helpers.style import MARKERS, STYLE, VERDICTS, colours, legend, needed, panels
 from helpers.tables import primary
@@ -195,17 +196,20 @@ def calibration_curve(rows: pd.DataFrame, *, width_mm: float = 160, synthetic: b
     """Screening on the test patients: the share of positives against the predicted probability, by arm, seeds pooled.
 
     `rows`: screening predictions with probabilities. Eight groups of equal size by probability; a point is a group's
-    mean. The dotted line is where both agree.
+    mean, with the share's 95 % interval for as many patients as one seed has in a group: seeds are no new patients.
+    The dotted line is where both agree.
     """
-    rows = needed(rows, ["arm", "split", "label", "probability"])
+    rows = needed(rows, ["arm", "seed", "split", "label", "probability"])
     rows = needed(rows[(rows["split"] == "test") & rows["probability"].notna()], [])
     with mpl.rc_context(STYLE):
         figure, axes = panels(1, 1, width_mm, 85, synthetic)
         for arm, part in rows.groupby("arm", sort=False):
-            group = (part["probability"].rank(method="first", pct=True) * 8).clip(upper=7.99).astype(int)
+            group = (part["probability"].rank(method="first") - 1) * 8 // len(part)
             means = part.groupby(group)[["probability", "label"]].mean()
             looks = _line(arm, rows["arm"])
             axes[0, 0].plot(means["probability"], means["label"], marker="o", markersize=4, label=shown(arm), **looks)
+            ends = share_interval(means["label"], part.groupby(group).size() / part["seed"].nunique())
+            axes[0, 0].vlines(means["probability"], *ends, color=looks["color"], linewidth=0.8, alpha=0.6)
         top = 1.05 * max(axes[0, 0].get_xlim()[1], axes[0, 0].get_ylim()[1])
         axes[0, 0].plot([0, top], [0, top], color="0.5", linestyle=":", label="As predicted")
         axes[0, 0].set(xlabel="Predicted probability (mean of a group)", ylabel="Share of positives in the group")

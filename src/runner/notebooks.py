@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,10 @@ def content(notebook: Any) -> list[tuple[str, str, list[str]]]:
 
 
 def sync_pairs(folder: Path = FOLDER, strip: bool = False) -> list[str]:
-    """Make each .py/.ipynb pair equal, from the newer file, and say so; `strip` also removes outputs everywhere."""
+    """Make each .py/.ipynb pair equal, from the newer file, and say so; `strip` also removes outputs everywhere.
+
+    The older file stays beside the pair, with a ~ behind its name.
+    """
     lines = []
     for stem in sorted(
         {path.stem for kind in ("py", "ipynb") for path in folder.glob(f"[0-9]*.{kind}") if path.is_file()}
@@ -125,8 +129,11 @@ def sync_pairs(folder: Path = FOLDER, strip: bool = False) -> list[str]:
         contents = [read(path) for path in both]
         if len(both) < 2 or content(contents[0]) != content(contents[1]):
             older = newer.with_suffix(".ipynb" if newer.suffix == ".py" else ".py")
-            write(older, contents[both.index(newer)])
             lines.append(f"{older.name} was made again from {newer.name}, which is newer")
+            if older in both:  # it may have been edited as well
+                shutil.copy2(older, kept := older.with_name(f"{older.name}~"))
+                lines[-1] += f"; what it was is in {kept.name}"
+            write(older, contents[both.index(newer)])
         elif strip and any(cell.get("outputs") or cell.get("execution_count") for cell in contents[1].cells):
             write(both[1], contents[1])
             lines.append(f"{both[1].name} lost its outputs")
