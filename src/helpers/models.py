@@ -197,7 +197,8 @@ def encode(
 ) -> torch.Tensor:
     """Hidden states (rows, length, width) of the encoder without its prediction head; those of `places` (n, width).
 
-    `places` are positions in the flattened rows, each at most once; the last layer is then worked out there only.
+    `positions` None: a row is one text. `places` are positions in the flattened rows, each at most once; the last layer
+    is then worked out there only.
     `attention` is what `devices.apart` gives, or an attention_mask.
     """
     with nullcontext() if places is None else _only_at(model, places):
