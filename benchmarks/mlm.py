@@ -287,10 +287,21 @@ def masks(model: Any, text: torch.Tensor, positions: torch.Tensor) -> dict[str, 
     return {"attention_mask": devices.mask_of(model, devices.moved(text, model.device))}
 
 
+class PlainAdamW(torch.optim.AdamW):
+    """AdamW whose step is not fused, and divides the gradients by itself."""
+
+    def step(self) -> None:
+        """One step, of the gradients divided by `grad_scale`."""
+        there = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        torch._foreach_mul_(there, 1 / self.grad_scale)
+        del self.grad_scale
+        super().step()
+
+
 def plain_adamw(model: Any) -> torch.optim.AdamW:
     """Our optimiser, its step not fused."""
     groups = training_optimiser(model).param_groups
-    return torch.optim.AdamW([{k: g[k] for k in ("params", "weight_decay")} for g in groups], lr=0.0, betas=(0.9, 0.98))
+    return PlainAdamW([{k: g[k] for k in ("params", "weight_decay")} for g in groups], lr=0.0, betas=(0.9, 0.98))
 
 
 training_optimiser = training.optimiser
