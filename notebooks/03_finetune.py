@@ -83,7 +83,7 @@ tasks.show(folder, task)
 # of conditions which the labels are made from, nearly an upper end; for patients of your own a logistic regression on their words.
 # A fit that is finished is not made again. `dev` is looked at after each epoch, and the weights of the best look are kept: where
 # `looks` is all that `epochs` allows, no fit ended early. The loop is that of 02; two things make it faster here: a batch has
-# windows of like length, so that little is filled up, and what follows the last layer's attention is worked out at
+# windows of like length, so that there is little padding, and what follows the last layer's attention is worked out at
 # words' first pieces only, as no other piece is tagged.
 #
 # For screening, all training patients with the condition are used, and for each of them `negatives_per_positive` without it

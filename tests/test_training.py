@@ -206,9 +206,13 @@ def test_memory_that_runs_out_halves_the_parts(run, size, capsys):
 
 
 def test_a_step_is_that_of_clipped_mean_gradients(run):
-    """After three steps on a toy: the loop's weights, and those of plain AdamW with clip_grad_norm_."""
+    """After three steps on a toy: the loop's weights, and those of plain AdamW with clip_grad_norm_.
+
+    One step's gradients are clipped, two are not: a factor that all steps share does nothing to Adam's.
+    """
     torch.manual_seed(1)
-    data, model = 10 * torch.randn(3, 8, 3), torch.nn.Linear(3, 1)
+    sizes = torch.tensor([0.01, 10, 0.02])[:, None, None]
+    data, model = sizes * torch.randn(3, 8, 40), torch.nn.Linear(40, 1)
     other = copy.deepcopy(model)
     work = training.Work(3, lambda step: data[step], lambda items: (model(torch.stack(items)).square().sum(), 8))
     about = {"patience": 0, "checkpoint": run / "toy", "key": "", "checkpoint_seconds": 1e9, "tokens_a_step": 8}

@@ -185,7 +185,7 @@ def calibration_error(*, gold: Sequence[int], probability: Sequence[float], bins
     return float(np.abs(gap).sum() / len(gold))
 
 
-def share_interval(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def share_interval(share: pd.Series, count: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Ends of the 95 % interval of a share that was found among `count` patients (Wilson 1927)."""
     z = 1.959964
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
