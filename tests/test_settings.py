@@ -486,6 +486,13 @@ def test_every_key_of_a_profile_reaches_a_stage():
             assert f"'{key}'" in text, f"{section}.{key}"
 
 
+def test_a_stage_asks_for_the_threads_of_all_its_fits():
+    for threads, asked in ((3, 6), (0, 0)):  # 0: the whole processor
+        profile = settings.load("smoke", ["compute.fits=2", f"compute.threads={threads}"])
+        stage = next(s for s in profile.stages() if s.id == "03_finetune-ner_es")
+        assert (stage.threads, stage.speed["threads"]) == (asked, threads)
+
+
 def test_full_names_its_base():
     profile = settings.load("full")
     assert profile.base.hub == "google-bert/bert-base-multilingual-cased"

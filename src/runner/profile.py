@@ -320,8 +320,8 @@ class Profile(sections.Section):
         models = dict.fromkeys(model_name(arm, seed, copies[arm]) for arm in arms for seed in section.seeds)
         inputs = [CORPORA, *(f"models/{model}/training.csv" for model in models)]
         outputs = [f"predictions/{task.name}/metrics.csv"]
-        threads = self.compute.threads
-        return Stage(f"03_finetune-{task.name}", "03_finetune", values, inputs, outputs, self._speed(threads), threads)
+        speed, threads = self._speed(self.compute.threads), self.compute.threads * self.compute.fits
+        return Stage(f"03_finetune-{task.name}", "03_finetune", values, inputs, outputs, speed, threads)
 
     def _analysis(self, trained: list[sections.Task]) -> Stage:
         values = {"run": self.run, "arms": [arm.name for arm in self.arms], "trained": [task.name for task in trained]}

@@ -282,7 +282,7 @@ class Claims(Section):
 class Compute(Section):
     """What changes the speed of a run, and at most the last digits of its results."""
 
-    threads: int = Field(ge=0, description="processor threads a stage; 0: all")
+    threads: int = Field(ge=0, description="processor threads a stage, or a fit of several at a time; 0: all")
     processes: int = Field(gt=0, description="processes that train one model together, a GPU each where there are any")
     fits: int = Field(gt=0, description="fits of a task at a time, each in a process of its own, GPUs in turn")
     checkpoint_seconds: int = Field(ge=0, description="seconds between checkpoints")
