@@ -25,7 +25,7 @@
 import shutil
 
 import pandas as pd
-from evidence import budgets, claims, scores, sentences
+from evidence import budgets, claims, scores, sentences, trainings
 from helpers import figures, names, project, style, tables
 from IPython.display import Markdown, display
 from runner import stages
@@ -64,6 +64,7 @@ family = [
 copies = {"clinical": 2}  # arm: pre-training copies that its seeds use in turn, where there are several
 label_budgets = [{"task": "ner_ro", "shares": [0.5], "arms": ["general", "clinical"]}]  # tasks also learnt from shares of their labels
 control = "general"  # arm that saved labels are counted against
+again = {}  # comparison: its differences in the published trainings with other seeds
 draws = 1000  # bootstrap draws
 confidence = 0.95  # of the intervals, between 0 and 1
 seed = 13  # of the bootstrap
@@ -115,16 +116,19 @@ shown.style.format(precision=3, na_rep="", formatter={"p_holm": names.shown_p}).
 # ## Differences
 #
 # Each comparison with its interval; right of the line the first arm is better. Two things vary: documents, which are drawn
-# anew from the test set, and seeds.
+# anew from the test set, and seeds. Hollow points, where there are any, are the same difference in the published trainings of
+# this profile with other seeds for pre-training: of arms with one copy, no interval knows how far these lie apart.
 
 # %%
 shutil.rmtree(folder / "figures", ignore_errors=True)  # of a run with other tasks
 looks = {"width_mm": width_mm, "synthetic": synthetic}
 keep = {"folder": folder / "figures", "formats": formats, "dpi": dpi}
-forest = figures.forest(comparisons, **looks) if len(comparisons) else None
+others = [again.get(trainings.compared(row), []) for row in comparisons.to_dict("records")]
+forest = figures.forest(comparisons, others, **looks) if len(comparisons) else None
 style.keep(forest, name="differences", caption=(
     f"Difference of the first arm to the second on the same documents, with intervals over seeds and documents "
     f"({confidence:.0%}, not corrected for the number of comparisons); colours are the verdicts after correction. "
+    f"{'Hollow: the same in other trainings, which differ in the seeds of pre-training. ' if any(others) else ''}"
     f"{tables.tested(folder, [*comparisons['test']])}"), **keep)
 
 # %% [markdown]

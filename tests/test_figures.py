@@ -181,6 +181,15 @@ def test_forest_draws_the_interval_and_says_what_is_not_testable():
     assert "not testable here" in texts(figure)
 
 
+def test_forest_draws_other_trainings_beside_their_comparison():
+    figure = figures.forest(COMPARISONS, [[0.05, 0.2], *[[]] * (len(COMPARISONS) - 1)])
+    (points,) = (line for line in figure.axes[0].lines if line.get_label() == "other trainings")
+    assert points.get_xdata().tolist() == [0.05, 0.2]
+    assert all(0 < y < 0.5 for y in points.get_ydata()), "below the first row's interval, above the second row"
+    assert "other trainings" in texts(figure)
+    assert "other trainings" not in texts(figures.forest(COMPARISONS, [[]] * len(COMPARISONS)))
+
+
 def test_names_and_colours():
     assert names.shown("clinical_nl") == "Clinical, Dutch only"
     assert names.shown("my_arm") == "my arm"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
-from evidence import published
+from evidence import published, trainings
 from helpers.project import Mistake
 
 
@@ -34,15 +34,15 @@ ORIGIN = origin()
 
 def test_what_changes_no_number_is_the_same_profile():
     before = profile()
-    same = published._digest(before)
+    same = trainings.digest_of(before)
     for change in ({"compute": {"threads": 2}}, {"cluster": {"gpus": 1}}, {"figures": {"dpi": 99}}):
-        assert published._digest(before | change) == same, change
-    assert published._digest(before | {"tasks": [{"name": "ro", "keep": ["clinical"]}]}) == same
+        assert trainings.digest_of(before | change) == same, change
+    assert trainings.digest_of(before | {"tasks": [{"name": "ro", "keep": ["clinical"]}]}) == same
     said = {"stated": {"C1": {"text": "It helps."}}, "rule": {"supported": "Above 0."}}
-    assert published._digest(before | {"description": "Otherwise.", "claims": before["claims"] | said}) == same
-    assert published._digest(before | {"claims": before["claims"] | {"draws": 7}}) != same
+    assert trainings.digest_of(before | {"description": "Otherwise.", "claims": before["claims"] | said}) == same
+    assert trainings.digest_of(before | {"claims": before["claims"] | {"draws": 7}}) != same
     for change in ({"tasks": [{"name": "es", "keep": []}]}, {"ner": {"epochs": 6}}):
-        assert published._digest(before | change) != same, change
+        assert trainings.digest_of(before | change) != same, change
 
 
 SCORES = {"base": [0.50, 0.54], "general": [0.60, 0.61], "dictionary": [0.30]}
@@ -92,7 +92,7 @@ def tables(run, scores=SCORES, difference=0.10, documents=7, verdict="supported"
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    monkeypatch.setattr(published, "ROOT", tmp_path)
+    monkeypatch.setattr(trainings, "ROOT", tmp_path)
     tables(tmp_path / "runs" / "mini")
     return tmp_path / "runs" / "mini"
 
@@ -115,7 +115,7 @@ def test_what_is_published(run):
 
 @pytest.mark.parametrize("seeds", [2, 4])
 def test_runs_that_differ_as_seeds_do_reproduce_everything_in_95_of_100(tmp_path, monkeypatch, seeds):
-    monkeypatch.setattr(published, "ROOT", tmp_path)
+    monkeypatch.setattr(trainings, "ROOT", tmp_path)
     generator, arms = np.random.default_rng(1), ["base", "general", "biomedical", "clinical"]
 
     def numbers():
@@ -214,16 +214,31 @@ def test_tolerances_are_over_trainings_where_there_are_several(run):
 def test_published_again_a_run_keeps_its_further_trainings(run):
     published.write(run)
     trained_anew(run, 14, 0.50, 0.615, verdict="inconclusive")
-    before = published.place(run.name).read_text()
+    before = trainings.place(run.name).read_text()
     tables(run)
     published.write(run)
-    assert published.place(run.name).read_text() == before
-    assert published.trained_anew("mini", profile(seed=20))["C1"] == {"supported": 1, "inconclusive": 1}
-    assert published.trained_anew("mini", profile(epochs=6)) == {}
+    assert trainings.place(run.name).read_text() == before
+    assert trainings.verdicts("mini", profile(seed=20))["C1"] == {"supported": 1, "inconclusive": 1}
+    assert trainings.verdicts("mini", profile(epochs=6)) == {}
     tables(run, epochs=6)
     published.write(run)
     assert published.compare(run, origin(epochs=6))["trainings"] == 1
-    assert published.trained_anew("mini", profile(epochs=6)) == {}
+    assert trainings.verdicts("mini", profile(epochs=6)) == {}
+
+
+def test_differences_of_other_trainings_are_those_of_other_seeds(run):
+    assert trainings.elsewhere("mini", profile()) == {}
+    published.write(run)
+    assert trainings.elsewhere("mini", profile()) == {}
+    trained_anew(run, 14, 0.50, 0.615)
+    trained_anew(run, 15, 0.54, 0.595)
+    for seed, values in ((13, [0.115, 0.055]), (15, [0.10, 0.115]), (99, [0.10, 0.115, 0.055])):
+        found = trainings.elsewhere("mini", profile(seed=seed))
+        assert found["C1: f1, ner, general less base"] == values, seed
+        assert set(found) == {row["name"] for row in published.numbers(run) if row["name"].startswith("C")}
+    assert trainings.elsewhere("mini", profile(epochs=6)) == {}
+    row = {"claim": "C1", "task": "ner", "test": "ner", "metric": "f1", "mentions": "all", "seeds": 2}
+    assert trainings.compared(row | {"arm": "general", "against": "base"}) in found
 
 
 def test_chance_is_known_from_trainings_where_an_arm_has_one_seed(run):
@@ -257,11 +272,11 @@ def test_another_training_is_the_same_profile_and_is_told_by_its_seed(run):
 def test_what_is_no_further_training(run, first, then, told):
     tables(run, **first)
     published.write(run)
-    before = published.place(run.name).read_bytes()
+    before = trainings.place(run.name).read_bytes()
     tables(run, **then)
     with pytest.raises(Mistake, match=told):
         published.repeat(run)
-    assert published.place(run.name).read_bytes() == before
+    assert trainings.place(run.name).read_bytes() == before
 
 
 def test_a_training_on_other_texts_is_refused(run):

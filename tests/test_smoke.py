@@ -17,7 +17,7 @@ import papermill
 import pytest
 from conftest import copied
 
-from evidence import published
+from evidence import published, trainings
 from helpers import application
 from runner import publishing, report
 from texts import tasks
@@ -176,7 +176,7 @@ def test_claims_and_provenance_are_complete(run):
 
 
 def test_a_training_anew_is_added_to_the_published_numbers(run, tmp_path, monkeypatch):
-    for module in (published, publishing):
+    for module in (trainings, publishing):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     (tmp_path / "paper").mkdir()
     publishing.publish(run)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from evidence import published, sentences
+from evidence import sentences, trainings
 from helpers.names import shown, shown_corpus
 
 MADE_UP = [
@@ -41,7 +41,7 @@ def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame
     from_scratch = profile["base"]["architecture"] and profile["arms"][0]["copies"] == 1
     if len(once) < len(profile["arms"]) and from_scratch:
         said.append("All copies go on from one base, trained here: what another base would change is in no interval.")
-    if anew := published.trained_anew(profile["name"], profile):
+    if anew := trainings.verdicts(profile["name"], profile):
         verdicts = (f"{claim} {', '.join(f'{v} in {n}' for v, n in by.items())}" for claim, by in anew.items())
         said.append(f"Published runs that differ in the seeds of pre-training alone came to: {'; '.join(verdicts)}.")
     if len(counts) > 1:

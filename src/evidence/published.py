@@ -14,7 +14,6 @@ baseline by no more. That leaves out the chance of pre-training for arms of one 
 
 import json
 import math
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from evidence import baselines
+from evidence import baselines, trainings
+from evidence.trainings import SCORE
 from helpers.names import GROUPS
-from helpers.project import ROOT, Mistake, digest, write_json
+from helpers.project import Mistake, write_json
 
-FILE = "numbers.json"
 PRIMARY, COMPARED = ("f1", "auprc"), ("f1", "auprc", "recall")
-SCORE = ["task", "test", "metric", "mentions"]
 LEVEL = 0.05
 ROUNDING = 1e-9
-
-
-def place(name: str) -> Path:
-    """Where the numbers of a run of this name are published."""
-    return ROOT / "figures" / name / FILE
 
 
 def numbers(run: Path) -> list[dict[str, Any]]:
@@ -88,8 +81,8 @@ def _means(values: pd.DataFrame, spread: dict[Any, tuple[float, int]]) -> list[d
     for (*score, arm), found in shown.groupby([*SCORE, "arm"], sort=False)["value"]:
         sd, freedom = spread[tuple(score)]
         error = sd * math.sqrt(2 / len(found)) if len(found) > 1 else 0.0
-        name = f"{_named(*score)}, {arm}"
-        known = {"name": name} | ({} if arm in baselines.NAMES else {"score": _named(*score)})
+        name = f"{trainings.score(*score)}, {arm}"
+        known = {"name": name} | ({} if arm in baselines.NAMES else {"score": trainings.score(*score)})
         rows.append(known | {"value": float(found.mean())} | {"error": error, "freedom": freedom})
     return rows
 
@@ -103,36 +96,32 @@ def _differences(results: Path, spread: dict[Any, tuple[float, int]]) -> list[di
         sd, freedom = spread[score]
         arms = 1 if r.against in baselines.NAMES else 2
         error = sd * math.sqrt(2 / r.seeds) * math.sqrt(arms)
-        name = f"{r.claim}: {_named(*score)}, {r.arm} less {r.against}"
-        known = {"name": name, "score": f"{'difference, ' * (arms - 1)}{_named(*score)}", "value": float(r.difference)}
-        rows.append(known | {"error": error, "freedom": freedom})
+        named = {"score": "difference, " * (arms - 1) + trainings.score(*score), "value": float(r.difference)}
+        rows.append({"name": trainings.compared(r._asdict()), **named, "error": error, "freedom": freedom})
     return rows
-
-
-def _named(task: str, test: str, metric: str, mentions: str) -> str:
-    where = task if test == task else f"{task} on {test}"
-    return f"{metric}, {where}" + ("" if mentions == "all" else f", {mentions} mentions")
 
 
 def write(run: Path) -> None:
     """Publish a run's numbers, with the profile that they were made with; further trainings of that profile stay."""
-    origin, before, rows = _origin(run), _published(run.name), numbers(run)
+    origin, before, rows = _origin(run), trainings.read(run.name), numbers(run)
     first = _training(run, origin)
-    same = before and _same_but_seed(origin["profile"], before) and before["trainings"][0]["seed"] == first["seed"]
+    same = before and trainings.same_but_seed(origin["profile"], before)
+    same = same and before["trainings"][0]["seed"] == first["seed"]
     again = {row["name"]: row["again"] for row in before["numbers"] if "again" in row} if same else {}
     rows = [row | {"again": again[row["name"]]} if row["name"] in again else row for row in rows]
     _set_tolerances([row for row in rows if "again" in row])
-    trainings = [first, *(before["trainings"][1:] if same else [])]
-    write_json(place(run.name), {"profile_sha256": _digest(origin["profile"]), "trainings": trainings, "numbers": rows})
+    made = [first, *(before["trainings"][1:] if same else [])]
+    profile = trainings.digest_of(origin["profile"])
+    write_json(trainings.place(run.name), {"profile_sha256": profile, "trainings": made, "numbers": rows})
 
 
 def repeat(run: Path) -> None:
     """Add a run to the published ones of its profile, as one more training; tolerances are then over all of them.
 
-    Mistake where `unrepeatable` says why not, or a number that chance does not reach is another.
+    Mistake where `trainings.unrepeatable` says why not, or a number that chance does not reach is another.
     """
-    origin, published = _origin(run), _published(run.name)
-    if reason := unrepeatable(run.name, origin["profile"]):
+    origin, published = _origin(run), trainings.read(run.name)
+    if reason := trainings.unrepeatable(run.name, origin["profile"]):
         raise Mistake(reason)
     ours = {row["name"]: row["value"] for row in numbers(run)}
     for row in published["numbers"]:
@@ -142,35 +131,7 @@ def repeat(run: Path) -> None:
         if "score" in row:
             row["again"] = [*row.get("again", []), there]
     _set_tolerances([row for row in published["numbers"] if "again" in row])
-    write_json(place(run.name), published | {"trainings": [*published["trainings"], _training(run, origin)]})
-
-
-def unrepeatable(name: str, profile: dict[str, Any]) -> str:
-    """Why a run with these values of a profile is no further training of what is published; empty if it is."""
-    if not (published := _published(name)):
-        return f"nothing is published in figures/{name}/{FILE}; publish a run first"
-    seeds = [training["seed"] for training in published["trainings"]]
-    if not _same_but_seed(profile, published):
-        return "the profile is not the published one; change nothing but pretrain.seed, or publish a run of it first"
-    copies = max(arm["copies"] for arm in profile["arms"])
-    if near := [seed for seed in seeds if abs(seed - profile["pretrain"]["seed"]) < copies]:
-        free = f"{max(seeds) + copies} or more"
-        return f"pretrain.seed {profile['pretrain']['seed']} shares seeds with the published {near[0]}; use {free}"
-    return ""
-
-
-def _same_but_seed(profile: dict[str, Any], published: dict[str, Any]) -> bool:
-    """Whether a profile is the published one, whatever its `pretrain.seed`."""
-    pretrain = profile["pretrain"] | {"seed": published["trainings"][0]["seed"]}
-    return _digest(profile | {"pretrain": pretrain}) == published["profile_sha256"]
-
-
-def _digest(profile: dict[str, Any]) -> str:
-    """Of what can change the numbers: not where and how fast they are made, what is kept, or what is said of it."""
-    told = {key: value for key, value in profile.items() if key not in ("compute", "cluster", "figures", "description")}
-    told["claims"] = {key: value for key, value in profile["claims"].items() if key not in ("stated", "rule")}
-    tasks = [{key: value for key, value in task.items() if key != "keep"} for task in profile["tasks"]]
-    return digest(told | {"tasks": tasks})
+    write_json(trainings.place(run.name), published | {"trainings": [*published["trainings"], _training(run, origin)]})
 
 
 def _set_tolerances(rows: list[dict[str, Any]]) -> None:
@@ -196,30 +157,10 @@ def _training(run: Path, origin: dict[str, Any]) -> dict[str, Any]:
     return kept | {"seed": origin["profile"]["pretrain"]["seed"], "verdicts": _verdicts(run)}
 
 
-def _published(name: str) -> dict[str, Any]:
-    """What is published of the runs of this name; empty where nothing is."""
-    return json.loads(place(name).read_text(encoding="utf-8")) if place(name).is_file() else {}
-
-
 def _verdicts(run: Path) -> dict[str, str]:
     """Claim -> verdict."""
     content = json.loads((run / "results" / "claims.json").read_text(encoding="utf-8"))
     return {claim["claim"]: claim["verdict"] for claim in content["claims"]}
-
-
-def trained_anew(name: str, profile: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Claim -> verdict -> in how many of the published trainings of a profile; empty where there are not several."""
-    published = _published(name)
-    if not published or len(published["trainings"]) < 2 or not _same_but_seed(profile, published):
-        return {}
-    return _counted(published["trainings"])
-
-
-def _counted(trainings: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    return {
-        claim: dict(Counter(training["verdicts"].get(claim) for training in trainings))
-        for claim in trainings[0]["verdicts"]
-    }
 
 
 def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
@@ -230,18 +171,18 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
     are the same, wide (how many have a tolerance above the number itself), verdicts (claim, published, found, same, and
     trainings: verdict -> in how many of them). A number or verdict that the run lacks is None, and not the same.
     """
-    if not (published := _published(run.name)):
+    if not (published := trainings.read(run.name)):
         return None
     ours = {row["name"]: row["value"] for row in numbers(run)}
-    found, trainings = _verdicts(run), published["trainings"]
-    counted = _counted(trainings)
+    found, made = _verdicts(run), published["trainings"]
+    counted = trainings.counted(made)
     rows = [row | {"published": row["value"], "value": ours.get(row["name"])} for row in published["numbers"]]
     for row in rows:
         centre = row.get("mean", row["published"])
         row["same"] = row["value"] is not None and abs(row["value"] - centre) <= row["tolerance"] + ROUNDING
-    return trainings[0] | {
-        "same_profile": _same_but_seed(origin["profile"], published),
-        "trainings": len(trainings),
+    return made[0] | {
+        "same_profile": trainings.same_but_seed(origin["profile"], published),
+        "trainings": len(made),
         "rows": sorted(rows, key=lambda row: row["same"]),
         "count": sum(row["same"] for row in rows),
         "wide": sum(row["tolerance"] > abs(row.get("mean", row["published"])) for row in rows),
@@ -253,6 +194,6 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
                 "same": found.get(claim) == said,
                 "trainings": counted[claim],
             }
-            for claim, said in trainings[0]["verdicts"].items()
+            for claim, said in made[0]["verdicts"].items()
         ],
     }

@@ -1,6 +1,6 @@
 """The study's figures: each a function from a tidy table to a matplotlib figure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -94,8 +94,13 @@ def budget_curves(points: pd.DataFrame, *, width_mm: float = 160, synthetic: boo
     return figure
 
 
-def forest(comparisons: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
-    """Paired differences with their intervals, coloured by verdict, a row a comparison; from `claims.assess`."""
+def forest(
+    comparisons: pd.DataFrame, again: Sequence[Sequence[float]] = (), *, width_mm: float = 160, synthetic: bool = False
+) -> Figure:
+    """Paired differences with their intervals, coloured by verdict, a row a comparison; from `claims.assess`.
+
+    `again`: the same differences in other trainings, any number a row, as hollow points below.
+    """
     needed(comparisons, ["claim", "task", "test", "arm", "against", "metric", "difference", "low", "high", "verdict"])
     table = comparisons.reset_index(drop=True)
     with mpl.rc_context(STYLE):
@@ -105,6 +110,8 @@ def forest(comparisons: pd.DataFrame, *, width_mm: float = 160, synthetic: bool 
             errors = [part["difference"] - part["low"], part["high"] - part["difference"]]
             style = {"fmt": "o", "color": VERDICTS[str(verdict)], "label": verdict, "capsize": 2}
             panel.errorbar(part["difference"], part.index, xerr=np.abs(np.array(errors, dtype=float)), **style)
+        if others := [(value, y + 0.25) for y, some in enumerate(again) for value in some]:
+            panel.plot(*zip(*others, strict=True), "o", color="0.2", markerfacecolor="w", label="other trainings")
         for y in table.index[table["claim"] != table["claim"].shift()][1:]:
             panel.axhline(y - 0.5, color="0.6", linewidth=0.6)
         for y in table.index[table["difference"].isna()]:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from evidence import baselines, fairness
+from evidence import baselines, fairness, trainings
 from helpers.names import model_name
 from helpers.project import DATA, Mistake, digest, file_digest, read_yaml
 from runner import checks, sections
@@ -339,8 +339,8 @@ class Profile(sections.Section):
         values |= {"copies": {arm: copies for arm, copies in self._copies().items() if copies > 1}}
         few = [task for task in self.tasks if task.trained and task.shares]
         values |= {"label_budgets": [{"task": t.name, "shares": t.shares, "arms": t.share_arms} for t in few]}
-        values |= {"control": self.analysis.control}
-        values |= {"draws": self.claims.draws, "confidence": self.claims.confidence, **dict(self.figures)}
+        values |= {"again": trainings.elsewhere(self.run, self.model_dump(mode="json")), "draws": self.claims.draws}
+        values |= {"control": self.analysis.control, "confidence": self.claims.confidence, **dict(self.figures)}
         return Stage("05_figures", "05_figures", values, ["results/metrics.csv"], ["results/claims.json"])
 
     def _declared(self, item: sections.Comparison) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from evidence import trainings
 from helpers.project import ROOT, Mistake
 
 
@@ -29,9 +30,7 @@ def publish(run: Path) -> None:
 
 def check_repeatable(profile: Any) -> None:
     """Mistake where a run of the profile could not be added to the published ones: told before it is made."""
-    from evidence import published
-
-    if reason := published.unrepeatable(profile.run, profile.model_dump(mode="json")):
+    if reason := trainings.unrepeatable(profile.run, profile.model_dump(mode="json")):
         raise Mistake(f"--repeat: {reason}")
 
 
@@ -40,4 +39,4 @@ def repeat(run: Path) -> None:
     from evidence import published
 
     published.repeat(run)
-    print(f"added to {os.path.relpath(published.place(run.name), ROOT)}")
+    print(f"added to {os.path.relpath(trainings.place(run.name), ROOT)}")

@@ -18,7 +18,7 @@ from runner import provenance, stages
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 # Their code is imported when the page is made only: Snakemake reads this module at every start.
 MADE_BY = (
-    *(ROOT / f"src/evidence/{name}.py" for name in ("cards", "limitations", "published", "sentences")),
+    *(ROOT / f"src/evidence/{name}.py" for name in ("cards", "limitations", "published", "sentences", "trainings")),
     Path(__file__).with_name("paper.py"),
     ROOT / "paper/paper.typ",
     TEMPLATE,

@@ -1,0 +1,90 @@
+"""Published trainings of a profile: where they are kept, and which run is one more of them."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from helpers.project import ROOT, digest
+
+FILE = "numbers.json"
+SCORE = ["task", "test", "metric", "mentions"]  # what tells scores apart, but for whose they are
+DIGITS = 4  # of a difference that is drawn
+
+
+def place(name: str) -> Path:
+    """Where the numbers of a run of this name are published."""
+    return ROOT / "figures" / name / FILE
+
+
+def read(name: str) -> dict[str, Any]:
+    """What is published of the runs of this name, as `published.write` left it; empty where nothing is."""
+    return json.loads(place(name).read_text(encoding="utf-8")) if place(name).is_file() else {}
+
+
+def unrepeatable(name: str, profile: dict[str, Any]) -> str:
+    """Why a run with these values of a profile is no further training of what is published; empty if it is."""
+    if not (published := read(name)):
+        return f"nothing is published in figures/{name}/{FILE}; publish a run first"
+    seeds = [training["seed"] for training in published["trainings"]]
+    if not same_but_seed(profile, published):
+        return "the profile is not the published one; change nothing but pretrain.seed, or publish a run of it first"
+    copies = max(arm["copies"] for arm in profile["arms"])
+    if near := [seed for seed in seeds if abs(seed - profile["pretrain"]["seed"]) < copies]:
+        free = f"{max(seeds) + copies} or more"
+        return f"pretrain.seed {profile['pretrain']['seed']} shares seeds with the published {near[0]}; use {free}"
+    return ""
+
+
+def same_but_seed(profile: dict[str, Any], published: dict[str, Any]) -> bool:
+    """Whether a profile is the published one, whatever its `pretrain.seed`."""
+    pretrain = profile["pretrain"] | {"seed": published["trainings"][0]["seed"]}
+    return digest_of(profile | {"pretrain": pretrain}) == published["profile_sha256"]
+
+
+def digest_of(profile: dict[str, Any]) -> str:
+    """Of what can change the numbers: not where and how fast they are made, what is kept, or what is said of it."""
+    told = {key: value for key, value in profile.items() if key not in ("compute", "cluster", "figures", "description")}
+    told["claims"] = {key: value for key, value in profile["claims"].items() if key not in ("stated", "rule")}
+    tasks = [{key: value for key, value in task.items() if key != "keep"} for task in profile["tasks"]]
+    return digest(told | {"tasks": tasks})
+
+
+def verdicts(name: str, profile: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Claim -> verdict -> in how many of the published trainings of a profile; empty where there are not several."""
+    published = read(name)
+    if not published or len(published["trainings"]) < 2 or not same_but_seed(profile, published):
+        return {}
+    return counted(published["trainings"])
+
+
+def counted(trainings: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Claim -> verdict -> in how many of some trainings."""
+    return {
+        claim: dict(Counter(training["verdicts"].get(claim) for training in trainings))
+        for claim in trainings[0]["verdicts"]
+    }
+
+
+def compared(row: Mapping[str, Any]) -> str:
+    """The name that the difference of a comparison, with `test`, is published by."""
+    return f"{row['claim']}: {score(*(row[key] for key in SCORE))}, {row['arm']} less {row['against']}"
+
+
+def score(task: str, test: str, metric: str, mentions: str) -> str:
+    """The name of a score."""
+    where = task if test == task else f"{task} on {test}"
+    return f"{metric}, {where}" + ("" if mentions == "all" else f", {mentions} mentions")
+
+
+def elsewhere(name: str, profile: dict[str, Any]) -> dict[str, list[float]]:
+    """Differences by `compared` in the published trainings of a profile that have other seeds than it; or empty."""
+    published = read(name)
+    if not published or not same_but_seed(profile, published):
+        return {}
+    seeds = [training["seed"] for training in published["trainings"]]
+    if not (other := [at for at, seed in enumerate(seeds) if seed != profile["pretrain"]["seed"]]):
+        return {}
+    by = {row["name"]: [row["value"], *row.get("again", [])] for row in published["numbers"] if " less " in row["name"]}
+    return {name: [round(values[at], DIGITS) for at in other if at < len(values)] for name, values in by.items()}
