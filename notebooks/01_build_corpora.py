@@ -49,7 +49,7 @@ characters = {"general": 60000, "biomedical": 60000, "clinical": 60000}  # kept 
 heldout_characters = 6000  # characters set aside for the held-out loss
 near_duplicate = 0.8  # Jaccard similarity from which a document is a near duplicate
 remove_leaks = True  # what repeats task documents is removed; if not, the gate stops the run there
-seed = 13  # of the synthetic text
+seed = 13  # of the synthetic text, and of the order of texts
 data = ""  # digest of what is read from data/: lexicons and grammars, or the entries of sources.yaml
 
 # %% [markdown]
@@ -121,5 +121,8 @@ project.write_table(folder / "corpora" / "statistics.csv", counts)
 # %% [markdown]
 # **In short**
 #
-# - No text of a corpus repeats a whole dev or test text, or the run would have stopped; quoted sentences pass.
+# - No text of a corpus repeats a whole dev or test text, or the run would have stopped; quoted sentences pass, and so do dev and
+#   test texts of fewer than 13 words within a longer text.
+# - Held-out text is every so many pieces of a source: the next piece of the same book or note may be read, and a copy of it in
+#   another corpus, too. Held-out losses serve to set arms side by side, not as a loss on unknown sources.
 # - A text that is shorter than its arm's share is read several times: see the *passes* in 02_pretrain.

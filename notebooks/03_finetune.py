@@ -139,6 +139,17 @@ own = metrics.query("test == @task and split == 'test' and label == 'all' and me
 own.groupby(["metric", "arm"], sort=False)["value"].agg(["mean", "min", "max"]).round(3).unstack("metric").dropna(axis=1)
 
 # %% [markdown]
+# ## By other counts
+#
+# Strict F1 counts characters. `seqeval_f1` counts tags of words as most papers do, to which an entity that overlaps another one
+# does not exist; `partial_f1`, nervaluate's, gives half of a point for an overlap, whatever the type: an arm that leads there
+# and not in strict F1 knows where entities are, but not where they end or what they are. Means over seeds.
+
+# %%
+counts = metrics.query("test == @task and split == 'test' and label == 'all' and metric in ['f1', 'seqeval_f1', 'partial_f1']")
+pd.pivot_table(counts, index="arm", columns="metric", values="value", sort=False).round(3) if tables.is_ner(folder, task) else Markdown("Patients are ranked, not counted.")
+
+# %% [markdown]
 # ## In a picture
 #
 # A point is a seed, the bar the mean, the dashed line the baseline.

@@ -9,7 +9,9 @@ from sklearn.metrics import average_precision_score
 
 from evidence import bootstrap, claims, draws
 from evidence.scores import NER
+from helpers import tables
 from helpers.project import Mistake
+from texts.documents import Document, write_jsonl
 
 STATED = {"C1": "Adaptation helps.", "C4": "Unseen entities are found."}
 OPTIONS = {"draws": 400, "confidence": 0.95, "seed": 11, "synthetic": True, "stated": STATED}
@@ -329,7 +331,9 @@ def test_versions_of_one_report_are_drawn_together(tmp_path):
                 rows.assign(task=task, test=task, seed=seed, document=names).to_parquet(place)
     family = [item("good", "poor", task="nl"), item("good", "poor", task="ro")]
     widths = []
-    for versions in ({"nl": ("reports", 1), "ro": ("reports", 1)}, {}):
+    numbers = [int(name[1:]) for name in rows["document"]]
+    by_number = {"nl": {f"d{n}": n for n in numbers}, "ro": {f"report_{n}": n for n in numbers}}
+    for versions in ({task: ("reports", by_number[task]) for task in by_number}, {}):
         table, said = verdict(tmp_path, *family, together=versions)
         widths.append((said["C1"]["high"] - said["C1"]["low"]) / (table["high"] - table["low"]).mean())
     assert widths[0] == pytest.approx(1.0, abs=1e-6)
@@ -343,7 +347,7 @@ def test_a_report_that_one_version_lacks():
         ("b", "x"): pd.DataFrame({"test": "b", "document": ["es-10", "es-3"]}),
         ("c", "x"): pd.DataFrame({"test": "c", "document": ["other_7"]}),
     }
-    versions = {"a": ("reports", 1), "b": ("reports", 1)}
+    versions = {"a": ("reports", {"nl_3": 3, "nl_10": 10, "nl_1": 1}), "b": ("reports", {"es-10": 10, "es-3": 3})}
     how = {"together": versions, "draws": 50, "seed": 1}
     first = draws.weighed(fits, "a", ["nl_1", "nl_10", "nl_3"], **how)
     second = draws.weighed(fits, "b", ["es-10", "es-3"], **how)
@@ -353,10 +357,29 @@ def test_a_report_that_one_version_lacks():
     assert draws.weighed(fits, "c", ["other_7"], **how) is None
 
 
+def test_what_is_drawn_together(tmp_path):
+    """Sentences of MoNERo by tens, own notes by patient, others by themselves."""
+    kinds = {"monero": "monero", "ward": "my/ward.jsonl", "nobody": "my/nobody.jsonl", "made_up": "synthetic"}
+    listed = [{"name": name, "kind": "ner", "source": source} for name, source in kinds.items()]
+    listed.append({"name": "screening", "kind": "screening", "source": "synthetic"})
+    (tmp_path / "corpora").mkdir()
+    (tmp_path / "corpora" / "tasks.json").write_text(json.dumps(listed))
+    for name in kinds:
+        people = ["p1", "p2", "p1", ""] if name == "ward" else [""] * 4
+        ids = ["s-8", "s-9", "s-10", "s-31"]
+        made = [Document(id, "ro", "x", (), person) for id, person in zip(ids, people, strict=True)]
+        write_jsonl(tmp_path / "corpora" / "tasks" / name / "test.jsonl", made)
+    found = tables.together(tmp_path)
+    assert set(found) == {"monero", "ward"}
+    assert found["monero"][1] == {"s-8": 0, "s-9": 0, "s-10": 1, "s-31": 3}
+    assert found["ward"] == ("patients", {"s-8": "p1", "s-9": "p2", "s-10": "p1", "s-31": "ward/s-31"})
+
+
 def test_neighbours_are_drawn_together():
     fits = {("a", "x"): pd.DataFrame({"test": "a", "document": [f"s-{number}" for number in range(5, 35)]})}
     documents = sorted(fits["a", "x"]["document"])
-    weights, units = draws.weighed(fits, "a", documents, {"a": ("a", 10)}, draws=40, seed=1)
+    neighbours = {"a": ("a", {document: int(document[2:]) // 10 for document in documents})}
+    weights, units = draws.weighed(fits, "a", documents, neighbours, draws=40, seed=1)
     assert units == 4, "what is drawn, not how many sentences there are"
     assert weights.shape == (41, 30) and (weights[0] == 1).all()
     by = {

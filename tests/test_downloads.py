@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import copied
@@ -92,11 +93,12 @@ def places(tmp_path, monkeypatch):
 
 
 def left(tmp_path):
-    return sorted(path.name for path in (tmp_path / "cache").iterdir() if path.name != "verified")
+    found = (path for path in (tmp_path / "cache").iterdir() if path.name != "verified" and path.suffix != ".lock")
+    return sorted(path.name for path in found)
 
 
 @pytest.mark.parametrize("part", TEXTS)
-def test_a_collection_is_fetched_once_and_read(places, part, tmp_path, capsys):
+def test_a_collection_is_fetched_once_and_read(places, part, tmp_path, capsys, monkeypatch):
     _, asked = places
     sources.check([part])
     assert not asked, "a check downloads nothing"
@@ -106,11 +108,21 @@ def test_a_collection_is_fetched_once_and_read(places, part, tmp_path, capsys):
     sizes = f"{len(found)} documents, {sum(len(document.text) for document in found)} characters"
     assert f"part {part}: {sizes}; sources.yaml lists no counts" in capsys.readouterr().out
     before = len(asked)
-    assert list(readers.part(part, offline=True)) == found
+    monkeypatch.setenv("HELPERS_OFFLINE", "1")
+    assert list(readers.part(part)) == found
     sources.check([part], None, True)
     assert len(asked) == before
     assert left(tmp_path) == [part if part == "nl_wikipedia_dump" else f"{sources.needed([part])[0]}.zip"]
-    assert list(readers.part(part, tmp_path / "cache", True)) == found, "the cache serves as a mirror"
+    monkeypatch.setenv("HELPERS_MIRROR", str(tmp_path / "cache"))
+    assert list(readers.part(part)) == found, "the cache serves as a mirror"
+
+
+def test_two_runs_that_want_one_source_fetch_it_once(places):
+    _, asked = places
+    with ThreadPoolExecutor(4) as pool:
+        found = {*pool.map(sources.at_hand, needed := sources.needed(["nl_emea"]) * 4)}
+    assert len(found) == 1 and len(needed) == 4
+    assert asked == ["/OPUS-EMEA/v3/raw/nl.zip"]
 
 
 def test_of_a_data_set_only_the_needed_files_are_fetched(places, tmp_path):

@@ -59,8 +59,9 @@ def test_no_process_outlives_the_one_that_asked(code, count):
 
 @pytest.fixture
 def places(tmp_path):
-    (tmp_path / "gpus/0000:01:00.0").mkdir(parents=True)
-    (tmp_path / "gpus/0000:01:00.0/information").write_text("Model: \t\t NVIDIA X1\nIRQ:   \t\t 1\n")
+    for number in range(3):
+        (tmp_path / f"gpus/0000:0{number}:00.0").mkdir(parents=True)
+        (tmp_path / f"gpus/0000:0{number}:00.0/information").write_text("Model: \t\t NVIDIA X1\nIRQ:   \t\t 1\n")
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Core X\nflags\t\t: avx avx512_bf16\n")
     return tmp_path / "gpus", tmp_path / "cpuinfo"
 
@@ -68,7 +69,9 @@ def places(tmp_path):
 @pytest.mark.parametrize(
     ("torch", "visible", "precision", "told"),
     [
-        ("2.13.0", None, "", "1 x NVIDIA X1, torch 2.13.0"),
+        ("2.13.0", None, "", "3 x NVIDIA X1, torch 2.13.0"),
+        ("2.13.0", "1", "", "1 x NVIDIA X1, torch 2.13.0"),
+        ("2.13.0", "0,1", "", "2 x NVIDIA X1, torch 2.13.0"),
         ("2.13.0", "", "", "Core X, 2 cores, bfloat16, torch 2.13.0"),
         ("2.13.0+cpu", None, "", "Core X, 2 cores, bfloat16, torch 2.13.0+cpu"),
         ("2.13.0+cpu", None, "no", "Core X, 2 cores, float32, torch 2.13.0+cpu"),

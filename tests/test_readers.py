@@ -426,13 +426,19 @@ ENTITIES = {
 }
 
 
+def real(monkeypatch, cache):
+    """Have sources read from the mirror, and nothing from the network."""
+    for name, value in (("CACHE", cache), ("MIRROR", MIRROR), ("OFFLINE", "1")):
+        monkeypatch.setenv(f"HELPERS_{name}", str(value))
+
+
 @pytest.mark.mirror
 @needs_mirror
 @pytest.mark.parametrize("name", ENTITIES)
 def test_real_tasks(name, tmp_path, monkeypatch):
-    monkeypatch.setenv("HELPERS_CACHE", str(tmp_path))
+    real(monkeypatch, tmp_path)
     blemishes = Counter()
-    splits = readers.tasks(name, MIRROR, True, blemishes)
+    splits = readers.tasks(name, blemishes)
     assert {split: (len(found), sum(len(d.spans) for d in found)) for split, found in splits.items()} == ENTITIES[name]
     texts = {split: {"".join(d.text.split()).casefold() for d in found} for split, found in splits.items()}
     assert not texts["train"] & texts["test"]
@@ -440,7 +446,7 @@ def test_real_tasks(name, tmp_path, monkeypatch):
     if name == "cantemist":
         dropped = sources.entry("tasks", name)["splits"]["dev"]["without"]
         folder = "cantemist/dev-set2/cantemist-ner/"
-        raw = dict(sources.read_files("es_cantemist", [f"{folder}*.txt"], MIRROR, True))
+        raw = dict(sources.read_files("es_cantemist", [f"{folder}*.txt"]))
         assert {"".join(raw[f"{folder}{id}.txt"].decode().split()).casefold() for id in dropped} <= texts["test"]
     print(name, ENTITIES[name], dict(blemishes))
 
@@ -448,13 +454,13 @@ def test_real_tasks(name, tmp_path, monkeypatch):
 @pytest.mark.mirror
 @needs_mirror
 def test_real_parts(tmp_path, monkeypatch):
-    monkeypatch.setenv("HELPERS_CACHE", str(tmp_path))
+    real(monkeypatch, tmp_path)
     for name in (
         name for name, part in sources.catalogue()["parts"].items() if part["source"] in MIRRORED
     ):  # each asserts its counts at its end
-        ids = [document.id for document in readers.part(name, MIRROR, True)]
+        ids = [document.id for document in readers.part(name)]
         assert len(set(ids)) == len(ids), f"{name}: ids repeat"
-    found = list(readers.parallel_terms(MIRROR, True))
+    found = list(readers.parallel_terms())
     assert len(found) == 2 * len({concept for concept, *_ in found}) == 24_896
 
 

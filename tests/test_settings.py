@@ -7,10 +7,13 @@ import shutil
 
 import pytest
 import yaml
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
 
 from helpers import names
+from helpers.project import Mistake
 from runner import checks, keys, notebooks, profile, settings
-from runner.settings import Mistake
 from texts import sources
 
 PROFILES = settings.names()
@@ -105,6 +108,13 @@ def test_a_base_of_another_kind_or_too_short_is_refused(tmp_path):
     assert "base: no model at" in refused(tmp_path, False)
 
 
+def test_a_base_without_word_pieces_of_its_own_is_refused_before_any_work(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "max_position_embeddings": 512}))
+    assert "base: no tokenizer at" in refused(tmp_path, False)
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE({"a": 0, "[UNK]": 1}, []))).save_pretrained(tmp_path)
+    assert "has a tokenizer of kind BPE; give one with word pieces" in refused(tmp_path, False)
+
+
 def test_a_base_that_was_made_before_is_looked_at_where_it_was_saved(monkeypatch, tmp_path):
     monkeypatch.setattr(checks, "RUNS", tmp_path)
     saved = tmp_path / "smoke" / "models" / "base"
@@ -188,12 +198,12 @@ FAULTS = [
     (["base.architecture=roberta"], r"base\.architecture: .*'bert' or 'modernbert', found 'roberta'"),
     (["base.folder=models/mine"], "give exactly one of architecture, hub, folder"),
     (["base={hub: some/model}"], "needs its revision"),
-    (["analysis.control=nobody"], "analysis.control: 'nobody' is no arm that is fine-tuned on a task; allowed: "),
+    (["analysis.control=nobody"], "analysis.control: 'nobody' is fine-tuned on no task; allowed: "),
     (
         [f"tasks.{task}.arms=[base, biomedical]" for task in ("ner_es", "screening_nl")]
         + ["tasks.screening_nl.keep=[]", "tasks.ner_ro.keep=[]"]
         + ["tasks.ner_ro.arms=[base]", "tasks.ner_ro.shares=[]", "tasks.ner_ro.share_arms=[]"],
-        r"analysis.control: 'general' is no arm that .*; allowed: \['base', 'biomedical'\]",
+        r"analysis.control: 'general' is fine-tuned on no task; allowed: \['base', 'biomedical'\]",
     ),
     (["corpus.near_duplicate=0.97"], r"corpus\.near_duplicate: .*less than or equal to 0\.96"),
     (["ner.seeds=[4294967296]"], r"ner\.seeds\.0: .*less than 4294967296"),
@@ -236,8 +246,23 @@ FAULTS = [
             ("task: screening_nl, arm: base, against: general, metric: f1", "does not fit screening .*allowed: auprc"),
             ("task: screening_nl, arm: base, against: dictionary, metric: auprc", "allowed: keywords, or an arm"),
             ("task: screening_nl, test: ner_ro, arm: base, against: general, metric: auprc", "tested on itself only"),
+            ("task: ner_ro, test: screening_nl, arm: base, against: general, metric: f1", "have no label in common"),
         )
     ],
+    (
+        [
+            "tasks.ner_nl.common={}",
+            "claims.family=[{claim: C3b, task: ner_ro, test: ner_nl, arm: base, against: dictionary, metric: f1}]",
+        ],
+        "tasks 'ner_ro' and 'ner_nl' have no label in common",
+    ),
+    (
+        [
+            "claims.family=[{claim: C1, task: ner_ro, arm: base, against: general, metric: f1}, "
+            "{claim: C1, task: ner_ro, test: ner_ro, arm: base, against: general, metric: f1}]"
+        ],
+        "claim 'C1' has a comparison twice, on task 'ner_ro'",
+    ),
     (
         [f"claims.family=[{', '.join(2 * ['{claim: C1, task: ner_ro, arm: base, against: general, metric: f1}'])}]"],
         "claim 'C1' has a comparison twice, on task 'ner_ro'",
@@ -477,13 +502,26 @@ def test_no_shipped_comparison_is_between_unequal_arms():
         assert not [i for i in profile.claims.family if "more than their texts" in profile.untestable(i)], name
 
 
-def test_every_key_of_a_profile_reaches_a_stage():
+def other(value):
+    """Another value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, dict):
+        return {key: other(one) for key, one in value.items()}
+    return value * 2 if isinstance(value, list) else value + ("x" if isinstance(value, str) else 1)
+
+
+@pytest.mark.parametrize(
+    "section", ["corpus", "pretrain", "ner", "screening", "analysis", "figures", "compute", "cluster"]
+)
+def test_every_key_of_a_section_changes_what_a_stage_is_given(section):
     """A key that nothing reads would be a setting without effect."""
-    text = str([s.parameters | s.speed | {"threads": s.threads} for s in settings.load("smoke").stages()])
-    profile = settings.load("smoke")
-    for section in ("corpus", "pretrain", "ner", "analysis", "figures"):
-        for key in type(getattr(profile, section)).model_fields:
-            assert f"'{key}'" in text, f"{section}.{key}"
+    profile = settings.load("smoke", ["cluster.gpus=1"])
+    values, given = getattr(profile, section), [vars(stage) for stage in profile.stages()]
+    for key, value in values:
+        changed = profile.model_copy(update={section: values.model_copy(update={key: other(value)})})
+        if (section, key) != ("ner", "negatives_per_positive"):  # of screening; refused where it is not 0
+            assert [vars(stage) for stage in changed.stages()] != given, key
 
 
 def test_a_stage_asks_for_the_threads_of_all_its_fits():

@@ -91,7 +91,7 @@ def server(tmp_path, monkeypatch):
 def left(tmp_path):
     """What lies in the cache, stamps aside."""
     cache = tmp_path / "cache"
-    return [p.name for p in cache.iterdir() if p.name != "verified"] if cache.is_dir() else []
+    return [p.name for p in cache.iterdir() if p.name != "verified" and p.suffix != ".lock"] if cache.is_dir() else []
 
 
 def one_line(caught, *words):
@@ -100,9 +100,10 @@ def one_line(caught, *words):
     assert all(word in message for word in words), message
 
 
-def test_reads_the_needed_files_only(mirror):
-    assert list(sources.read_files("one", mirror=mirror)) == sorted(NEEDED.items())
-    assert list(sources.read_files("one", ["data/b*"], mirror=mirror)) == [("data/b.txt", NEEDED["data/b.txt"])]
+def test_reads_the_needed_files_only(mirror, monkeypatch):
+    monkeypatch.setenv("HELPERS_MIRROR", str(mirror))
+    assert list(sources.read_files("one")) == sorted(NEEDED.items())
+    assert list(sources.read_files("one", ["data/b*"])) == [("data/b.txt", NEEDED["data/b.txt"])]
 
 
 def test_mirror_from_the_environment_and_public_name(mirror, monkeypatch):
@@ -139,15 +140,17 @@ def test_a_missing_needed_file(mirror):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_truncated_archive(mirror, share):
+def test_truncated_archive(mirror, share, monkeypatch):
+    monkeypatch.setenv("HELPERS_MIRROR", str(mirror))
     archive = next(mirror.iterdir())
     archive.write_bytes(archive.read_bytes()[: int(archive.stat().st_size * share)])
     with pytest.raises(Mistake) as caught:
-        list(sources.read_files("one", mirror=mirror))
+        list(sources.read_files("one"))
     one_line(caught, "one", "damaged", "delete it")
 
 
-def test_damage_after_verification(mirror):
+def test_damage_after_verification(mirror, monkeypatch):
+    monkeypatch.setenv("HELPERS_MIRROR", str(mirror))
     sources.check(["one"], mirror, True)
     archive = next(mirror.iterdir())
     at = archive.stat().st_mtime_ns
@@ -157,7 +160,7 @@ def test_damage_after_verification(mirror):
     archive.write_bytes(content)
     os.utime(archive, ns=(at, at))
     with pytest.raises(Mistake) as caught:
-        list(sources.read_files("one", mirror=mirror))
+        list(sources.read_files("one"))
     one_line(caught, "damaged")
 
 
@@ -187,19 +190,21 @@ def test_unknown_name(mirror):
 
 
 def test_a_stamp_needs_no_writable_cache(mirror, tmp_path, monkeypatch):
+    monkeypatch.setenv("HELPERS_MIRROR", str(mirror))
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("HELPERS_CACHE", str(tmp_path / "file"))
-    assert dict(sources.read_files("one", mirror=mirror)) == NEEDED
+    assert dict(sources.read_files("one")) == NEEDED
 
 
-def test_download_then_offline(mirror, server, tmp_path):
+def test_download_then_offline(mirror, server, tmp_path, monkeypatch):
     folder, asked = server
     sources.check(["one"])
     assert not asked, "a check downloads nothing"
     write_zip(folder / f"{COMMIT}.zip", NEEDED)
     assert dict(sources.read_files("one")) == NEEDED
     assert asked == [f"/someone/texts/archive/{COMMIT}.zip"]
-    assert dict(sources.read_files("one", offline=True)) == NEEDED
+    monkeypatch.setenv("HELPERS_OFFLINE", "1")
+    assert dict(sources.read_files("one")) == NEEDED
     sources.check(["one"], None, True)
     assert len(asked) == 1
     assert left(tmp_path) == [f"someone__texts__{COMMIT[:12]}.zip"]

@@ -286,24 +286,26 @@ def test_a_finished_arm_is_not_trained_again(run, monkeypatch):
         adapted(run, "arm")
 
 
-def test_packed_texts_do_not_see_each_other(run):
-    model, tokenizer = pretraining.begin(run, "", BASE, 3)
-    alone = tokenizer("nlba nlce")["input_ids"]
-    other = tokenizer("esba esce")["input_ids"]
-    swapped = tokenizer("esdu esga")["input_ids"][: len(other)]
-    device = training.accelerator()
-    found = []
-    for second in (other, swapped):
-        ids = np.array([alone + second])
-        text, position = tokens.segments(ids, tokenizer.cls_token_id)
-        attention = torch.from_numpy(text[:, None, :, None] == text[:, None, None, :])
-        with torch.no_grad(), device.autocast():
-            hidden = model.base_model(
-                torch.from_numpy(ids), attention_mask=attention, position_ids=torch.from_numpy(position)
-            )
-        found.append(hidden[0][0, : len(alone)])
-    assert torch.equal(*found)
-    assert position[0].tolist() == [*range(len(alone)), *range(len(other))]
+@pytest.mark.parametrize("placed", [False, True])
+@pytest.mark.parametrize("architecture", ["modernbert", "bert"])
+def test_packed_texts_do_not_see_each_other(run, architecture, placed):
+    """The loss of two texts in one row is that of each alone."""
+    model, tokenizer = pretraining.begin(run, "", BASE | {"architecture": architecture}, 3)
+    texts = [tokenizer(text)["input_ids"] for text in ("nlba nlce nlfo", "esba esce esdu")]
+    both = pretraining.batch(
+        np.array([sum(texts, [])]), [[1, 0]], tokens.Masking(tokenizer, 0.5), tokenizer.cls_token_id
+    )
+    assert both["positions"][0].tolist() == [*range(len(texts[0])), *range(len(texts[1]))]
+    if placed:  # with the attention that training uses
+        training.place(model, training.accelerator())
+    alone = []
+    for begin, end in ((0, len(texts[0])), (len(texts[0]), sum(map(len, texts)))):
+        mine = (both["places"] >= begin) & (both["places"] < end)
+        assert mine.any()
+        part = {name: both[name][:, begin:end] for name in ("ids", "text", "positions")}
+        part |= {"places": both["places"][mine] - begin, "targets": both["targets"][mine]}
+        alone.append(float(pretraining.masked_loss(model, part)))
+    assert float(pretraining.masked_loss(model, both)) == pytest.approx(sum(alone), abs=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ["modernbert", "bert"])
@@ -402,6 +404,13 @@ def test_whole_words_are_masked_whole():
     together = inner[:, 1:] & ~special[:, :-1]
     assert np.array_equal(chosen[:, 1:][together], chosen[:, :-1][together])
     assert chosen.sum(axis=1).max() <= 12 and chosen.mean() > 0.17
+
+
+def test_a_word_longer_than_what_is_to_be_masked_is_masked_where_it_comes_first():
+    """A row without anything to predict would have no loss."""
+    ids = np.array([[7, 9, 9, 9, 9, 9]] * 50)
+    _, labels = tokens.Masking(Pieces(), 0.2, whole_words=True)(ids, [[1, row] for row in range(50)])
+    assert np.array_equal(labels, ids)
 
 
 def test_the_end_of_a_word_that_began_in_the_row_before_is_a_word_of_its_own():

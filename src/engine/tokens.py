@@ -210,11 +210,12 @@ class Masking:
     def _chosen(self, ids: np.ndarray, draw: np.ndarray) -> np.ndarray:
         """Whether each piece is to be predicted: its draw is below that of its row's rank `rate`.
 
-        The pieces of a word share one draw, so the word that does not fit whole is left out.
+        The pieces of a word share one draw, so the word that does not fit whole is left out, but for the first.
         """
         if len(self.inner):
             # The end of a word that began in the row before has -1, the last draw, which then no word has.
             draw = np.take_along_axis(draw, np.cumsum(~self.inner[ids], axis=1) - 1, axis=1)
         draw = np.where(self.special[ids], 2.0, draw)
         wanted = round(self.rate * ids.shape[1])
-        return (draw < np.partition(draw, wanted, axis=1)[:, [wanted]]) & (draw < 2)
+        last = np.maximum(np.partition(draw, wanted, axis=1)[:, [wanted]], np.nextafter(draw.min(1, keepdims=True), 3))
+        return (draw < last) & (draw < 2)

@@ -49,8 +49,8 @@ class Plan:
 
 
 def accelerator() -> Accelerator:
-    """The device at hand, in the precision that suits it."""
-    return Accelerator(mixed_precision=environment.precision())
+    """A GPU of NVIDIA's or AMD's, or else the processor, in the precision that suits it."""
+    return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=environment.precision())
 
 
 def place(model: PreTrainedModel, device: Accelerator, *, save_memory: bool = False, compiled: bool = False) -> None:

@@ -188,8 +188,8 @@ def compare(
 
     `stated`: claim -> its text, for claims.json. `units` are documents or patients; p_holm is over all
     comparisons and claims, so that any verdict at all is as seldom wrong as the level says.
-    See `difference` for `family`, `common`, `train` and `copies`, `draws.weighed` for `together`; an empty `test` is
-    the task's own, `mentions` are all; an item may say why it cannot be tested (`reason`).
+    See `difference` for `copies`, `scored` for `common` and `train`, `draws.weighed` for `together`. Of the items of
+    `family` an empty `test` is the task's own, `mentions` are all; an item may say why it cannot be tested (`reason`).
     """
     how = {"draws": draws, "seed": seed, "common": common or {}, "train": train or {}, "together": together or {}}
     rows, differences, shared = _differences(fits, family, copies or {}, **how)

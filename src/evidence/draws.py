@@ -1,6 +1,5 @@
 """Scores of several arms on the same drawn documents or patients of a test."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from helpers.project import Mistake
 from texts.cleaning import folded
 
 Item = Mapping[str, Any]
-Together = Mapping[str, tuple[str, int]]
+Together = Mapping[str, tuple[str, Mapping[str, Any]]]
 Fits = dict[tuple[str, str], pd.DataFrame]  # (task, arm) -> predictions of all seeds
 
 
@@ -33,23 +32,19 @@ def weighed(
 
     None where documents are drawn by themselves.
 
-    `together`: test -> whose documents it has, and how many numbers in a row make one unit, by the number that an id
-    ends on: versions of one report (translated, or with other entities marked), or sentences that were neighbours.
-    What is alike is drawn together, or intervals would be too narrow (block bootstrap, Künsch 1989).
+    `together`: test -> whose documents it has, and the unit of each: of versions of one report (translated, or with
+    other entities marked), sentences that were neighbours, notes of one patient. What is alike is drawn together, or
+    intervals would be too narrow (block bootstrap, Künsch 1989).
     """
     if test not in together:
         return None
-    (of, size), named = together[test], pd.concat([r[["test", "document"]] for r in fits.values() if "test" in r])
-    tests = [other for other in together if together[other] == (of, size)]
-    found = {document: _number(document) // size for document in named.loc[named["test"].isin(tests), "document"]}
-    units = sorted(set(found.values()))
+    (of, unit), named = together[test], pd.concat([r[["test", "document"]] for r in fits.values() if "test" in r])
+    pairs = named.drop_duplicates().itertuples(index=False)
+    units = sorted({together[t][1][document] for t, document in pairs if together.get(t, ("",))[0] == of})
+    column = {one: number for number, one in enumerate(units)}
     weights = draw_weights(units=len(units), draws=draws, seed=seed, key=of)
-    here = [found[document] for document in documents]
-    return weights[:, np.searchsorted(units, here)], len(set(here))
-
-
-def _number(document: str) -> int:
-    return int(re.search(r"\d+$", document)[0])
+    here = [column[unit[document]] for document in documents]
+    return weights[:, here], len(set(here))
 
 
 def by_draw(

@@ -146,14 +146,25 @@ def check(base: dict[str, Any]) -> None:
 
 def _pretrained(where: str, revision: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A saved masked-language model with its own tokenizer, in float32."""
+    tokenizer = saved_tokenizer(where, revision)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
         model = AutoModelForMaskedLM.from_pretrained(where, revision=revision, dtype=torch.float32)
     except (OSError, ValueError, SafetensorError) as error:
         raise _missing(where, error) from None
+    return _checked(model), tokenizer
+
+
+def saved_tokenizer(where: str, revision: str | None = None) -> PreTrainedTokenizerFast:
+    """The tokenizer of a folder or of the hub; Mistake where there is none, or none with word pieces."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
+    except (OSError, ValueError) as error:
+        raise _missing(where, error) from None
     if (kind := type(tokenizer.backend_tokenizer.model).__name__) != "WordPiece":
         raise Mistake(f"base: {where!r} has a tokenizer of kind {kind}; give one with word pieces, as BERT's are")
-    return _checked(model), tokenizer
+    if len(tokenizer) <= len(SPECIAL):  # transformers makes an empty one where no file of one is
+        raise Mistake(f"base: no tokenizer at {where!r}; put the files of the model's own beside it")
+    return tokenizer
 
 
 def _missing(where: str, error: Exception) -> Mistake:

@@ -1,5 +1,6 @@
 """A run's tables, read from its folder: its tasks, fits, scores, training mentions and loss curves."""
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -22,16 +23,22 @@ def common(folder: Path) -> dict[str, dict[str, str]]:
     return {name: dict(spec["common"]) for name, spec in specs(folder).items()}
 
 
-def together(folder: Path) -> dict[str, tuple[str, int]]:
-    """Task -> whose documents it has, and how many neighbours are drawn together, as `draws.weighed` takes it.
+def together(folder: Path) -> dict[str, tuple[str, dict[str, int | str]]]:
+    """Task -> whose documents it has, and the unit that each test document is drawn with, as `draws.weighed` takes it.
 
-    Of tasks whose documents are versions of one source's reports, and of tasks whose documents are sentences.
+    Versions of one source's reports go by the number that an id ends on, sentences by so many of these in a row as
+    data/sources.yaml says, own documents by their patients, where it is known whose any of them is. Other tasks have
+    documents that are drawn by themselves.
     """
     found = {}
     for name, spec in specs(folder).items():
         listed = sources.catalogue()["tasks"].get(spec["source"], {})
+        documents = tasks.split(folder, name, "test") if spec["kind"] == "ner" else []
         if "drawn" in listed or "neighbours" in listed:
-            found[name] = next(iter(listed["raw"].values()))["source"], listed.get("neighbours", 1)
+            of, size = next(iter(listed["raw"].values()))["source"], listed.get("neighbours", 1)
+            found[name] = of, {d.id: int(re.search(r"\d+$", d.id)[0]) // size for d in documents}
+        elif any(document.patient for document in documents):
+            found[name] = "patients", {d.id: d.patient or f"{name}/{d.id}" for d in documents}
     return found
 
 

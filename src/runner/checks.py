@@ -25,13 +25,13 @@ def state(folder: str) -> str:
 
 
 def base(profile: Any, base: dict[str, Any], status: dict[str, Any]) -> None:
-    """Mistake for a base that cannot be had, has positions of its own kind, or fewer than the profile's rows are long.
+    """Mistake for a base that cannot be had or used: its positions, their number, its tokenizer.
 
     `status` is what the last run recorded of the stage that makes it: one that is made is not looked for again.
     """
-    made = RUNS / profile.run / status.get("product", "")
+    made, scratch = RUNS / profile.run / status.get("product", ""), base["architecture"]
     if status.get("parameters", {}).get("base") == base and (file := made.with_name("config.json")).is_file():
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found, known = json.loads(file.read_text(encoding="utf-8")), True
     else:
         from transformers import AutoConfig  # here, as it takes seconds
 
@@ -40,8 +40,8 @@ def base(profile: Any, base: dict[str, Any], status: dict[str, Any]) -> None:
         models.check(base)
         where, version = base["hub"] or str(own.place(base["folder"])), base["revision"] or None
         try:
-            scratch = base["architecture"] and models.configuration(base)
-            found = (scratch or AutoConfig.from_pretrained(where, revision=version)).to_dict()
+            config = models.configuration(base) if scratch else AutoConfig.from_pretrained(where, revision=version)
+            found, known = config.to_dict(), bool(scratch)
         except (OSError, ValueError) as error:
             raise Mistake(f"base: no model at {where!r}: {str(error).splitlines()[0]}") from None
     if found["model_type"] not in ("bert", "modernbert"):  # others, such as RoBERTa, count positions in another way
@@ -49,6 +49,8 @@ def base(profile: Any, base: dict[str, Any], status: dict[str, Any]) -> None:
     for name in dict.fromkeys(["pretrain", *(task.kind for task in profile.tasks if task.trained)]):
         if (length := getattr(profile, name).length) > (most := found["max_position_embeddings"]):
             raise Mistake(f"profile {profile.name}: {name}.length: {length} is more than the base's {most} positions")
+    if not known:
+        models.saved_tokenizer(where, version)
 
 
 def between(profile: Any) -> None:

@@ -25,8 +25,11 @@ SLURM_JOBS, SLURM_SECONDS = 100, 10  # at a time; between looks at them
 PATIENCE = 20  # seconds for Snakemake to end by itself after Ctrl-C
 
 
-def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
-    """Everything that can be known to fail is refused here, before any work; `work` = it is more than a look."""
+def check(profile: Any, mirror: str | None, offline: bool, work: bool, elsewhere: bool = False) -> None:
+    """Everything that can be known to fail is refused here, before any work; `work` = it is more than a look.
+
+    `elsewhere`: stages run on other machines, which may have a compiler where this one has none.
+    """
     if mirror is not None:
         sources.check_mirror(Path(mirror))
     profile.check_own()
@@ -37,7 +40,8 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool) -> None:
         notebooks.check_parameters(stage.id, path, stage.parameters | stage.speed)
     if not work:
         return
-    if any(stage.speed.get("compiled") for stage in profile.stages()) and not any(map(shutil.which, COMPILERS)):
+    compiled = any(stage.speed.get("compiled") for stage in profile.stages()) and not elsewhere
+    if compiled and not any(map(shutil.which, COMPILERS)):
         raise Mistake(
             f"compute.compiled: true needs a C++ compiler ({' or '.join(COMPILERS)}); install one, or set false"
         )
@@ -301,12 +305,13 @@ def run(asked: Namespace) -> int:
         os.environ["HELPERS_MIRROR"] = str(Path(mirror).resolve())
     if asked.offline:
         os.environ["HELPERS_OFFLINE"] = "1"
-    check(profile, asked.mirror, bool(os.environ.get("HELPERS_OFFLINE")), work=not asked.dry_run)
+    offline, slurm = bool(os.environ.get("HELPERS_OFFLINE")), asked.executor == "slurm"
+    check(profile, asked.mirror, offline, work=not asked.dry_run, elsewhere=slurm)
     if asked.repeat:
         publishing.check_repeatable(profile)
     if asked.dry_run:
         return dry_run(profile, arguments)
-    if slurm := asked.executor == "slurm":
+    if slurm:
         check_slurm(profile.run)
     code = work(profile, on_slurm(asked.jobs, profile) if slurm else here(asked.jobs), arguments)
     if code == 0 and asked.publish:

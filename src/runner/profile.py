@@ -65,7 +65,7 @@ class Profile(sections.Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     description: str = Field(description="one line, for readers")
-    seed: sections.Seed = Field(description="of synthetic text, and of the bootstrap")
+    seed: sections.Seed = Field(description="of synthetic text, the order of texts, and the bootstrap")
     corpus: sections.Corpus
     corpora: sections.Parts = Field(description="domain -> language -> parts, or own files")
     tasks: list[sections.Task] = Field(min_length=1)
@@ -148,8 +148,7 @@ class Profile(sections.Section):
             raise ValueError(f"tasks: a name stands twice in {tasks}")
         fitted = [arm for arm in known if any(task.trained and arm in (task.arms or known) for task in self.tasks)]
         if self.analysis.control not in fitted:
-            what = f"{self.analysis.control!r} is no arm that is fine-tuned on a task"
-            raise ValueError(f"analysis.control: {what}; allowed: {fitted}")
+            raise ValueError(f"analysis.control: {self.analysis.control!r} is fine-tuned on no task; allowed: {fitted}")
         checks.between(self)
         return self
 
@@ -168,7 +167,9 @@ class Profile(sections.Section):
         for arm in (item.arm, item.against):
             if task.arms and arm in arms and arm not in task.arms:
                 return f"arm {arm!r} is not fine-tuned on task {item.task!r} (only {', '.join(task.arms)})"
-        return item.unfit(task.kind, baselines.of_task(task.kind, task.source))
+        unfit = item.unfit(task.kind, baselines.of_task(task.kind, task.source))
+        shared = item.test in ("", *(test.name for test in self._tests(task)))
+        return unfit or ("" if shared else f"tasks {item.task!r} and {item.test!r} have no label in common")
 
     def untestable(self, item: sections.Comparison) -> str:
         """Why a comparison cannot say anything about its claim with this profile's tasks, arms and texts, or empty."""

@@ -147,7 +147,7 @@ class Arm(Section):
     """One model of the experiment: its parent, the text it sees, and how much of it."""
 
     name: Name = Field(description="as results have it")
-    parent: str = Field(default="", description="the arm it goes on from; empty: the base")
+    parent: str = Field(default="", description="the arm it goes on from; empty: it begins as `base` says")
     text: Text = Field(default={}, description="domain -> language -> weight, above 0")
     tokens: int = Field(ge=0, description="word pieces of training text")
     passes: int = Field(default=1, ge=1, description="times it reads a text; more leave more new text to its children")
@@ -195,7 +195,7 @@ class Analysis(Section):
     """The analyses behind claim C4."""
 
     control: str = Field(description="arm that the other arms' gains are measured against")
-    frequent_words: int = Field(gt=0, description="words of each domain whose overlap is measured")
+    frequent_words: int = Field(gt=0, description="most frequent words of each corpus whose overlap is measured")
     rows: int = Field(gt=0, description="rows from all over each task's text, for the masked-token loss")
     terms: int = Field(gt=0, description="parallel terms for CKA and retrieval")
     probe_words: int = Field(gt=0, description="words that a probe of a layer learns from and is tested on")
@@ -226,6 +226,13 @@ class Comparison(Section):
     against: str = Field(description="another arm, or the task's baseline")
     metric: Literal["f1", "recall", "auprc"] = Field(description="what is compared")
     mentions: Literal["all", "unseen", "seen"] = Field(default="all", description="in training; with recall")
+
+    @model_validator(mode="before")
+    @classmethod
+    def own_test(cls, values: Any) -> Any:
+        """A task's own test, named or not, in one form."""
+        named = isinstance(values, dict) and "task" in values and values.get("test") == values["task"]
+        return {**values, "test": ""} if named else values
 
     @model_validator(mode="after")
     def part_of_recall(self) -> Self:

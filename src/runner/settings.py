@@ -7,11 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from helpers.project import ROOT, Mistake, parsed_yaml, read_yaml
-from runner.profile import Profile, Stage
+from runner.profile import Profile
 
 CLAIMS = ROOT / "profiles" / "claims.yaml"
-
-__all__ = ["Mistake", "Profile", "Stage", "load"]
 
 
 def load(profile: str, sets: list[str] | None = None) -> Profile:

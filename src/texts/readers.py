@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import accumulate, chain, pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from lxml import etree
@@ -185,22 +185,22 @@ READERS: dict[str, Reader] = {
 }
 
 
-def part(name: str, mirror: Path | None = None, offline: bool | None = None) -> Iterator[Document]:
+def part(name: str) -> Iterator[Document]:
     """Stream the documents of a part of data/sources.yaml; Mistake at their end unless the counts are those listed.
 
     A part without counts was not read yet by whoever listed it: what is found is printed.
     """
     entry = sources.entry("parts", name)
     if "split" not in entry:
-        return _read(f"part {name}", entry, entry["language"], Counter(), mirror, offline)
-    labelled = tasks(entry["task"], mirror, offline)[entry["split"]]
+        return _read(f"part {name}", entry, entry["language"], Counter())
+    labelled = tasks(entry["task"])[entry["split"]]
     documents = (Document(d.id, d.language, d.text) for d in labelled)
     return _counted(f"part {name}", documents, entry["counts"], Counter())
 
 
-def _read(what: str, entry: dict[str, Any], language: str, blemishes: Counter[str], *place: Any) -> Iterator[Document]:
+def _read(what: str, entry: dict[str, Any], language: str, blemishes: Counter[str]) -> Iterator[Document]:
     """Read and count the documents of an entry with `reader`, `source`, `files` and `counts`."""
-    files = sources.read_files(entry["source"], entry.get("files"), *place)
+    files = sources.read_files(entry["source"], entry.get("files"))
     return _counted(what, _documents(what, entry["reader"], files, language, blemishes), entry.get("counts"), blemishes)
 
 
@@ -253,9 +253,7 @@ def _counted(
             raise Mistake(f"{what}: {key} {found[key]}, {sources.LISTED.name} lists {listed}; mend one of them")
 
 
-def tasks(
-    name: str, mirror: Path | None = None, offline: bool | None = None, blemishes: Counter[str] | None = None
-) -> dict[str, list[Document]]:
+def tasks(name: str, blemishes: Counter[str] | None = None) -> dict[str, list[Document]]:
     """The train, dev and test documents of a task of data/sources.yaml, with the mentions of scored labels only.
 
     Raw files and splits are checked against their listed counts. `blemishes` receives what the raw files hold that is
@@ -265,7 +263,7 @@ def tasks(
     blemishes = Counter() if blemishes is None else blemishes
     for key, reading in entry["raw"].items():
         seen: Counter[str] = Counter()
-        raw[key] = list(_read(f"task {name}, {key}", reading, entry["language"], seen, mirror, offline))
+        raw[key] = list(_read(f"task {name}, {key}", reading, entry["language"], seen))
         blemishes.update({f"{key}: {blemish}": number for blemish, number in seen.items() if number})
     if "matched" in entry:
         raw |= _matched(raw[entry["matched"]["of"]], {s: raw[key] for s, key in entry["matched"]["by"].items()})
@@ -323,12 +321,12 @@ def _drawn(whole: list[Document], shares: dict[str, float]) -> dict[str, list[Do
     return parts
 
 
-def parallel_terms(mirror: Path | None = None, offline: bool | None = None) -> Iterator[tuple[str, str, str, str]]:
+def parallel_terms() -> Iterator[tuple[str, str, str, str]]:
     """(HPO id, language, term, "DISO") of each concept that has a Dutch and a Spanish label."""
     labels = {}
     for language, name in sources.PARALLEL.items():
         entry = sources.entry("parts", name)
-        files = sources.read_files(entry["source"], entry.get("files"), mirror, offline)
+        files = sources.read_files(entry["source"], entry.get("files"))
         labels[language] = dict(chain.from_iterable(_translated(*file, Counter()) for file in files))
     for concept in sorted(labels["nl"].keys() & labels["es"].keys()):
         yield from ((concept, language, found[concept], "DISO") for language, found in labels.items())

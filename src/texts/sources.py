@@ -5,6 +5,7 @@ what was verified by its path, sizes and times of change, so that it is hashed o
 (folder), HELPERS_MIRROR (folder of sources), HELPERS_OFFLINE (not empty: no network).
 """
 
+import fcntl
 import hashlib
 import lzma
 import os
@@ -117,19 +118,19 @@ def at_hand(id: str, mirror: Path | None = None, offline: bool | None = None) ->
             f"source {id}: {path} is missing and --offline forbids a download; leave it out or give --mirror DIR"
         )
     if not path.exists():
-        _download(id, path)
+        with _alone(path):
+            if not path.exists():  # or another run fetched it meanwhile
+                _download(id, path)
     _verify(id, path)
     return path
 
 
-def read_files(
-    id: str, files: Sequence[str] | None = None, mirror: Path | None = None, offline: bool | None = None
-) -> Iterator[tuple[str, bytes]]:
+def read_files(id: str, files: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
     """Stream (path without the top folder, content) of a source's needed files, sorted by path; `files` selects some.
 
     `files`: globs in which `*` stays within a folder and `**` does not, or `@name` for a list of paths in data/.
     """
-    path = at_hand(id, mirror, offline)
+    path = at_hand(id)
     with _opened(id, path) as content:
         inside = _inside(content, files or entry("sources", id)["files"])
         for name in sorted(inside):
@@ -188,6 +189,16 @@ def _download(id: str, path: Path) -> None:
     finally:
         if not source.get("hub"):  # of a data set what is there are complete files
             shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is at work on `path`; a file system without locks goes without."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("a") as held:
+        with suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def _verify(id: str, path: Path) -> str:

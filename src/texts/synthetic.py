@@ -26,6 +26,7 @@ AMBIGUOUS = {"general": 0.0, "biomedical": 0.25, "clinical": 0.35, "ner": 0.6}  
 MEDICAL = 0.1  # share of general documents that are about medicine, as in an encyclopaedia
 OTHER_FORMS = {"general": 0.0, "biomedical": 0.2, "clinical": 0.55}  # share of mentions not in their base form
 DISTRACTORS = 0.2  # share of the {ANY} slots
+POSITIVE = 0.1  # share of the patients
 
 Words = tuple[str, tuple[str, ...], tuple[str, ...]]  # base form, abbreviations and synonyms, inflected forms
 Parts = tuple[Any, ...]  # of str = literal, (name, mark) = slot, list of Parts = draw one
@@ -301,14 +302,12 @@ def _screening_note(writer: _Writer, events: list[tuple[str, Concept]]) -> str:
             return "\n".join(lines)
 
 
-def patients_with_events(
-    count: int, seed: int, split: str, positive_share: float = 0.10
-) -> Iterator[tuple[Patient, tuple[Event, ...]]]:
+def patients_with_events(count: int, seed: int, split: str) -> Iterator[tuple[Patient, tuple[Event, ...]]]:
     """`patients` with the truth behind each: what its notes say, in their order."""
     _check(split, PARTS)
     random = Random(f"screening/{split}/{seed}")
     writer = _Writer("clinical", "nl", random, _screening()[1], ambiguous=0.0)
-    positives = max(1, round(count * positive_share))
+    positives = max(1, round(count * POSITIVE))
     labels = random.sample([1] * positives + [0] * (count - positives), count)
     for number, label in enumerate(labels):
         plan, day, notes = _plan(random, bool(label)), date(2015, 1, 1) + timedelta(random.randrange(2500)), []
@@ -319,12 +318,12 @@ def patients_with_events(
         yield Patient(f"patient-{split}-{number:05d}", "nl", label, tuple(notes)), tuple(truth)
 
 
-def patients(count: int, seed: int, split: str, positive_share: float = 0.10) -> Iterator[Patient]:
-    """`count` Dutch patients, exactly round(count * positive_share) of them positive, and at least one.
+def patients(count: int, seed: int, split: str) -> Iterator[Patient]:
+    """`count` Dutch patients, exactly round(count * POSITIVE) of them positive, and at least one.
 
     Positive: an indicator condition of the patient is affirmed, and no HIV test is done in the same note or later.
     """
-    return (patient for patient, _ in patients_with_events(count, seed, split, positive_share))
+    return (patient for patient, _ in patients_with_events(count, seed, split))
 
 
 def keyword_terms() -> dict[str, list[str]]:
