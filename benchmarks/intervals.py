@@ -8,10 +8,12 @@ same for all arms, seeds are not, as in a run. `aa`: studies of three arms that 
 three test sets, with the comparisons of C1, C2 and C4, and the share of studies with a verdict other than inconclusive:
 of any comparison, of any claim, of either. With `copies` every seed is one of an arm's pre-trainings, which adds the
 same on all test sets, the hardest case for a mean over them. `coverage`: how often the interval of a planted difference
-holds the true one, which is that of very many documents and seeds. `seed_share`: share of the difference's variance
-that comes from the seeds.
+holds the true one, which is that of very many documents and seeds; of F1, and of AUPRC, where a patient's score is what
+the patient, and the seed on that patient, make of it by a normal law, plus a gain for those with the condition that is
+the arm's and the seed's. `seed_share`: share of the difference's variance that comes from the seeds.
 """
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from itertools import repeat
 from multiprocessing import get_context
@@ -22,12 +24,15 @@ import pandas as pd
 
 from benchmarks import paired
 from evidence import bootstrap, claims
-from evidence.scores import precision_recall_f1
 
 MENTIONS, DOCUMENTS, WRONG = 10, 150, 1.5  # a document's mentions; documents of a test set; wrong entities a document
 LEVEL, PLANTED = 0.8, 0.25  # log-odds of a mention to be found, and what the better arm adds
 OF_DOCUMENT, OF_BOTH = 0.8, 0.3  # standard deviations, in log-odds
-SPREADS = (0.02, 0.06, 0.12)  # of the seeds, in log-odds: F1 varies by 0.003, 0.009 and 0.018
+SPREADS = (0.02, 0.06, 0.12, 0.2)  # of the seeds, in log-odds: F1 varies by 0.003, 0.009, 0.017 and 0.029
+PATIENTS, POSITIVE = 500, 0.1  # of a test set, and the share that has the condition
+GAIN, BETTER = 1.0, 0.2  # what a score gains by the condition, and what the better arm adds
+OF_PATIENT, OF_SEED = 0.8, 0.6  # standard deviations of a score over patients, and over seeds on a patient
+GAINS = (0.03, 0.06, 0.12)  # standard deviations of the gain over seeds: AUPRC varies by 0.01, 0.02 and 0.04
 SEEDS = (2, 3, 5, 10)
 FEW = 5  # seeds up to which whole studies are simulated: more take an hour, and are the easier case
 DRAWS, CONFIDENCE = 1000, 0.95
@@ -101,33 +106,59 @@ def aa(pool: Executor, repetitions: int, seeds: int, spread: float, copies: bool
     return {"seeds": seeds, "spread": spread, "copies": copies, "repetitions": repetitions, **shares}
 
 
-def truth(spread: float) -> tuple[float, float]:
-    """Expected difference of the planted arms' F1, and the standard deviation that seeds give one arm's F1."""
-    chance, scores = np.random.default_rng(1), []
-    for level in (LEVEL + PLANTED, LEVEL):
-        documents = chance.normal(0, OF_DOCUMENT, 20_000)
-        scores.append(precision_recall_f1(*tallies(level, documents, 200, spread, chance).sum(1).T)[2])
-    return float(scores[0].mean() - scores[1].mean()), float(scores[1].std(ddof=1))
+def f1(
+    better: Sequence[bool], units: np.ndarray, seeds: int, spread: float, chance: np.random.Generator
+) -> list[np.ndarray]:
+    """F1 of arms by draw and seed, (draws, seeds); `units` (draws, documents) says how often each is drawn."""
+    documents = chance.normal(0, OF_DOCUMENT, units.shape[1])
+    sides = [tallies(LEVEL + PLANTED * is_better, documents, seeds, spread, chance) for is_better in better]
+    return [bootstrap.ner_scores(tallies=side, weights=units, metric="f1") for side in sides]
 
 
-def planted(number: int, seeds: int, spread: float) -> tuple[float, float, float]:
+def auprc(
+    better: Sequence[bool], units: np.ndarray, seeds: int, spread: float, chance: np.random.Generator
+) -> list[np.ndarray]:
+    """AUPRC of arms by draw and seed, (draws, seeds); `units` (draws, patients) says how often each is drawn."""
+    count = units.shape[1]
+    gold, patients, values = chance.random(count) < POSITIVE, chance.normal(0, OF_PATIENT, count), []
+    for is_better in better:
+        gains = GAIN + BETTER * is_better + chance.normal(0, spread, (seeds, 1))
+        scores = gold * gains + patients + chance.normal(0, OF_SEED, (seeds, count))
+        values.append(bootstrap.average_precisions(gold=gold, scores=scores, weights=units))
+    return values
+
+
+SIMULATED: dict[str, tuple[Callable[..., list[np.ndarray]], int, tuple[float, ...]]] = {
+    "f1": (f1, DOCUMENTS, SPREADS),
+    "auprc": (auprc, PATIENTS, GAINS),
+}
+
+
+def truth(metric: str, spread: float) -> tuple[float, float]:
+    """Expected difference of the planted arms, and the standard deviation that seeds give one arm's score."""
+    units = np.ones((1, 20_000))
+    better, other = SIMULATED[metric][0]([True, False], units, 200, spread, np.random.default_rng(1))
+    return float(better.mean() - other.mean()), float(other.std(ddof=1))
+
+
+def planted(number: int, metric: str, seeds: int, spread: float) -> tuple[float, float, float]:
     """Difference and interval of one comparison of three simulated arms, by the same steps as `claims.compare`."""
+    simulated, units, _ = SIMULATED[metric]
+    weights = bootstrap.draw_weights(units=units, draws=DRAWS, seed=number, key="documents")
     chance = np.random.default_rng([number, seeds, round(1000 * spread)])
-    documents = chance.normal(0, OF_DOCUMENT, DOCUMENTS)
-    sides = [tallies(level, documents, seeds, spread, chance) for level in (LEVEL + PLANTED, LEVEL, LEVEL)]
-    weights = bootstrap.draw_weights(units=DOCUMENTS, draws=DRAWS, seed=number, key="documents")
-    values = [bootstrap.ner_scores(tallies=side, weights=weights, metric="f1") for side in sides]
-    parts = [bootstrap.Part(side, {"f1": 1.0}) * sign for side, sign in zip(values, (1, -1), strict=False)]
-    found = bootstrap.estimate(parts, {"f1": bootstrap.pooled(values)})
+    values = simulated([True, False, False], weights, seeds, spread, chance)
+    parts = [bootstrap.Part(side, {metric: 1.0}) * sign for side, sign in zip(values, (1, -1), strict=False)]
+    found = bootstrap.estimate(parts, {metric: bootstrap.pooled(values)})
     return found.value, *found.interval(CONFIDENCE)[:2]
 
 
-def coverage(pool: Executor, simulations: int, seeds: int, spread: float) -> dict[str, Any]:
+def coverage(pool: Executor, simulations: int, metric: str, seeds: int, spread: float) -> dict[str, Any]:
     """How often the interval holds the true difference, and how wide it is."""
-    true, of_seed = truth(spread)
-    studies = pool.map(planted, range(simulations), repeat(seeds), repeat(spread), chunksize=10)
+    true, of_seed = truth(metric, spread)
+    studies = pool.map(planted, range(simulations), *map(repeat, (metric, seeds, spread)), chunksize=10)
     found, low, high = np.array([*studies]).T
     return {
+        "metric": metric,
         "seeds": seeds,
         "spread": spread,
         "simulations": simulations,
@@ -143,13 +174,14 @@ def coverage(pool: Executor, simulations: int, seeds: int, spread: float) -> dic
 def main() -> None:
     """Simulate, print and write."""
     asked = paired.options(__doc__.splitlines()[0])
-    designs = [(seeds, spread) for seeds in SEEDS for spread in SPREADS]
-    designs = designs[:2] if asked.quick else designs
-    result: dict[str, Any] = {"documents": DOCUMENTS, "draws": DRAWS, "confidence": CONFIDENCE}
+    most = 2 if asked.quick else None
+    of = {m: [(n, spread) for n in SEEDS for spread in spreads][:most] for m, (_, _, spreads) in SIMULATED.items()}
+    result: dict[str, Any] = {"documents": DOCUMENTS, "patients": PATIENTS, "draws": DRAWS, "confidence": CONFIDENCE}
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        few = [(*design, copies) for copies in (False, True) for design in designs if design[0] <= FEW]
+        few = [(*design, copies) for copies in (False, True) for design in of["f1"] if design[0] <= FEW]
         result["aa"] = [aa(pool, 40 if asked.quick else 500, *design) for design in few]
-        result["coverage"] = [coverage(pool, 100 if asked.quick else 1000, *design) for design in designs]
+        many = 100 if asked.quick else 1000
+        result["coverage"] = [coverage(pool, many, metric, *design) for metric, some in of.items() for design in some]
     paired.finish(result, asked.json)
 
 

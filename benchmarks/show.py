@@ -125,20 +125,17 @@ def intervals(found: dict[str, Any]) -> list[str]:
         for r in found["aa"]
     ]
     covered = [
-        [str(r["seeds"]), f"{r['seed_sd']:.4f}", f"{r['seed_share']:.0%}", f"{r['covered']:.1%}", f"{r['width']:.3f}"]
+        [r["metric"].upper(), str(r["seeds"]), f"{r['simulations']:,}", f"{r['seed_sd']:.4f}", f"{r['seed_share']:.0%}"]
+        + [f"{r['covered']:.1%}", f"{r['width']:.3f}", f"{r['bias']:+.3f}"]
         for r in found["coverage"]
     ]
+    named = ["number", "of", "spread (log-odds)", "studies", "any comparison", "any claim", "either"]
+    measured = ["score", "seeds", "simulations", "SD of seeds", "share of variance from seeds", "covered", "mean width"]
     return [
-        *["## Verdicts and intervals on simulated predictions", ""],
-        "Studies without any difference that got a verdict all the same:",
-        *[
-            "",
-            *table(["number", "of", "spread (log-odds)", "studies", "any comparison", "any claim", "either"], chance),
-            "",
-        ],
-        f"A planted difference, {found['coverage'][0]['simulations']:,} simulations each; intervals at "
-        f"{found['confidence']:.0%}:",
-        *["", *table(["seeds", "SD of seeds (F1)", "share of variance from seeds", "covered", "mean width"], covered)],
+        *["## Verdicts and intervals on simulated predictions", "", *([found["note"], ""] if "note" in found else [])],
+        *["Studies without any difference that got a verdict all the same:", "", *table(named, chance), ""],
+        f"A planted difference, and how often the interval, at {found['confidence']:.0%}, held it:",
+        *["", *table([*measured, "bias"], covered)],
     ]
 
 

@@ -86,7 +86,7 @@ frequent_words = 500  # most frequent words of each corpus whose overlap was mea
 # with one copy, what another pre-training would change is in no interval: a verdict is then about these models, and chance
 # gives one more often than that. All copies go on from one base: what another base would change is in no interval either. A
 # few seeds say little about how much seeds differ: all arms compared on a test set are pooled, and intervals are widened for
-# what stays unknown; `python -m benchmarks.intervals` tried how often they hold, for F1.
+# what stays unknown; `python -m benchmarks.intervals` tried how often they hold, for F1 and AUPRC.
 
 # %%
 folder = stages.need(run, "04_cross_lingual")

@@ -226,7 +226,7 @@ def _simulations() -> dict[str, Any]:
         for row in found["aa"]
     ]
     covered = [
-        {"seeds#": str(row["seeds"]), "SD of seeds (F1)#": f"{row['seed_sd']:.3f}"}
+        {"score*": shown(row["metric"]), "seeds#": str(row["seeds"]), "SD of seeds#": f"{row['seed_sd']:.3f}"}
         | {"simulations#": f"{row['simulations']:,}", "true difference#": f"{row['difference']:.3f}"}
         | {"mean width#": f"{row['width']:.3f}", "covered#": f"{row['covered']:.1%}"}
         for row in found["coverage"]
