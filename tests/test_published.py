@@ -226,6 +226,13 @@ def test_published_again_a_run_keeps_its_further_trainings(run):
     assert trainings.verdicts("mini", profile(epochs=6)) == {}
 
 
+def test_published_numbers_that_are_damaged_are_named(run):
+    trainings.place("mini").parent.mkdir(parents=True)
+    trainings.place("mini").write_text("<<<<<<< HEAD")
+    with pytest.raises(Mistake, match=r"figures/mini/numbers.json: is damaged \(.*\); take it from git, or delete it"):
+        trainings.elsewhere("mini", profile())
+
+
 def test_differences_of_other_trainings_are_those_of_other_seeds(run):
     assert trainings.elsewhere("mini", profile()) == {}
     published.write(run)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from helpers.project import ROOT, digest
+from helpers.project import ROOT, Mistake, digest
 
 FILE = "numbers.json"
 SCORE = ["task", "test", "metric", "mentions"]  # what tells scores apart, but for whose they are
@@ -20,7 +20,12 @@ def place(name: str) -> Path:
 
 def read(name: str) -> dict[str, Any]:
     """What is published of the runs of this name, as `published.write` left it; empty where nothing is."""
-    return json.loads(place(name).read_text(encoding="utf-8")) if place(name).is_file() else {}
+    try:
+        return json.loads(place(name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise Mistake(f"figures/{name}/{FILE}: is damaged ({error}); take it from git, or delete it") from None
 
 
 def unrepeatable(name: str, profile: dict[str, Any]) -> str:
