@@ -22,7 +22,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from evidence import baselines, trainings
-from evidence.trainings import SCORE
+from evidence.trainings import SCORE, same_but_seed
 from helpers.names import GROUPS
 from helpers.project import Mistake, write_json
 
@@ -105,8 +105,7 @@ def write(run: Path) -> None:
     """Publish a run's numbers, with the profile that they were made with; further trainings of that profile stay."""
     origin, before, rows = _origin(run), trainings.read(run.name), numbers(run)
     first = _training(run, origin)
-    same = before and trainings.same_but_seed(origin["profile"], before)
-    same = same and before["trainings"][0]["seed"] == first["seed"]
+    same = before and same_but_seed(origin["profile"], before) and before["trainings"][0]["seed"] == first["seed"]
     again = {row["name"]: row["again"] for row in before["numbers"] if "again" in row} if same else {}
     rows = [row | {"again": again[row["name"]]} if row["name"] in again else row for row in rows]
     _set_tolerances([row for row in rows if "again" in row])
@@ -181,7 +180,7 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
         centre = row.get("mean", row["published"])
         row["same"] = row["value"] is not None and abs(row["value"] - centre) <= row["tolerance"] + ROUNDING
     return made[0] | {
-        "same_profile": trainings.same_but_seed(origin["profile"], published),
+        "same_profile": same_but_seed(origin["profile"], published),
         "trainings": len(made),
         "rows": sorted(rows, key=lambda row: row["same"]),
         "count": sum(row["same"] for row in rows),

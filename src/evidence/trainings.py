@@ -10,6 +10,7 @@ from helpers.project import ROOT, Mistake, digest
 
 FILE = "numbers.json"
 SCORE = ["task", "test", "metric", "mentions"]  # what tells scores apart, but for whose they are
+LESS = " less "  # in the name of every difference, and of no other number
 DIGITS = 4  # of a difference that is drawn
 
 
@@ -74,7 +75,7 @@ def counted(trainings: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
 
 def compared(row: Mapping[str, Any]) -> str:
     """The name that the difference of a comparison, with `test`, is published by."""
-    return f"{row['claim']}: {score(*(row[key] for key in SCORE))}, {row['arm']} less {row['against']}"
+    return f"{row['claim']}: {score(*(row[key] for key in SCORE))}, {row['arm']}{LESS}{row['against']}"
 
 
 def score(task: str, test: str, metric: str, mentions: str) -> str:
@@ -91,5 +92,5 @@ def elsewhere(name: str, profile: dict[str, Any]) -> dict[str, list[float]]:
     seeds = [training["seed"] for training in published["trainings"]]
     if not (other := [at for at, seed in enumerate(seeds) if seed != profile["pretrain"]["seed"]]):
         return {}
-    by = {row["name"]: [row["value"], *row.get("again", [])] for row in published["numbers"] if " less " in row["name"]}
+    by = {row["name"]: [row["value"], *row.get("again", [])] for row in published["numbers"] if LESS in row["name"]}
     return {name: [round(values[at], DIGITS) for at in other if at < len(values)] for name, values in by.items()}

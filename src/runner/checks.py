@@ -29,28 +29,29 @@ def base(profile: Any, base: dict[str, Any], status: dict[str, Any]) -> None:
 
     `status` is what the last run recorded of the stage that makes it: one that is made is not looked for again.
     """
-    made, scratch = RUNS / profile.run / status.get("product", ""), base["architecture"]
+    made, saved = RUNS / profile.run / status.get("product", ""), ""
     if status.get("parameters", {}).get("base") == base and (file := made.with_name("config.json")).is_file():
-        found, known = json.loads(file.read_text(encoding="utf-8")), True
+        found = json.loads(file.read_text(encoding="utf-8"))
     else:
         from transformers import AutoConfig  # here, as it takes seconds
 
         from helpers import models
 
         models.check(base)
-        where, version = base["hub"] or str(own.place(base["folder"])), base["revision"] or None
+        saved = "" if base["architecture"] else base["hub"] or str(own.place(base["folder"]))
+        version = base["revision"] or None
         try:
-            config = models.configuration(base) if scratch else AutoConfig.from_pretrained(where, revision=version)
-            found, known = config.to_dict(), bool(scratch)
+            config = AutoConfig.from_pretrained(saved, revision=version) if saved else models.configuration(base)
         except (OSError, ValueError) as error:
-            raise Mistake(f"base: no model at {where!r}: {str(error).splitlines()[0]}") from None
+            raise Mistake(f"base: no model at {saved!r}: {str(error).splitlines()[0]}") from None
+        found = config.to_dict()
     if found["model_type"] not in ("bert", "modernbert"):  # others, such as RoBERTa, count positions in another way
         raise Mistake(f"base: is of model type {found['model_type']!r}; allowed: bert, modernbert")
     for name in dict.fromkeys(["pretrain", *(task.kind for task in profile.tasks if task.trained)]):
         if (length := getattr(profile, name).length) > (most := found["max_position_embeddings"]):
             raise Mistake(f"profile {profile.name}: {name}.length: {length} is more than the base's {most} positions")
-    if not known:
-        models.saved_tokenizer(where, version)
+    if saved:
+        models.saved_tokenizer(saved, version)
 
 
 def between(profile: Any) -> None:

@@ -25,10 +25,10 @@ SLURM_JOBS, SLURM_SECONDS = 100, 10  # at a time; between looks at them
 PATIENCE = 20  # seconds for Snakemake to end by itself after Ctrl-C
 
 
-def check(profile: Any, mirror: str | None, offline: bool, work: bool, elsewhere: bool = False) -> None:
+def check(profile: Any, mirror: str | None, offline: bool, work: bool, slurm: bool = False) -> None:
     """Everything that can be known to fail is refused here, before any work; `work` = it is more than a look.
 
-    `elsewhere`: stages run on other machines, which may have a compiler where this one has none.
+    `slurm`: stages run on other machines, which may have a compiler where this one has none.
     """
     if mirror is not None:
         sources.check_mirror(Path(mirror))
@@ -40,8 +40,7 @@ def check(profile: Any, mirror: str | None, offline: bool, work: bool, elsewhere
         notebooks.check_parameters(stage.id, path, stage.parameters | stage.speed)
     if not work:
         return
-    compiled = any(stage.speed.get("compiled") for stage in profile.stages()) and not elsewhere
-    if compiled and not any(map(shutil.which, COMPILERS)):
+    if not (slurm or any(map(shutil.which, COMPILERS))) and any(s.speed.get("compiled") for s in profile.stages()):
         raise Mistake(
             f"compute.compiled: true needs a C++ compiler ({' or '.join(COMPILERS)}); install one, or set false"
         )
@@ -306,7 +305,7 @@ def run(asked: Namespace) -> int:
     if asked.offline:
         os.environ["HELPERS_OFFLINE"] = "1"
     offline, slurm = bool(os.environ.get("HELPERS_OFFLINE")), asked.executor == "slurm"
-    check(profile, asked.mirror, offline, work=not asked.dry_run, elsewhere=slurm)
+    check(profile, asked.mirror, offline, work=not asked.dry_run, slurm=slurm)
     if asked.repeat:
         publishing.check_repeatable(profile)
     if asked.dry_run:

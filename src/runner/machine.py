@@ -11,9 +11,9 @@ GPUS, PROCESSORS = Path("/proc/driver/nvidia/gpus"), Path("/proc/cpuinfo")
 def device(gpus: Path = GPUS, processors: Path = PROCESSORS) -> str:
     """The GPUs' number and name where torch is made for them, or the processor, cores, arithmetic; torch's version."""
     torch = f"torch {version('torch')}"
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # those of a job among those of its machine
-    hidden = torch.endswith("+cpu") or visible in ("", "-1")
-    found = [] if hidden else [*gpus.glob("*/information")][: visible and len(visible.split(","))]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # those of a job, among those of its machine
+    most = None if visible is None else sum(one not in ("", "-1") for one in visible.split(","))
+    found = [] if torch.endswith("+cpu") else [*gpus.glob("*/information")][:most]
     names = [_value(file.read_text(encoding="utf-8"), "Model") for file in found]
     if names:
         return f"{len(names)} x {names[0]}, {torch}"
