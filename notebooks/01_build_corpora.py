@@ -123,6 +123,6 @@ project.write_table(folder / "corpora" / "statistics.csv", counts)
 #
 # - No text of a corpus repeats a whole dev or test text, or the run would have stopped; quoted sentences pass, and so do dev and
 #   test texts of fewer than 13 words within a longer text.
-# - Held-out text is every so many pieces of a source: the next piece of the same book or note may be read, and a copy of it in
-#   another corpus, too. Held-out losses serve to set arms side by side, not as a loss on unknown sources.
+# - Every twentieth text of a source is held out, up to a limit: its neighbour from the same book or note may be among those that
+#   are read, and so may a copy of it in another corpus. Held-out losses serve to set arms side by side, not as a loss on unknown sources.
 # - A text that is shorter than its arm's share is read several times: see the *passes* in 02_pretrain.

@@ -87,7 +87,7 @@ tasks.show(folder, task)
 # words' first pieces only, as no other piece is tagged.
 #
 # For screening, all training patients with the condition are used, and for each of them `negatives_per_positive` without it
-# (0: all). What follows is chosen on `dev`: `aggregation`, how the scores of a patient's windows become one; `threshold`, the
+# (0: all): `patients` in all. What follows is chosen on `dev`: `aggregation`, how the scores of a patient's windows become one; `threshold`, the
 # score from which a patient is flagged; `slope` and `intercept`, which turn the score into a probability. With few positives
 # in `dev` these are uncertain.
 #
@@ -104,7 +104,7 @@ settings = {
     "checkpoint_seconds": checkpoint_seconds, "processes": processes, "fits": fits, "save_memory": save_memory,
     "compiled": compiled}
 fits = finetuning.all_fits(folder, task, arms, seeds, copies, keep, tests=tests, share=1.0, **settings)
-fits.drop(columns=["task", "key", "gold", "unreachable"], errors="ignore").style.format(precision=3, na_rep="", formatter=dict.fromkeys(["looks", "best_look"], "{:.0f}")).hide()
+fits.drop(columns=["task", "key", "gold", "unreachable"], errors="ignore").style.format(precision=3, na_rep="", formatter=dict.fromkeys(["looks", "best_look", "patients"], "{:.0f}")).hide()
 
 # %% [markdown]
 # Gold entities that no tagging of words can give back overlap another one or end inside a word; they stay in the score as missed.
@@ -141,9 +141,10 @@ own.groupby(["metric", "arm"], sort=False)["value"].agg(["mean", "min", "max"]).
 # %% [markdown]
 # ## By other counts
 #
-# Strict F1 counts characters. `seqeval_f1` counts tags of words as most papers do, to which an entity that overlaps another one
-# does not exist; `partial_f1`, nervaluate's, gives half of a point for an overlap, whatever the type: an arm that leads there
-# and not in strict F1 knows where entities are, but not where they end or what they are. Means over seeds.
+# Strict F1 compares offsets of characters and types. `seqeval_f1` compares tags of words as most papers do, to which an entity that
+# overlaps another one does not exist; `partial_f1`, nervaluate's, does not ask for the type, and gives one point for equal
+# offsets, half of one for an overlap: an arm that leads there and not in strict F1 knows where entities are, but not where
+# they end or what they are. Means over seeds.
 
 # %%
 counts = metrics.query("test == @task and split == 'test' and label == 'all' and metric in ['f1', 'seqeval_f1', 'partial_f1']")

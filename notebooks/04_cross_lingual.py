@@ -150,8 +150,8 @@ Markdown(sentences.alignment(alignment))
 # ## Seen and unseen mentions
 #
 # Recall on test mentions that occur in the task's training set, else anywhere in the run's medical text of the language, or
-# in neither. If adaptation teaches words, the second group should gain more than the first: where both gain alike, C4 explains
-# nothing. An arm need not have read all of that text.
+# in neither. If adaptation teaches words, the second group should gain more than the first (05_figures puts that to a test):
+# where both gain alike, C4 explains nothing. An arm need not have read all of that text.
 
 # %%
 recall = transfer.mention_recall(folder, trained)

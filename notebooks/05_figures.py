@@ -184,13 +184,20 @@ style.keep(figures.transfer_matrix(metrics, **looks) if len(away) else None, nam
 # %% [markdown]
 # ## Seen and unseen mentions
 #
-# Recall by where a mention could have been seen before.
+# Recall by where a mention could have been seen before. C4 asks whether an arm gains on mentions that the training labels lack.
+# It may gain as much on those that they have: then it has learnt the task better, and nothing says that it has learnt words. So
+# the two gains are compared below, on the same documents and seeds; secondary, not corrected.
 
 # %%
 recall = pd.read_csv(folder / "results" / "mentions.csv")
 style.keep(figures.recall_groups(recall, **looks) if len(recall) else None, name="mentions", caption=(
     "Strict recall of test mentions that occur in the task's training set, else somewhere in the run's biomedical or clinical "
     "text of that language (read by this arm or not), else in neither; small points are seeds."), **keep)
+beyond = claims.beyond_seen(
+    folder / "predictions", family, draws=draws, confidence=confidence, seed=seed, train=mentions,
+    common=tables.common(folder), copies=copies, together=tables.together(folder))
+display(beyond.style.format(precision=3, formatter={"p": names.shown_p}).hide())
+Markdown(sentences.beyond_seen(beyond))
 
 # %% [markdown]
 # ## Screening
@@ -212,11 +219,16 @@ for task, rows in zip(screened, patients, strict=True):
 # ## Who is flagged
 #
 # Test patients by arm at the threshold that was chosen on the development patients, mean of the seeds. An arm that ranks
-# better may still flag fewer and miss more: the threshold is the one that is best for F1 on few patients.
+# better may still flag fewer and miss more: the threshold is the one that is best for F1 on few patients. Below, what each
+# arm's flags and probabilities are worth (`1 / precision` patients are looked at for one who has the condition), and how much
+# it would find if half or four fifths of the flagged had to have it, with a threshold chosen in hindsight.
 
 # %%
 flagged = pd.concat(map(scores.confusions, patients)) if patients else pd.DataFrame(columns=["task", "arm"])
-flagged.round(1).style.format(precision=1).hide()
+asked = ["precision", "recall", "f1", "recall_at_precision_0.50", "recall_at_precision_0.80", "auroc", "brier", "calibration_error", "prevalence"]
+found = metrics.query("task in @screened and split == 'test' and label == 'all' and metric in @asked")
+display(flagged.round(1).style.format(precision=1).hide())
+pd.pivot_table(found, index=["task", "arm"], columns="metric", values="value", sort=False).reindex(columns=asked).round(3)
 
 # %% [markdown]
 # McNemar's exact test on the same decisions (flagged by more than half of the seeds) counts patients whom only one of two
@@ -245,6 +257,7 @@ style.keep(figures.overlap_map(overlap, words=frequent_words, **looks), name="ov
 project.write_table(folder / "results" / "comparisons.csv", comparisons)
 project.write_table(folder / "results" / "budgets.csv", points)
 project.write_table(folder / "results" / "worth.csv", worth)
+project.write_table(folder / "results" / "beyond_seen.csv", beyond)
 project.write_table(folder / "results" / "flagged.csv", flagged)
 project.write_table(folder / "results" / "mcnemar.csv", decisions)
 project.write_json(folder / "results" / "claims.json", verdicts)
@@ -253,4 +266,5 @@ project.write_json(folder / "results" / "claims.json", verdicts)
 # **In short**
 #
 # - A verdict is a statement about this run's data, arms and sizes, not about the paper's.
-# - "Inconclusive" means neither shown nor refuted at the run's size, after correction for the number of comparisons.
+# - "Inconclusive" means neither shown nor refuted at the run's size, after correction for the number of comparisons. Its
+#   interval still says how large a gain or a loss the run leaves room for: a narrow one around zero is an answer, too.

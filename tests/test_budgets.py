@@ -45,7 +45,8 @@ def test_saved_labels_by_hand():
     level = np.array([0.5, 0.6, 0.6])  # reached with 100 already
     assert budgets.saved(level, np.array([0.4, 0.5, 0.6]), items) == (pytest.approx(900), False)
     flat = np.array([0.2, 0.2, 0.1])  # which reaches all it will with the fewest
-    assert budgets.saved(flat, flat, items) == (pytest.approx(0), False)
+    assert budgets.saved(flat, flat, items) == (0, True), "both with the fewest: anything is possible"
+    assert budgets.saved(np.array([0.6, 0.6, 0.7]), np.full(3, 0.5), items) == (0, True)
     needed = np.exp(np.interp(0.2, [0.1, 0.3], np.log([10, 100])))
     assert budgets.saved(np.array([0.1, 0.3, 0.3]), flat, items) == (pytest.approx(10 - needed), True), "at least"
 
@@ -136,6 +137,8 @@ def test_the_mean_of_few_seeds_varies_by_students_law():
         ([(5, 0), (6, 0), (28, 1)], (5, np.inf)),  # at least 28: more cannot be seen
         ([(28, 1)] * 3, (28, np.inf)),
         ([(-28, 1), (0, 0), (np.nan, 0)], (-np.inf, 0)),
+        ([(0, 1)] * 3, (-np.inf, np.inf)),  # the fewest labels were enough for both
+        ([(0, 0)] * 3, (0, 0)),
     ],
 )
 def test_an_interval_has_no_end_where_draws_are_bounds(found, ends):
@@ -151,3 +154,5 @@ def test_an_interval_without_an_end_is_said_so():
     told = [one.partition("text (")[2].partition(";")[0] for one in said]
     assert told[:3] == ["interval +5 to +9", "interval from +5 up", "interval up to +3"]
     assert [one.count("interval") for one in said] == [1, 1, 1, 0, 0]
+    unknown = sentences.worth(pd.DataFrame([row | {"saved": 0.0, "low": -np.inf, "high": np.inf}]))
+    assert unknown == "On t clinical and general text both need no more than the fewest labels tried."

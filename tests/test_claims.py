@@ -213,6 +213,25 @@ def test_recall_of_unseen_mentions(folder):
     assert "recall is undefined" in table.loc[0, "reason"]
 
 
+def test_gains_on_unseen_mentions_less_those_on_seen_ones(folder, tmp_path):
+    """By hand on the sample; the width as that of the difference itself, whose two sides are crossed with seeds."""
+    train = {"ro": {f"m{i}" for i in range(8)}}
+    family = [item("good", "poor", metric="recall", mentions="unseen", claim="C4"), item("good", "poor")]
+    how = {name: OPTIONS[name] for name in ("draws", "confidence", "seed")} | {"copies": {}, "common": {}}
+    found = claims.beyond_seen(folder, family, train=train, together={}, **how)
+    both = [family[0] | {"mentions": mentions} for mentions in ("unseen", "seen")]
+    unseen, seen = verdict(folder, *both, train=train)[0].to_dict("records")
+    (row,) = found.to_dict("records")
+    assert (row["gain_on_unseen"], row["gain_on_seen"]) == (unseen["difference"], seen["difference"])
+    assert row["difference"] == pytest.approx(unseen["difference"] - seen["difference"])
+    assert row["low"] < row["difference"] < row["high"]
+    assert row["high"] - row["low"] > 0.9 * (unseen["high"] - unseen["low"]), "seen ones vary too"
+    nothing = claims.beyond_seen(folder, family[1:], train=train, together={}, **how)
+    assert (list(nothing), len(nothing)) == (claims.BEYOND, 0)
+    no_seen = claims.beyond_seen(folder, family[:1], train={"ro": {"else"}}, together={}, **how)
+    assert no_seen.empty, "recall of seen mentions is undefined"
+
+
 def test_screening(folder):
     table, found = verdict(folder, item("good", "poor", task="s", metric="auprc"))
     assert found["C1"]["verdict"] == "supported"

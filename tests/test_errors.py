@@ -52,8 +52,11 @@ def test_errors_are_a_mean_over_seeds_and_an_arm_without_any_stays():
     one = rows([("d", (0, 5, "S")), ("e", (0, 5, "S"))], [("d", (0, 5, "S"))])
     two = rows([("d", (0, 5, "S")), ("e", (0, 5, "S"))], [("e", (0, 4, "S"))], seed=2)
     good = rows([("d", (0, 5, "S"))], [("d", (0, 5, "S"))], arm="b")
-    table = errors.counted(pd.concat([one, two, good]))
-    assert table.to_dict("index") == {"a": {"boundary": 0.5, "missed": 1.0}, "b": {"boundary": 0, "missed": 0}}
+    table, none = errors.counted(pd.concat([one, two, good])), dict.fromkeys(errors.KINDS, 0)
+    assert table.to_dict("index") == {
+        "a": none | {"boundary": 0.5, "missed": 1.0},
+        "b": none,
+    }
 
 
 def test_the_text_around_an_error_is_marked_and_harmless():

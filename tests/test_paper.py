@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from evidence import cards, sentences
+from evidence import cards, claims, limitations, sentences
 from runner import paper
 
 
@@ -67,12 +67,33 @@ def test_transfer_is_a_share_of_what_the_same_arms_reach_there():
 @pytest.mark.parametrize("missing", [0, 1])
 def test_mentions_set_the_best_arm_beside_the_control(missing):
     recalls = (("general", 0.2), ("clinical", 0.5), ("dictionary", 0.9))
-    rows = [("t", arm, "in medical text", value) for arm, value in recalls][missing:]
-    said = sentences.mentions(pd.DataFrame(rows, columns=["task", "arm", "group", "recall"]), control="general")
+    columns = ["task", "arm", "group", "recall", "gold"]
+    rows = [("t", arm, "in medical text", value, 10) for arm, value in recalls][missing:]
+    said = sentences.mentions(pd.DataFrame(rows, columns=columns), control="general")
     assert ("50.0% (Clinical) against 20.0%" in said) == (not missing)
-    rows += [("t", arm, "in training set", value + 0.1) for arm, value in recalls]
-    said = sentences.mentions(pd.DataFrame(rows, columns=["task", "arm", "group", "recall"]), control="general")
-    assert said.endswith("; of those that they have 60.0% against 30.0%.") == (not missing)
+    rows += [("t", arm, "in training set", value + 0.1, 50) for arm, value in recalls]
+    rows += [("t", "clinical", "in neither", 0.1, 30)]
+    said = sentences.mentions(pd.DataFrame(rows, columns=columns), control="general")
+    told = "; of those that they have 60.0% against 30.0%. It has 10 of 40 in t of those that training labels lack"
+    assert (told in said) == (not missing)
+
+
+def test_gains_on_unseen_mentions_are_set_beside_those_on_seen_ones():
+    rows = [("C4", "t", "clinical", "general", 0.07, 0.09, -0.02, -0.05, 0.01, 0.2)]
+    rows += [("C4", "u", "clinical", "general", 0.09, 0.01, 0.08, 0.02, 0.14, 0.01)]
+    said = sentences.beyond_seen(pd.DataFrame(rows, columns=claims.BEYOND))
+    assert "t +0.070 and +0.090 (difference -0.020, interval -0.050 to +0.010); u +0.090 and +0.010" in said
+    assert "in 1 of 2" in said
+    assert sentences.beyond_seen(pd.DataFrame(columns=claims.BEYOND)) == ""
+
+
+def test_fits_whose_last_look_was_the_best(tmp_path):
+    profile = {"tasks": [{"name": "a", "kind": "ner"}, {"name": "b", "kind": "ner"}], "ner": {"epochs": 3}}
+    assert limitations.cut_short(tmp_path, profile) == ""
+    for task, looks in (("a", [3, 2, None]), ("b", [3, 1, 3])):
+        (tmp_path / "predictions" / task).mkdir(parents=True)
+        pd.DataFrame({"best_look": looks}).to_csv(tmp_path / "predictions" / task / "fits.csv", index=False)
+    assert limitations.cut_short(tmp_path, profile).startswith("In 3 of 5 fits the last look at dev was the best")
 
 
 def test_alignment_orders_pairs_by_distance():
@@ -120,7 +141,7 @@ def test_arms_beside_their_base_on_the_tasks_that_both_have():
     scores += [("a", "dictionary", 0.9), ("c", "base", 0.1), ("c", "general", 0.05)]
     rows = [(task, task, "test", "all", "f1", arm, value) for task, arm, value in scores]
     said = sentences.beside_base(pd.DataFrame(rows, columns=columns), "base")
-    assert "fine-tuned on: Clinical +0.200 (a), General (control) -0.050 (c). " in said
+    assert "Beside Base as it is: on a Clinical +0.200; on c General (control) -0.050. " in said
     assert sentences.beside_base(pd.DataFrame(rows[:2], columns=columns), "base") == "", "nothing beside it"
     assert sentences.beside_base(pd.DataFrame(rows[2:5], columns=columns), "base") == ""
 

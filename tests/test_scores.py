@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nervaluate import Evaluator
+from scipy.optimize import minimize
 from seqeval.metrics import f1_score as seqeval_f1_score
 from seqeval.scheme import IOB2
 from sklearn import metrics as sk
@@ -274,6 +275,17 @@ def test_calibration_finds_the_slope_and_intercept_that_were_put_in():
     assert scores.calibration_error(gold=gold, probability=after) < 0.02
 
 
+def test_calibration_of_few_that_lie_apart_is_not_certain():
+    """Against Platt's own minimisation of the cross-entropy to his targets."""
+    logits, gold = np.linspace(-3, 1, 24), np.array([0] * 20 + [1] * 4)
+    targets = np.where(gold == 1, 5 / 6, 1 / 22)
+    p = lambda ends: 1 / (1 + np.exp(-(ends[0] * logits + ends[1])))  # noqa: E731
+    loss = lambda ends: -np.sum(targets * np.log(p(ends)) + (1 - targets) * np.log(1 - p(ends)))  # noqa: E731
+    found = scores.calibration(gold=gold, logits=logits)
+    assert found == pytest.approx(minimize(loss, [1.0, 0.0], method="BFGS").x, rel=1e-3)
+    assert p(found).max() < 5 / 6
+
+
 @pytest.mark.parametrize("width", [1e-4, 1.0, 1e4])
 def test_calibration_does_not_depend_on_the_unit_of_the_logits(width):
     generator = np.random.default_rng(5)
@@ -285,8 +297,8 @@ def test_calibration_does_not_depend_on_the_unit_of_the_logits(width):
         pytest.approx(intercept + 1.5 * slope / width, rel=1e-3),
     )
     assert scores.calibration(gold=[0, 0, 0, 1] * 25, logits=[0.1] * 100) == (
-        pytest.approx(0),
-        pytest.approx(np.log(1 / 3), rel=1e-3),
+        pytest.approx(0, abs=1e-6),
+        pytest.approx(np.log((25 * 26 / 27 + 75 / 77) / (25 / 27 + 75 * 76 / 77)), rel=1e-3),
     )
 
 

@@ -105,15 +105,18 @@ def saved(arm: np.ndarray, control: np.ndarray, items: Sequence[int]) -> tuple[f
 
     `arm` and `control` are scores at `items` (ascending). Both curves are made to rise, and read off between points on
     the logarithm of items: saved is the number at which the control reaches the score that both reach, less the one at
-    which the arm does; negative where the control is ahead.
+    which the arm does; negative where the control is ahead; 0 as a bound where both do with the fewest, which tells
+    nothing.
     """
     if np.isnan([arm[-1], control[-1]]).any():  # of a draw with nothing to score
         return np.nan, False
     curves = [np.maximum.accumulate(scores) for scores in (arm, control)]
     target = min(curve[-1] for curve in curves)
     at_once = [bool(curve[0] >= target) for curve in curves]
+    if all(at_once):
+        return 0.0, True
     own, other = (_reached(curve, target, items) for curve in curves)
-    return other - own, at_once[0] != at_once[1]
+    return other - own, any(at_once)
 
 
 def _reached(rising: np.ndarray, target: float, items: Sequence[int]) -> float:
@@ -126,7 +129,8 @@ def worth(points: pd.DataFrame, drawn: Mapping[str, np.ndarray], control: str, c
     """What each arm's adaptation is worth in labelled items against `control`, a row an arm (`WORTH`).
 
     `points` and `drawn` from `curve`. `bounded`: the fewest items tried were enough, so that more may be saved. A draw
-    of that kind tells how much at least, so that where such draws reach an end of the interval, it has none (infinite).
+    of that kind tells how much at least, so that where such draws reach an end of the interval, it has none (infinite);
+    one in which they were enough for both sides may lie anywhere.
     """
     rows = []
     for arm in (arm for arm in drawn if arm != control):
@@ -141,8 +145,8 @@ def worth(points: pd.DataFrame, drawn: Mapping[str, np.ndarray], control: str, c
 def _interval(found: np.ndarray, confidence: float) -> tuple[float, float]:
     """Ends of an interval of draws (draws, 2): saved, and whether that is a bound."""
     number, bounded = found[~np.isnan(found[:, 0])].T
-    lowest = np.where((bounded > 0) & (number < 0), -np.inf, number)
-    highest = np.where((bounded > 0) & (number > 0), np.inf, number)
+    lowest = np.where((bounded > 0) & (number <= 0), -np.inf, number)
+    highest = np.where((bounded > 0) & (number >= 0), np.inf, number)
     low = np.quantile(lowest, (1 - confidence) / 2, method="lower")
     return float(low), float(np.quantile(highest, (1 + confidence) / 2, method="higher"))
 

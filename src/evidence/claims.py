@@ -26,6 +26,7 @@ from helpers.project import Mistake
 
 COLUMNS = ["claim", "task", "test", "arm", "against", "metric", "mentions", "seeds", "copies", "units", "arm_value"]
 COLUMNS += ["against_value", "difference", "low", "high", "detectable", "p", "p_holm", "verdict", "reason"]
+BEYOND = ["claim", "task", "arm", "against", "gain_on_unseen", "gain_on_seen", "difference", "low", "high", "p"]
 
 SIDES = ("arm", "against")
 Scores = dict[str, tuple[list[int], np.ndarray]]  # arm -> its seeds, its scores by draw (1 + draws, seeds)
@@ -168,6 +169,28 @@ def flagged_alike(folder: Path, family: Sequence[Item]) -> pd.DataFrame:
         place = {name: item[name] for name in ("claim", "task", "arm", "against")}
         rows.append(place | {"patients": len(one), "only_arm": only_one, "only_against": only_other, "p": p})
     return pd.DataFrame(rows, columns=["claim", "task", "arm", "against", "patients", "only_arm", "only_against", "p"])
+
+
+def beyond_seen(
+    folder: Path, family: Sequence[Item], *, copies: Mapping[str, int], confidence: float, **how: Any
+) -> pd.DataFrame:
+    """Gains of the family's comparisons in recall of unseen mentions, less those of seen ones; a row a comparison.
+
+    Where both gain alike, what was learnt is the task rather than its words. Secondary, not corrected.
+    Columns: `BEYOND`. `how` are draws, seed, common, train and together, as `scored` has them.
+    """
+    unseen = [item for item in family if item.get("mentions") == "unseen" and not item.get("reason")]
+    both = [*unseen, *({**item, "mentions": "seen"} for item in unseen)]
+    rows, parts, spreads = _differences(load_fits(folder, unseen), both, copies, **how)
+    found = []
+    for row, one, other in zip(rows, parts, parts[len(unseen) :], strict=False):
+        if one and other:
+            total = added([one, {key: part * -1 for key, part in other.items()}])
+            gains = [estimate(list(side.values()), spreads) for side in (one, other, total)]
+            low, high, p = gains[2].interval(confidence)
+            values = dict(zip(BEYOND[4:7], (gain.value for gain in gains), strict=True))
+            found.append({name: row[name] for name in BEYOND[:4]} | values | {"low": low, "high": high, "p": p})
+    return pd.DataFrame(found, columns=BEYOND)
 
 
 def compare(

@@ -63,8 +63,9 @@ def counted(rows: pd.DataFrame) -> pd.DataFrame:
         fits = rows.groupby(["arm", "seed"], sort=False)
         found = pd.concat([kinds(of_fit).assign(arm=arm) for (arm, _), of_fit in fits], ignore_index=True)
     seeds = rows.groupby("arm", sort=False)["seed"].nunique()
-    table = pd.crosstab(found["arm"], found["error"]).reindex(seeds.index, fill_value=0)
-    return table[[kind for kind in KINDS if kind in table]].div(seeds, axis=0).round(1)
+    kinds_here = KINDS[-2:] if "patient" in rows else KINDS
+    table = pd.crosstab(found["arm"], found["error"]).reindex(index=seeds.index, columns=kinds_here, fill_value=0)
+    return table.div(seeds, axis=0).round(1)
 
 
 def shown(rows: pd.DataFrame, items: Iterable[Any], each: int = 2) -> pd.DataFrame:

@@ -1,6 +1,8 @@
 """What a run cannot show, read off what it has, a sentence each."""
 
+from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,8 +17,10 @@ MADE_UP = [
 ]
 
 
-def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame, again: str) -> list[str]:
-    """What the run cannot show, read off what it has; `again`: a sentence on arms whose text was not new to them."""
+def of_run(
+    plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame, more: Sequence[str] = ()
+) -> list[str]:
+    """What the run cannot show, read off what it has; `more`: sentences on its models and fits, none where empty."""
     profile = plan["profile"]
     there = set(zip(statistics["domain"], statistics["language"], strict=True))
     every = product(*(statistics[of].unique() for of in ("domain", "language")))
@@ -47,11 +51,22 @@ def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame
         said.append(f"Arms read unequal amounts: {', '.join(f'{count:,}' for count in sorted(counts))} word pieces.")
     tokens = max(counts, default=0)
     said.append(f"An arm reads {tokens:,} word pieces, little beside what published models read.")
-    if again:
-        said.append(again)
+    said += filter(None, more)
     names = {"ner": "entities", "screening": "screening"}
     seeds = [f"{len(profile[kind]['seeds'])} for {name}" for kind, name in names.items() if kind in kinds]
     said.append(f"Fine-tuning seeds an arm: {' and '.join(seeds)}. All arms are taken to vary alike over them.")
     if below := sentences.below_baseline(metrics):
         said.append(below)
     return said
+
+
+def cut_short(run: Path, profile: dict[str, Any]) -> str:
+    """On fits whose best look at dev was the last one that `epochs` allows; read from the fits.csv of each task."""
+    last = every = 0
+    for task in profile["tasks"]:
+        if (listed := run / "predictions" / task["name"] / "fits.csv").is_file():
+            best = pd.read_csv(listed)["best_look"].dropna()
+            last, every = last + int((best == profile[task["kind"]]["epochs"]).sum()), every + len(best)
+    if not last:
+        return ""
+    return f"In {last} of {every} fits the last look at dev was the best: with more epochs arms may differ otherwise."

@@ -7,9 +7,11 @@ them. A count of documents, and a baseline, which learns nothing at random, must
 
 What chance does is best seen in trainings: runs of the profile with another `pretrain.seed`, added to the first by
 `repeat`. With s the standard deviation of a number over n trainings, pooled over the numbers of a score, a further one
-differs from their mean by s * sqrt(1 + 1 / n). Where there is one training only, s is that of its seeds, pooled over a
-task's arms, and means of n seeds differ by s * sqrt(2 / n), differences between two arms by sqrt(2) as much, those to a
-baseline by no more. That leaves out the chance of pre-training for arms of one copy, which another processor changes.
+differs from their mean by s * sqrt(1 + 1 / n). Arms of one base rise and fall with it, so that the numbers of a score
+tell less of s than as many that vary by themselves (`_freedom`). Where there is one training only, s is that of its
+seeds, pooled over a task's arms, and means of n seeds differ by s * sqrt(2 / n), differences between two arms by
+sqrt(2) as much, those to a baseline by no more. That leaves out the chance of pre-training for arms of one copy, which
+another processor changes.
 """
 
 import json
@@ -140,10 +142,21 @@ def _set_tolerances(rows: list[dict[str, Any]]) -> None:
         by_score.setdefault(row["score"], []).append(row)
     for group in by_score.values():
         values = np.array([[row["value"], *row["again"]] for row in group])
-        freedom = values.size - len(values)
+        freedom = _freedom(values)
         error = math.sqrt(float(values.var(axis=1, ddof=1).mean()) * (1 + 1 / values.shape[1]))
         for row, mean in zip(group, values.mean(axis=1), strict=True):
             row |= {"mean": float(mean), "tolerance": _tolerance(error, freedom, len(rows))}
+
+
+def _freedom(values: np.ndarray) -> float:
+    """Degrees of freedom of the mean variance of numbers (numbers, trainings) that vary together (Satterthwaite 1946).
+
+    (n - 1) (tr S)² / tr S² with their covariance S: n - 1 where all move as one, the more the less they do. S of few
+    trainings shows more of that than there is, so that this is too small rather than too large.
+    """
+    covariance = np.atleast_2d(np.cov(values))
+    together = np.sum(covariance**2)
+    return float((values.shape[1] - 1) * (np.trace(covariance) ** 2 / together if together else 1))
 
 
 def _origin(run: Path) -> dict[str, Any]:
@@ -167,7 +180,7 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
 
     Keys: made, commit, device, seed (of the published run), same_profile (but for that seed), trainings (how many),
     rows (name, published, again: those of further trainings, mean of all, tolerance, value, same), count of those that
-    are the same, wide (how many have a tolerance above the number itself), verdicts (claim, published, found, same, and
+    are the same, wide (of how many the tolerance is more than half), verdicts (claim, published, found, same, and
     trainings: verdict -> in how many of them). A number or verdict that the run lacks is None, and not the same.
     """
     if not (published := trainings.read(run.name)):
@@ -184,7 +197,7 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
         "trainings": len(made),
         "rows": sorted(rows, key=lambda row: row["same"]),
         "count": sum(row["same"] for row in rows),
-        "wide": sum(row["tolerance"] > abs(row.get("mean", row["published"])) for row in rows),
+        "wide": sum(row["tolerance"] > abs(row.get("mean", row["published"])) / 2 for row in rows),
         "verdicts": [
             {
                 "claim": claim,

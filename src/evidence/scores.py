@@ -105,9 +105,9 @@ def strict_scores(*, gold: pd.DataFrame, predicted: pd.DataFrame, by: Sequence[s
 
 
 def partial_f1(*, gold: pd.DataFrame, predicted: pd.DataFrame) -> float:
-    """nervaluate's partial F1: an overlap (1 % of the gold item) counts half, whatever the labels; nan if empty.
+    """nervaluate's partial F1: equal offsets count one, an overlap (1 % of the gold item) half, whatever the labels.
 
-    Only this one of its four strategies is worked out, and not for each label again: they are the most of its time.
+    nan where there is nothing. Of its four strategies only this one is worked out, and not by label: they take longest.
     """
     from nervaluate.strategies import PartialEvaluation
 
@@ -196,13 +196,18 @@ def share_interval(share: pd.Series, count: pd.Series) -> tuple[pd.Series, pd.Se
 def calibration(*, gold: Sequence[int], logits: Sequence[float]) -> tuple[float, float]:
     """Slope and intercept that minimise the log loss of sigmoid(slope * logits + intercept), to be fitted on dev.
 
-    Platt 1999. A temperature alone would not do: trained on a sample of the negatives, the logits are shifted too.
+    Platt 1999, with his targets: of n positives each counts as (n + 1) / (n + 2) of one, and negatives likewise, or a
+    few that lie apart would get probabilities of 0 and 1. A temperature alone would not do: trained on a sample of the
+    negatives, the logits are shifted too.
     """
     from sklearn.linear_model import LogisticRegression
 
-    logits = np.asarray(logits, dtype=float)
+    logits, gold = np.asarray(logits, dtype=float), np.asarray(gold, dtype=int)
     middle, width = logits.mean(), logits.std() if np.ptp(logits) else 1.0  # the search ends too early on narrow ones
-    fitted = LogisticRegression(C=np.inf).fit((logits[:, None] - middle) / width, gold)
+    counts = np.bincount(gold, minlength=2)[gold]
+    own = (counts + 1) / (counts + 2)  # each item twice, as what it is and, for the rest, as the other one
+    scaled = np.tile((logits - middle) / width, 2)[:, None]
+    fitted = LogisticRegression(C=np.inf).fit(scaled, np.append(gold, 1 - gold), np.append(own, 1 - own))
     slope = float(fitted.coef_[0, 0]) / width
     return slope, float(fitted.intercept_[0]) - slope * middle
 

@@ -58,6 +58,11 @@ def worth(table: pd.DataFrame) -> str:
     for row in table.to_dict("records"):
         what = ("saves" if row["saved"] >= 0 else "costs") + " at least" * row["bounded"]
         arm, control = (shown(row[side]).split(" (")[0].lower() for side in ("arm", "control"))
+        if row["bounded"] and not row["saved"]:
+            said.append(
+                f"On {shown(row['task'])} {arm} and {control} text both need no more than the fewest labels tried"
+            )
+            continue
         known = [_interval(row["low"], row["high"]), "the shares tried can show no more" * row["bounded"]]
         said.append(
             f"On {shown(row['task'])} {arm} adaptation {what} {abs(row['saved']):.0f} of {row['items']} labelled items "
@@ -127,16 +132,16 @@ def beside_base(metrics: pd.DataFrame, base: str) -> str:
     if base not in means or means[base].isna().all():
         return ""
     gains = means.dropna(subset=base).drop(columns=[base, *BASELINES], errors="ignore").sub(means[base], axis=0)
-    said = ", ".join(
-        f"{shown(arm)} {of_arm.mean():+.3f} ({', '.join(map(shown, of_arm.index))})"
-        for arm, of_arm in ((arm, gains[arm].dropna()) for arm in gains)
-        if len(of_arm)
-    )
+    said = [
+        f"on {shown(task)} " + ", ".join(f"{shown(arm)} {gain:+.3f}" for arm, gain in of_task.dropna().items())
+        for task, of_task in gains.iterrows()
+        if of_task.notna().any()
+    ]
     if not said:
         return ""
     return (
-        f"Beside {shown(base)} as it is, mean over the tasks that both are fine-tuned on: {said}. Part of "
-        "this is more training, so it gets no verdict: claims compare arms that read as much."
+        f"Beside {shown(base)} as it is: {'; '.join(said)}. Part of this is more training, so it gets no verdict: "
+        "claims compare arms that read as much."
     )
 
 
@@ -154,7 +159,30 @@ def mentions(table: pd.DataFrame, *, control: str) -> str:
             found = f"{unseen[best]:.1%} ({shown(best)}) against {unseen[control]:.1%} of the control"
             said.append(f"{found} in {shown(task)}{known}")
     whose = "Of the mentions that the training labels lack and the medical text has"
-    return f"{whose}, the best arm finds {', and '.join(said)}." if said else ""
+    return f"{whose}, the best arm finds {', and '.join(said)}.{_known(table)}" if said else ""
+
+
+def _known(table: pd.DataFrame) -> str:
+    """On how many of the mentions that training labels lack medical text can teach at all."""
+    counts = table.groupby(["task", "group"], sort=False)["gold"].max().unstack("group").reindex(columns=GROUPS[1:])
+    told = [f"{there:.0f} of {there + no:.0f} in {shown(t)}" for t, there, no in counts.fillna(0).itertuples()]
+    return f" It has {', '.join(told)} of those that training labels lack: of the others it can teach nothing directly."
+
+
+def beyond_seen(table: pd.DataFrame) -> str:
+    """On gains in recall of unseen mentions less those of seen ones; rows of `claims.BEYOND`."""
+    said = [
+        f"{shown(row['task'])} {row['gain_on_unseen']:+.3f} and {row['gain_on_seen']:+.3f} "
+        f"(difference {row['difference']:+.3f}, interval {row['low']:+.3f} to {row['high']:+.3f})"
+        for row in table.to_dict("records")
+    ]
+    if not said:
+        return ""
+    above = int((table["low"] > 0).sum())
+    return (
+        f"Gains in recall of mentions that training labels lack and of those that they have: {'; '.join(said)}. The "
+        f"first is larger, beyond chance, in {above} of {len(table)}; elsewhere nothing says that words were learnt."
+    )
 
 
 def transfer(table: pd.DataFrame) -> str:
@@ -224,10 +252,10 @@ def seeds(profile: dict[str, Any]) -> str:
 def why(results: Path, control: str) -> list[str]:
     """The sentences of a run's analyses, those that have something to say; read from its results/."""
     shared = pd.read_csv(results / "overlap.csv", index_col="corpus")
-    names = ("fertility", "gains", "alignment", "mentions", "transfer", "probes", "worth")
+    names = ("fertility", "gains", "alignment", "mentions", "beyond_seen", "transfer", "probes", "worth")
     tables = {name: pd.read_csv(results / f"{name}.csv") for name in names}
     said = [overlap(shared), fertility(tables["fertility"]), gains(tables["gains"])]
-    said.append(mentions(tables["mentions"], control=control))
+    said += [mentions(tables["mentions"], control=control), beyond_seen(tables["beyond_seen"])]
     said.append(probes(tables["probes"], control=control))
     said += [transfer(tables["transfer"]), alignment(tables["alignment"])]
     said.append(worth(tables["worth"]))

@@ -92,7 +92,8 @@ def parallel_terms(folder: Path, count: int) -> pd.DataFrame:
     wide = table.pivot(index="concept", columns="language", values="term").dropna()
     # Terms spelt alike in two languages would make retrieval a comparison of spellings.
     different = wide.apply(lambda row: row.str.casefold().nunique() == len(row), axis=1)
-    return wide[different].sort_index().iloc[:: max(1, int(different.sum()) // count)][:count]
+    every = wide[different].sort_index()
+    return every.iloc[np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int)]
 
 
 @torch.no_grad()

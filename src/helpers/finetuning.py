@@ -275,7 +275,7 @@ def _fit_screening(
     if kept:
         how = {of: task(folder, name)[of] for of in ("kind", "language")}
         application.keep(kept, screener, model_cards.tuned(folder, name, kept.name, seed), key=key, **how, **told)
-    return rows, {**_looked(history), "dev_score": by[chosen], **told}
+    return rows, {**_looked(history), "patients": len(train), "dev_score": by[chosen], **told}
 
 
 def patient_rows(

@@ -41,7 +41,7 @@ def numbers(run: Path) -> dict[str, Any]:
     claims = json.loads((results / "claims.json").read_text("utf-8"))
     comparisons, metrics = pd.read_csv(results / "comparisons.csv"), pd.read_csv(results / "metrics.csv")
     statistics = pd.read_csv(run / "corpora" / "statistics.csv")
-    again = cards.read_again(cards.models(run / "models", profile["arms"]))
+    more = [cards.read_again(cards.models(run / "models", profile["arms"])), limitations.cut_short(run, profile)]
     listed = [_claim(claim, profile["claims"]["stated"]) for claim in claims["claims"]]
     return {
         "title": TITLE,
@@ -71,7 +71,7 @@ def numbers(run: Path) -> dict[str, Any]:
             "seeds": sentences.seeds(profile),
             "why": sentences.why(results, profile["analysis"]["control"]),
         },
-        "limitations": limitations.of_run(plan, statistics, metrics, again),
+        "limitations": limitations.of_run(plan, statistics, metrics, more),
     }
 
 

@@ -287,7 +287,7 @@ class Claims(Section):
 
 
 class Compute(Section):
-    """What changes the speed of a run, and at most the last digits of its results."""
+    """What changes the speed of a run, and its results as another order of additions or another seed does."""
 
     threads: int = Field(ge=0, description="processor threads a stage, or a fit of several at a time; 0: all")
     processes: int = Field(gt=0, description="processes that train one model together, a GPU each where there are any")

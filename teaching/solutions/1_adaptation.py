@@ -81,7 +81,7 @@ for domain, some in texts.items():
 # %% [markdown] tags=["solution"]
 # Clinical text: its abbreviations and rare names are the words that the vocabulary knows least. A word in pieces
 # has to be put together by the layers, and takes more places of a row. The demo's tokenizer was made from general
-# text, one in ten of which is about medicine: as a general model that is adapted, it has to live with that.
+# text, of which one in ten is about medicine: like any general model that is adapted, the arms keep what it has.
 
 # %% [markdown]
 # ## 2. What is hidden
@@ -141,7 +141,7 @@ f"{loss:.3f} nats"
 
 # %% [markdown]
 # transformers works out the same from labels. (A guess at even odds among 6,000 pieces costs 8.7 nats. The demo's
-# base has read no clinical text and does hardly better.)
+# base has read no clinical text and does little better.)
 
 # %%
 labels = torch.full_like(masked, UNSCORED).index_fill(1, torch.tensor(place), right)

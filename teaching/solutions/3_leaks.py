@@ -84,7 +84,8 @@ assert abs(similarity - expected) < 0.02, f"found {similarity:.3f}; {same} runs 
 # ## 2. Without comparing all pairs
 #
 # A million texts are too many pairs. MinHash keeps 128 numbers of each text: for each of 128 hash functions the
-# smallest value of any run. Two texts agree in such a number as often as they are alike. Fill two
+# smallest value of any run. Two texts agree in such a number as often as they are alike. (The corpora of a run use 64, for
+# copies within a corpus; runs that a text shares with test texts are counted exactly.) Fill two
 # `MinHash(num_perm=128)` with `update(" ".join(run).encode())` and call what `jaccard` says of them `estimate`.
 
 # %% tags=["solution"]
