@@ -1,11 +1,14 @@
 """Labs are their solutions without what students write; `test_smoke` runs them."""
 
+import json
 import os
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from evidence import trainings
+from helpers.project import ROOT
 from runner import labs, notebooks
 
 NAMES = sorted(path.name for path in (labs.FOLDER / "solutions").glob("[0-9]*.ipynb"))
@@ -63,3 +66,27 @@ def test_a_lab_that_somebody_filled_in_is_left_alone(course):
     assert "delete it" in line and place.read_text() == filled
     os.utime(place, (0, 0))  # the solution was changed later
     assert labs.write_labs(course) == ["lab 1_sum.ipynb was made from its solution"]
+
+
+COUNTS = dict(enumerate(("none", "one", "two", "three", "four", "five", "six", "seven", "eight")))
+
+
+def test_the_readme_counts_the_published_trainings_as_they_are():
+    made = json.loads((ROOT / "figures/demo/numbers.json").read_text("utf-8"))["trainings"]
+    said, by = " ".join((ROOT / "README.md").read_text("utf-8").split()), trainings.counted(made)
+    assert f"Hollow points are {COUNTS[len(made) - 1]} more trainings" in said
+    for claim, verdict in (("C1", "supported"), ("C4", ""), ("C3a", ""), ("C2", ""), ("C3b", "contradicted")):
+        count = by[claim][verdict or "supported"]
+        number = ("all " if count == len(made) else "") + COUNTS[count]
+        assert f"{claim} {f'is {verdict} ' if verdict else ''}in {number}" in said, claim
+
+
+def test_answers_hold_in_every_published_training():
+    """That general text helps entities, too, and that C1 comes out alike where C2 and C3a do not."""
+    found = json.loads((ROOT / "figures/demo/numbers.json").read_text("utf-8"))
+    values = {row["name"]: [row["value"], *row.get("again", [])] for row in found["numbers"]}
+    for task in ("ner_ro", "ner_es"):
+        pairs = zip(values[f"f1, {task}, general"], values[f"f1, {task}, base"], strict=True)
+        assert all(0.03 < general - base < 0.12 for general, base in pairs)
+    by = trainings.counted(found["trainings"])
+    assert [len(by[claim]) > 1 for claim in ("C1", "C2", "C3a")] == [False, True, True]
