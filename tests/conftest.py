@@ -201,3 +201,14 @@ def copied(folder: Path) -> Path:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh copy of the project, which the tests of one file share."""
     return copied(tmp_path_factory.mktemp("reader"))
+
+
+@pytest.fixture
+def float32(monkeypatch):
+    """Training and prediction in float32, whatever the processor has: for values that are compared closely."""
+    from accelerate.state import AcceleratorState  # here, as most tests need no torch
+
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)

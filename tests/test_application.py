@@ -74,7 +74,7 @@ def test_texts_are_read_in_the_characters_that_models_learnt(tagger, tmp_path, m
     assert seen[0].text == "infecție café"
 
 
-def test_new_patients_get_score_probability_and_flag(screener, tmp_path):
+def test_new_patients_get_score_probability_and_flag(screener, tmp_path, float32):
     in_run, folder = screener
     notes = [{"date": "2021-01-01", "text": "fiebre"}, {"date": "2020-01-01", "text": "tos seca"}]
     lines = [{"id": "p", "notes": notes}, {"id": "q", "notes": notes[:1]}]

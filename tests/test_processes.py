@@ -37,11 +37,15 @@ def test_fits_at_a_time_give_what_one_after_the_other_does(tmp_path):
     assert found[0][0] == [2, 3]
 
 
+IN_THE_BACKGROUND = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # as a script starts what ends on &
+
+
 @pytest.mark.parametrize(
     ("code", "count"),
     [  # two that work, their server and its tracker; one that works and its tracker
         ("from engine import processes; processes.at_once(time.sleep, [(99,), (99,)], 2)", 4),
         ("from benchmarks import paired; paired.Apart().ask(time.sleep, 99)", 2),
+        (f"{IN_THE_BACKGROUND}; from engine import processes; processes.together(time.sleep, 2, 99)", 3),
     ],
 )
 def test_no_process_outlives_the_one_that_asked(code, count):
@@ -85,3 +89,19 @@ def test_a_device_is_told_as_it_is_used(places, monkeypatch, torch, visible, pre
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert machine.device(*places) == told
+
+
+@pytest.mark.parametrize(("fits", "count"), [(1, 2), (3, 1)])
+def test_fits_side_by_side_are_trained_by_one_process_each(tmp_path, monkeypatch, fits, count):
+    killed.write_texts(tmp_path)
+    asked = []
+
+    def together(function, count, *arguments, **named):
+        asked.append(count)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(processes, "together", together)
+    values = VALUES | killed.SPEED | {"fits": fits, "processes": 2}
+    with pytest.raises(KeyboardInterrupt):
+        finetuning._once(tmp_path, "ner_es", "arm", "arm", 1, finetuning._fit_ner, False, **values)
+    assert asked == [count]

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from transformers import get_linear_schedule_with_warmup
 
 from engine import checkpoints, tokens, training, windows
@@ -130,16 +130,24 @@ def test_weights_that_the_last_step_spoils_are_not_kept(run):
 
 
 def test_a_loss_that_is_not_finite_stops_at_once(run):
-    with pytest.raises(FloatingPointError, match=r"the loss of step \d+ is nan at learning rate .*step-\d+"):
+    with pytest.raises(FloatingPointError, match=r"loss or gradients of step \d+ are not finite at .*step-\d+"):
         adapted(run, "arm", learning_rate=1e30)
 
 
-@pytest.fixture
-def float32(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+def test_a_gradient_that_is_not_finite_is_in_no_checkpoint(tmp_path):
+    """With a loss that is finite: the way back is named that was written before."""
+    model = torch.nn.Linear(4, 1)
+    sizes = torch.tensor([1.0, 1.0, 0.0, 1.0])  # the root of 0 has no slope
+
+    def loss(items):
+        return (model.weight * sizes[items[0]]).square().sum().sqrt() + model.bias.sum(), 1
+
+    about = {"patience": 0, "key": "k", "checkpoint_seconds": 0, "tokens_a_step": 1, "checkpoint": tmp_path / "c"}
+    plan = training.Plan(learning_rate=0.01, warmup_share=0.0, seed=1, look_every=9, **about)
+    with pytest.raises(FloatingPointError, match=r"gradients of step 2 are not finite .*step-2$"):
+        training.train(model, training.Work(4, lambda step: [step], loss), plan, dict)
+    kept = [load_file(place / "model.safetensors") for place in (tmp_path / "c").glob("step-*")]
+    assert len(kept) == 2 and all(torch.isfinite(weights).all() for one in kept for weights in one.values())
 
 
 def test_two_processes_learn_what_one_does(run, float32):
@@ -147,6 +155,9 @@ def test_two_processes_learn_what_one_does(run, float32):
     _, two = adapted(run, "two", batch_rows=2, evaluations=60, processes=2)
     assert len(one) == 61
     np.testing.assert_allclose(one["loss"][1:], two["loss"][1:], atol=1e-4)
+    heldout = [name for name in one if name not in ("step", "tokens", "loss")]
+    np.testing.assert_allclose(one[heldout], two[heldout], atol=1e-4)  # whose rows they share
+    assert heldout and one[heldout].notna().all(axis=None)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 7])
@@ -263,17 +274,46 @@ def test_what_a_pass_held_is_gone_before_a_smaller_one_is_tried():
 def test_held_out_losses_work_out_no_gradient(run, monkeypatch):
     model, tokenizer = pretraining.begin(run, "", BASE, 3)
     rows = packing.heldout_rows(run, tokenizer, 16, 8).popitem()[1]
-    learns = []
-    apply = pretraining.SummedCrossEntropy.apply
-    monkeypatch.setattr(
-        pretraining.SummedCrossEntropy, "apply", lambda *inputs: learns.append(inputs[-1]) or apply(*inputs)
-    )
+    made, whole = [], pretraining.loss_and_slope
+
+    def told(*inputs):
+        found = whole(*inputs)
+        made.append(found[1] is not None)
+        return found
+
+    monkeypatch.setattr(pretraining, "loss_and_slope", told)
     assert pretraining.heldout_loss(model.eval(), tokenizer, rows) > 0
     masking = tokens.Masking(tokenizer, 0.15)
     keys = [[1, row] for row in range(len(rows))]
     masked = pretraining.batch(rows.astype(np.int64), keys, masking, tokenizer.cls_token_id)
-    pretraining.masked_loss(model, masked).backward()
-    assert learns == [False, True]
+    with_slope = pretraining.masked_loss(model, masked)
+    with_slope.backward()
+    with torch.no_grad():
+        assert torch.equal(pretraining.masked_loss(model, masked), with_slope)
+    assert made == [False, True, False]
+
+
+def test_looks_leave_training_its_compiled_layers(run, monkeypatch):
+    """torch.compile takes a few shapes of a function and then no more: held-out rows must not use them up."""
+    graphs, compiler = [], torch.compile
+
+    def kept(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda function, **how: compiler(function, **how, backend=kept))
+    pretraining.compiled_loss.cache_clear()
+    model, tokenizer = pretraining.begin(run, "", BASE, 3)
+    training.place(model, training.accelerator(), compiled=True)
+    rows = packing.heldout_rows(run, tokenizer, 16, 8).popitem()[1].repeat(9, axis=0)
+    for count in range(1, 6):
+        assert pretraining.heldout_loss(model.eval(), tokenizer, rows[:count]) > 0
+    assert graphs == []
+    keys = [[1, row] for row in range(len(rows))]
+    masked = pretraining.batch(rows.astype(int), keys, tokens.Masking(tokenizer, 0.15), tokenizer.cls_token_id)
+    pretraining.masked_loss(model.train(), masked, compiled=True).backward()
+    pretraining.compiled_loss.cache_clear()
+    assert len(graphs) > BASE["config"]["num_hidden_layers"]
 
 
 def test_a_finished_arm_is_not_trained_again(run, monkeypatch):

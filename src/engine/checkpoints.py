@@ -1,4 +1,4 @@
-"""The way back of an unfinished training: weights, optimiser and place, the last two kept, none of them ever half."""
+"""The way back of an unfinished training: weights, optimiser, place; no random state, as `train` seeds every step."""
 
 import json
 import os
@@ -11,15 +11,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import nn
 
-KEPT = 2
-
-# Random numbers follow from the step (`training.train` seeds each), so that no random state has to be kept.
+KEPT = 2  # none of them ever half
 
 
 def save(folder: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Write folder/step-N: safetensors and a JSON file; older ones beyond the last two go."""
     place = folder / f"step-{state['step']}"
-    beside = folder / f".new-{os.getpid()}"
+    beside = folder / ".new"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     save_model(model, os.fspath(beside / "model.safetensors"))
@@ -41,6 +39,8 @@ def resume(folder: Path, key: str, model: nn.Module, optimizer: torch.optim.Opti
     for place in reversed(_steps(folder)):
         if (saved := _sound(place)).get("key") == key:
             break
+        if saved:
+            print(f"checkpoint {place}: of other text, settings or code; training begins anew", flush=True)
         shutil.rmtree(place, ignore_errors=True)  # or it would be taken for newer than those of the steps before it
     else:
         return None

@@ -60,6 +60,7 @@ def _begin(taken: Any, threads: int) -> None:
 
 def _one(rank: int, call: tuple[Any, ...]) -> None:
     """The body of one process."""
+    end_with_parent()
     function, arguments, named, processes, port, folder = call
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
     os.environ.update({name: str(value) for name, value in numbers.items()})

@@ -88,7 +88,7 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
     """Train `model` in place and return the history: one row a look, of step, training loss and what `look` measured.
 
     With `score`, the name of one of its measures, the weights with the highest value are kept at the end, and training
-    stops after `plan.patience` looks without a higher one. FloatingPointError when the loss is not finite.
+    stops after `plan.patience` looks without a higher one. FloatingPointError when loss or gradients are not finite.
     """
     devices.keep_freed_memory()
     optimizer, device, steps = optimiser(model), accelerator(), work.steps
@@ -104,7 +104,7 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
         for group in optimizer.param_groups:
             group["lr"] = rate(step, steps, plan)
         loss, optimizer.grad_scale = parts.backward(model, work.items(step))  # the fused step divides gradients by it
-        losses.unread.append((step, devices.fetched(loss)))
+        losses.unread.append((step, devices.fetched(loss + 0 * optimizer.grad_scale)))
         losses.read(state, leave=1)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -130,7 +130,7 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
 class Losses:
     """Losses of the steps, read one step late, so that a GPU is never waited for.
 
-    Nothing is kept of a step whose loss is not finite: it is read before a look and before a checkpoint.
+    Nothing is kept of a step whose loss or gradients are not finite: it is read before a look and before a checkpoint.
     """
 
     def __init__(self, plan: Plan, steps: int) -> None:
@@ -145,7 +145,7 @@ class Losses:
             if not np.isfinite(self.last):
                 at, way_back = rate(step, self.steps, self.plan), checkpoints.newest(self.plan.checkpoint)
                 raise FloatingPointError(
-                    f"the loss of step {step} is {self.last} at learning rate {at:.2e}; lower the learning rate. "
+                    f"loss or gradients of step {step} are not finite at learning rate {at:.2e}; lower it. "
                     f"Last checkpoint: {way_back or 'none yet'}"
                 )
             state["sum"] += self.last
@@ -213,8 +213,7 @@ def _look(model: nn.Module, state: dict[str, Any], plan: Plan, look: Look, score
     seen = state["step"] - (state["history"][-1]["step"] if state["history"] else 0)
     state["history"].append({"step": state["step"], "loss": state["sum"] / seen, **measured})
     state["sum"] = 0.0
+    state["since"] += 1
     if score and (state["best"] is None or measured[score] > state["best"][0]):
         state["best"] = (measured[score], {name: value.clone() for name, value in model.state_dict().items()})
         state["since"] = 0
-    else:
-        state["since"] += 1

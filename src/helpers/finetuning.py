@@ -96,7 +96,8 @@ def _once(
     if (row := _made_before(place, note)).get("key") == key and (not kept or application.key_of(kept) == key):
         return row
     began = time.monotonic()
-    count = 1 if fit in BASELINES.values() else values.pop("processes")
+    # Fits side by side have a GPU each already.
+    count = 1 if fit in BASELINES.values() or values["fits"] > 1 else values["processes"]
     predictions, told = processes.together(fit, count, folder, name, model, seed, key, kept=kept, **values)
     predictions.insert(0, "task", name)
     predictions.insert(1, "arm", arm)

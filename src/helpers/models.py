@@ -214,7 +214,7 @@ def encode(
     """
     with nullcontext() if places is None else _only_at(model, places):
         hidden = model.base_model(input_ids=ids, position_ids=positions, **attention)[0]
-    return hidden if places is None else hidden.flatten(0, 1).index_select(0, places)
+    return hidden if places is None or hidden.ndim == 2 else hidden.flatten(0, 1).index_select(0, places)
 
 
 @contextmanager
@@ -238,25 +238,29 @@ def last_layer(model: PreTrainedModel) -> nn.Module:
 class LastLayer:
     """Has what follows attention in a layer worked out at some places only, for the last one, where no other is read.
 
-    Attention needs every position of the layer before, its output projection and the feed-forward part do not. They
-    stand between a first module, whose input is picked, and a last one, whose output is put back among zeros.
+    Attention needs every position of the layer before, its output projection and the feed-forward part do not. In BERT
+    a module gets what attention gave and what is added to it: both are picked, and what follows is of the places only.
+    ModernBERT's layer itself adds: what stands between a first module, whose input is picked, and a last one is put
+    back among zeros.
     """
 
     PARTS = (("attn.Wo", "attn.Wo"), ("mlp_norm", "mlp"))
-    PARTS_OF_BERT = (("attention.output.dense", "attention.output.dense"), ("intermediate", "output.dense"))
 
     def __init__(self, layer: nn.Module) -> None:
         self.places: torch.Tensor | None = None
-        for first, last in self.PARTS if hasattr(layer, "mlp") else self.PARTS_OF_BERT:
+        if not hasattr(layer, "mlp"):
+            layer.get_submodule("attention.output").register_forward_pre_hook(self.pick)
+            return
+        for first, last in self.PARTS:
             layer.get_submodule(first).register_forward_pre_hook(self.pick)
             layer.get_submodule(last).register_forward_hook(self.put)
 
-    def pick(self, module: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor | None:
-        """The values (n, width) at the places of (rows, length, width)."""
+    def pick(self, module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+        """The values (n, width) at the places of each input (rows, length, width)."""
         if self.places is None:
             return None
         self.shape = inputs[0].shape
-        return inputs[0].flatten(0, 1).index_select(0, self.places)
+        return tuple(values.flatten(0, 1).index_select(0, self.places) for values in inputs)
 
     def put(self, module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor | None:
         """Values (n, width) at their places in (rows, length, width)."""

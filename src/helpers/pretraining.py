@@ -88,8 +88,8 @@ class SummedCrossEntropy(torch.autograd.Function):
         fill = pad((hidden.new_zeros(pieces) if bias is None else bias).to(hidden.dtype), (0, more), value=-np.inf)
         with torch.autocast(hidden.device.type, enabled=False):  # it would widen all logits to add them up
             logits = torch.addmm(fill, hidden, wide.t())
-            loss, slope = (compiled_loss() if compiled else loss_and_slope)(logits, targets)
-            if learns:
+            loss, slope = (compiled_loss() if compiled else loss_and_slope)(logits, targets, learns)
+            if slope is not None:
                 parts = slope @ wide, (slope.t() @ hidden)[:pieces], slope.sum(0)[:pieces]
                 context.save_for_backward(*parts)
         return loss
@@ -102,33 +102,42 @@ class SummedCrossEntropy(torch.autograd.Function):
         return *(None if kind is None else (part * times).to(kind) for part, kind in kept), None, None, None
 
 
-def loss_and_slope(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Summed cross-entropy of logits (n, pieces) and its gradient: softmax, less one at the target."""
+def loss_and_slope(
+    logits: torch.Tensor, targets: torch.Tensor, learns: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Summed cross-entropy of logits (n, pieces) and, for one that `learns`, its gradient: softmax less the target."""
     logs = torch.log_softmax(logits, 1, torch.promote_types(logits.dtype, torch.float32))
     at = torch.arange(len(targets), device=targets.device), targets
     wanted = logs[at]
+    if not learns:
+        return -wanted.sum(), None
     slope = logs.exp_().to(logits.dtype)
     slope[at] = wanted.expm1().to(logits.dtype)  # scatter_ would copy the whole of it twice, on a processor
     return -wanted.sum(), slope
 
 
 @cache
-def compiled_loss() -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+def compiled_loss() -> Callable[..., tuple[torch.Tensor, torch.Tensor | None]]:
     """`loss_and_slope` with one pass over the logits for the loss and one for the slope."""
     return torch.compile(loss_and_slope, dynamic=False)
 
 
 @torch.no_grad()
 def heldout_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: np.ndarray) -> float:
-    """Mean masked-token loss (nats) of `rows` at 15 %, one fixed mask for every arm of a tokenizer; nan of no rows."""
-    masking, total, count = tokens.Masking(tokenizer, HELDOUT_RATE), 0.0, 0
-    with training.accelerator().autocast():
-        for begin in range(0, len(rows), 64):
+    """Mean masked-token loss (nats) of `rows` at 15 %, one fixed mask for every arm of a tokenizer; nan of no rows.
+
+    Processes share the batches. Nothing is compiled: other shapes than those of training would use up the number of
+    shapes that torch.compile takes, and training would go on without it.
+    """
+    masking, device = tokens.Masking(tokenizer, HELDOUT_RATE), training.accelerator()
+    found = torch.zeros(2, dtype=torch.float64)
+    with device.autocast(), torch.compiler.set_stance("force_eager"):
+        for begin in range(64 * device.process_index, len(rows), 64 * device.num_processes):
             some = rows[begin : begin + 64].astype(np.int64)
             keys = [[HELDOUT_SEED, begin + row] for row in range(len(some))]
             masked = batch(some, keys, masking, tokenizer.cls_token_id)
-            total += float(masked_loss(model, masked))
-            count += len(masked["targets"])
+            found += torch.stack([masked_loss(model, masked).double().cpu(), torch.tensor(len(masked["targets"]))])
+    total, count = device.reduce(found.to(device.device), "sum").tolist()
     return total / count if count else float("nan")
 
 
@@ -212,6 +221,8 @@ def _trained(
     **values: Any,
 ) -> tuple[pd.DataFrame, dict[str, torch.Tensor]]:
     """Run the loop over the arm's rows; a base that is used as it is only gets its held-out losses."""
+    # Batches of whole words differ in how much they mask, and each number would be compiled by itself.
+    values["compiled"] = values["compiled"] and not values["whole_words"]
     device, work = training.accelerator(), _work(model, mixture, **values)
     training.place(model, device, save_memory=values["save_memory"], compiled=values["compiled"])
 

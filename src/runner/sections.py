@@ -290,11 +290,11 @@ class Compute(Section):
     """What changes the speed of a run, and its results as another order of additions or another seed does."""
 
     threads: int = Field(ge=0, description="processor threads a stage, or a fit of several at a time; 0: all")
-    processes: int = Field(gt=0, description="processes that train one model together, a GPU each where there are any")
+    processes: int = Field(gt=0, description="processes that train a model together, a GPU each; one where fits > 1")
     fits: int = Field(gt=0, description="fits of a task at a time, each in a process of its own, GPUs in turn")
     checkpoint_seconds: int = Field(ge=0, description="seconds between checkpoints")
     save_memory: bool = Field(description="compute a layer's inner values again in the backward pass, not keep them")
-    compiled: bool = Field(description="torch.compile the encoder in pre-training; needs a C++ compiler")
+    compiled: bool = Field(description="torch.compile in pre-training, not of whole words; needs a C++ compiler")
 
 
 class Cluster(Section):
