@@ -16,10 +16,11 @@ again, while checkpoints and predictions stay, so that finished arms and fits ar
 import sys
 from pathlib import Path
 
+from helpers.project import RUNS
 from runner import report, stages
 
-RUN = Path.cwd()
 PLAN = stages.read_plan(Path(config["plan"]))
+RUN = RUNS / PLAN["run"]  # as it is called: its folder may be a link
 PYTHON = sys.executable
 
 localrules: report  # on a cluster, too: it takes seconds

@@ -72,6 +72,9 @@ else
     fi
 fi
 export PYTHONPATH=$ROOT/src
+for name in HELPERS_CACHE HELPERS_MIRROR; do  # stages start in other folders
+    [[ ${!name:-/} = /* ]] || export "$name=$CALLED_FROM/${!name}"
+done
 
 if [ "${1:-}" = test ]; then
     shift

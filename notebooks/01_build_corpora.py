@@ -57,7 +57,8 @@ data = ""  # digest of what is read from data/: lexicons and grammars, or the en
 #
 # Tasks come first: what is in their dev and test parts must not be in any corpus. `gold` counts labelled mentions (NER) or
 # positive patients (screening). A test text that the training part has too would be known by heart: `also in train` counts
-# the documents, and the patients with such a note, and should be 0.
+# the documents, and the patients with such a note, and should be 0. `in train of others` counts those that another task with
+# labels in common trains on: its models would know them when they are tested here.
 
 # %%
 folder = project.folder(run)

@@ -88,8 +88,8 @@ tasks.show(folder, task)
 #
 # For screening, all training patients with the condition are used, and for each of them `negatives_per_positive` without it
 # (0: all): `patients` in all. What follows is chosen on `dev`: `aggregation`, how the scores of a patient's windows become one; `threshold`, the
-# score from which a patient is flagged; `slope` and `intercept`, which turn the score into a probability. With few positives
-# in `dev` these are uncertain.
+# score from which a patient is flagged; `slope` and `intercept`, which turn the score into a probability (into none where higher scores on
+# `dev` do not go with the condition). With few positives in `dev` these are uncertain.
 #
 # The models of arms in `keep` stay below `finetuned/`, those of the first seed: `python -m helpers.application` finds
 # entities in new texts with one, or screens new patients.

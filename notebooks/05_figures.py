@@ -211,7 +211,7 @@ patients = [pd.concat(map(pd.read_parquet, tables.fits(folder, task))) for task 
 for task, rows in zip(screened, patients, strict=True):
     style.keep(figures.precision_recall(rows, **looks), name=f"ranking_{task}", caption=(
         "Precision at each recall on the test patients, mean over seeds; in brackets the area under the curve."), **keep)
-    style.keep(figures.calibration_curve(rows, **looks), name=f"calibration_{task}", caption=(
+    style.keep(figures.calibration_curve(rows, **looks) if rows["probability"].notna().any() else None, name=f"calibration_{task}", caption=(
         "Predicted probability against the share of positives among the test patients: eight groups of equal size, seeds "
         "pooled; lines are 95 % intervals for the patients that one seed has in a group."), **keep)
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+PLACE = "study #1"  # a folder's name that shells and YAML read in other ways
 
 settings.register_profile("steady", deadline=None)  # no example fails for the machine's being busy
 settings.load_profile("steady")
@@ -175,13 +176,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A mini project that nothing has run in."""
-    return Project(tmp_path / "mini")
+    return Project(tmp_path / PLACE)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A mini project after a complete run; tests that use it leave it complete."""
-    project = Project(tmp_path_factory.mktemp("finished") / "mini")
+    project = Project(tmp_path_factory.mktemp("finished") / PLACE)
     done = project.run("mini")
     assert done.returncode == 0, done.stdout + done.stderr
     project.first = done

@@ -411,6 +411,22 @@ def test_test_documents_that_the_training_part_has_are_counted(tmp_path, monkeyp
     assert sets.set_index("part")["also in train"].to_dict() == {"train": 0, "dev": 1, "test": 1}
 
 
+def test_test_documents_that_another_task_trains_on_are_counted(tmp_path, monkeypatch):
+    """Where both have a label in common, so that the other's models are tested here."""
+    parts = {"a": {"train": ["eins", "zwei"], "test": ["x"]}, "b": {"test": ["Zwei", "drei"]}, "c": {"test": ["eins"]}}
+    made = {
+        name: {part: [Document(f"{part}{n}", "es", t) for n, t in enumerate(texts)] for part, texts in of.items()}
+        for name, of in parts.items()
+    }
+    monkeypatch.setattr(tasks.readers, "tasks", made.get)
+    common = {"a": {"A": "DISO"}, "b": {"B": "DISO"}, "c": {"C": "CHEM"}}
+    wanted = [{"name": name, "source": name, "documents": {}, "common": common[name]} for name in parts]
+    sets = tasks.build(tmp_path, wanted, 1)
+    found = sets[sets["part"] == "test"].set_index("task")
+    assert found["in train of others"].to_dict() == {"a": 0, "b": 1, "c": 0}
+    assert not sets["also in train"].any()
+
+
 @pytest.mark.parametrize(("language", "written"), [("ro", "infecție și"), ("nl", "infecţie şi")])
 def test_tasks_are_written_in_the_letters_of_the_corpora(tmp_path, monkeypatch, language, written):
     """To a vocabulary learnt from corpora with commas below, a Romanian letter with a cedilla is unknown."""

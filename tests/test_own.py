@@ -489,3 +489,13 @@ def test_corpora_are_built_of_own_files_without_what_a_test_patient_has(ward):
     assert json.loads((ward / "corpora" / "origin.json").read_text()) == {"synthetic": False}
     told = json.loads((ward / "corpora" / "sources.json").read_text())
     assert set(told) == {notes, str(ward / "hiv")}
+
+
+def test_ids_that_look_the_same_are_the_same(tmp_path):
+    """A patient whose name is written in other characters, or with a blank behind it, is protected all the same."""
+    rows = [
+        {"text": "een", "patient": unicodedata.normalize(form, "José 1") + end}
+        for form, end in (("NFC", " "), ("NFD", ""))
+    ]
+    found = {d.patient for d in own.documents(str(written(tmp_path / "a.jsonl", rows)), "nl")}
+    assert found == {"José 1"}

@@ -286,6 +286,12 @@ def test_calibration_of_few_that_lie_apart_is_not_certain():
     assert p(found).max() < 5 / 6
 
 
+def test_no_probability_where_scores_do_not_rise_with_the_condition():
+    slope, intercept = scores.calibration(gold=[1, 0, 0, 0], logits=[-2.0, -1.0, 0.0, 1.0])
+    assert slope < 0
+    assert np.isnan(scores.calibrated(logits=[1.0, 2.0], slope=slope, intercept=intercept)).all()
+
+
 @pytest.mark.parametrize("width", [1e-4, 1.0, 1e4])
 def test_calibration_does_not_depend_on_the_unit_of_the_logits(width):
     generator = np.random.default_rng(5)

@@ -593,3 +593,15 @@ def test_the_page_of_keys_is_made_from_them_and_says_what_each_is():
     rows = [line.split(" | ") for line in made.splitlines() if line.startswith("| ") and "---" not in line]
     assert len(rows) > 80 and not [row[0] for row in rows if not row[1].strip()], "a key without a description"
     assert "| epochs | at most | `8` | `10` | `3` | `6` | `2` |" in made
+
+
+@pytest.mark.parametrize(
+    ("sets", "told"),
+    [
+        (["corpora.clinical.nl=[]", "tasks.ner_ro.arms=clinical"], "tasks.*arms.*list"),
+        (["base.config.hidden_size=2020-01-01"], "base.config.hidden_size"),
+    ],
+)
+def test_a_value_of_another_kind_is_named(sets, told):
+    with pytest.raises(Mistake, match=told):
+        settings.load("smoke", sets)

@@ -149,6 +149,16 @@ def test_truncated_archive(mirror, share, monkeypatch):
     one_line(caught, "one", "damaged", "delete it")
 
 
+def test_a_name_in_an_archive_that_is_no_text(mirror, monkeypatch):
+    monkeypatch.setenv("HELPERS_MIRROR", str(mirror))
+    with zipfile.ZipFile(archive := next(mirror.iterdir()), "w") as zipped:
+        zipped.writestr("one-1/data/é.txt", "text")
+    archive.write_bytes(archive.read_bytes().replace("é".encode(), b"\xff\xfe"))
+    with pytest.raises(Mistake) as caught:
+        list(sources.read_files("one"))
+    one_line(caught, "one", "damaged")
+
+
 def test_damage_after_verification(mirror, monkeypatch):
     monkeypatch.setenv("HELPERS_MIRROR", str(mirror))
     sources.check(["one"], mirror, True)

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from helpers.project import Mistake, bare_code
-from runner import notebooks, stages
+from runner import notebooks, provenance, stages
 
 
 def wait_for(condition, seconds=40.0):
@@ -314,3 +314,27 @@ def test_provenance_names_everything(finished):
     assert [stage["id"] for stage in origin["stages"]] == ["01_first", "02_fit-x", "02_fit-y", "03_join", "04_draw"]
     assert all(stage["seconds"] > 0 and stage["memory_mb"] > 0 for stage in origin["stages"])
     assert {"commit", "dirty", "device", "python", "data", "seconds"} <= set(origin)
+
+
+def test_the_commit_is_never_that_of_a_folder_around_the_compendium(tmp_path, monkeypatch):
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e", "-C", str(tmp_path)]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "another"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    found = provenance.commit()
+    assert len(found["commit"]) == 40 and not found["dirty"]
+    (tmp_path / "below").mkdir()
+    monkeypatch.setattr(provenance, "ROOT", tmp_path / "below")
+    assert provenance.commit() == {"commit": None, "dirty": None}
+
+
+def test_a_run_whose_folder_is_a_link_is_called_by_its_name(project, tmp_path):
+    (tmp_path / "scratch").mkdir()
+    project.run_folder.parent.mkdir()
+    project.run_folder.symlink_to(tmp_path / "scratch")
+    made_by = project.root / "src/runner/report.py"  # which is to tell how it was called
+    text = made_by.read_text().replace("-> None:\n", '-> None:\n    (run / "called").write_text(str(run))\n')
+    made_by.write_text(text)
+    done = project.run("mini")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "scratch" / "called").read_text() == str(project.run_folder)

@@ -316,6 +316,14 @@ def test_looks_leave_training_its_compiled_layers(run, monkeypatch):
     assert len(graphs) > BASE["config"]["num_hidden_layers"]
 
 
+def test_held_out_text_that_fills_no_row_has_no_loss(run, capsys):
+    model, tokenizer = pretraining.begin(run, "", BASE, 3)
+    name, rows = packing.heldout_rows(run, tokenizer, 10**5, 8).popitem()
+    assert rows.shape == (0, 10**5)
+    assert f"no held-out loss: corpus {name}.heldout: the text fills no row of 100000" in capsys.readouterr().out
+    assert np.isnan(pretraining.heldout_loss(model.eval(), tokenizer, rows))
+
+
 def test_a_finished_arm_is_not_trained_again(run, monkeypatch):
     adapted(run, "arm")
     monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))

@@ -48,14 +48,11 @@ def vocabulary_overlap(counts: Mapping[str, Counter[str]], *, words: int) -> pd.
 
     `counts`: corpus name -> its `word_counts`. A corpus with fewer different words sets the denominator of its pairs.
     Case is levelled; words that are equally frequent are taken in the order of the alphabet. (After Gururangan et al.
-    2020, who also leave out stop words.)
+    2020, who also leave out stop words.) nan for a corpus of figures alone.
     """
     counts = {name: _levelled(found) for name, found in counts.items()}
     top = {name: set(sorted(found, key=lambda word: (-found[word], word))[:words]) for name, found in counts.items()}
-    for name, found in top.items():
-        if not found:
-            raise Mistake(f"corpus {name!r}: no words; give it text")
-    table = [[len(a & b) / min(len(a), len(b)) for b in top.values()] for a in top.values()]
+    table = [[len(a & b) / min(len(a), len(b)) if a and b else np.nan for b in top.values()] for a in top.values()]
     return pd.DataFrame(table, index=list(top), columns=list(top))
 
 
@@ -67,11 +64,9 @@ def _levelled(counts: Counter[str]) -> Counter[str]:
 
 
 def fertility(counts: Counter[str], tokenize: Callable[[str], Sequence[object]]) -> float:
-    """Word pieces a word, over all occurrences in a corpus; `counts` from `word_counts`. Mistake without words."""
-    if not counts:
-        raise Mistake("fertility: no words; give the corpus text")
+    """Word pieces a word, over all occurrences in a corpus; `counts` from `word_counts`; nan without words."""
     pieces = sum(len(tokenize(word)) * number for word, number in counts.items())
-    return pieces / counts.total()
+    return pieces / counts.total() if counts else float("nan")
 
 
 def found_in_text(mentions: Iterable[str], texts: Iterable[str]) -> set[str]:

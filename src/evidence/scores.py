@@ -213,8 +213,8 @@ def calibration(*, gold: Sequence[int], logits: Sequence[float]) -> tuple[float,
 
 
 def calibrated(*, logits: Sequence[float], slope: float, intercept: float) -> np.ndarray:
-    """Probabilities sigmoid(slope * logits + intercept)."""
-    return expit(slope * np.asarray(logits, dtype=float) + intercept)
+    """Probabilities sigmoid(slope * logits + intercept); nan where scores on dev did not rise with the condition."""
+    return expit(slope * np.asarray(logits, dtype=float) + intercept) if slope > 0 else np.full(len(logits), np.nan)
 
 
 def best_threshold(*, gold: Sequence[int], scores: Sequence[float]) -> float:

@@ -35,7 +35,7 @@ def overlap(table: pd.DataFrame) -> str:
             )
             if kind:
                 shares[kind].append(float(table.iloc[i, j]))
-    said = [f"two corpora {kind} share {np.mean(found):.0%}" for kind, found in shares.items() if found]
+    said = [f"two corpora {kind} share {np.nanmean(found):.0%}" for kind, found in shares.items() if found]
     return f"Of their most frequent words {' and '.join(said)} on average." if said else ""
 
 

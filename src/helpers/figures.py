@@ -230,7 +230,7 @@ def overlap_map(table: pd.DataFrame, *, words: int, width_mm: float = 160, synth
     Its rows and columns are called <domain>-<language>.
     """
     needed(table, [])
-    labels = (100 * table).round().astype(int).astype(str).to_numpy()
+    labels = np.where(table.isna(), "", (100 * table).map("{:.0f}".format))
     with mpl.rc_context(STYLE):
         figure, axes = panels(1, 1, width_mm, 30 + 0.62 * width_mm, synthetic)
         _heat(axes[0, 0], table.rename(index=shown_corpus, columns=shown_corpus), labels, "Share of words in common")

@@ -212,7 +212,7 @@ def work(profile: Any, where: list[str], arguments: list[str]) -> int:
     stages.write_plan(run / "plan.json", profile)
     log = run / "logs" / "snakemake.log"
     log.parent.mkdir(exist_ok=True)
-    command, local = snakemake(run, run / "plan.json", where, arguments), "slurm" not in where
+    command, local = snakemake(run, Path("plan.json"), where, arguments), "slurm" not in where  # " #" ends values
     with log.open("w", encoding="utf-8") as out, held:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment(local), pass_fds=[held.fileno()])
         try:

@@ -55,7 +55,7 @@ def _without(task: dict[str, Any], gone: list[Any]) -> dict[str, Any]:
     """A task without arms that are gone; label budgets that no arm is left for go too."""
     there = [key for key in ("arms", "share_arms", "keep") if isinstance(task.get(key), list)]
     lists = {key: [arm for arm in task[key] if arm not in gone] for key in there}
-    if task.get("arms") and not lists["arms"]:
+    if task.get("arms") and lists.get("arms") == []:
         raise ValueError(f"tasks: {task.get('name')!r}: none of its arms has text left; give it another one")
     return {**task, **lists, **({} if lists.get("share_arms", True) else {"shares": []})}
 

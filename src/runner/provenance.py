@@ -15,7 +15,7 @@ from runner import stages
 def commit() -> dict[str, Any]:
     """The commit of the compendium and whether files differ from it; None outside a git checkout."""
     try:
-        head = _git("rev-parse", "HEAD")
+        head = _git("--git-dir=.git", "rev-parse", "HEAD")  # not that of a folder around it
         return {"commit": head, "dirty": bool(_git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}

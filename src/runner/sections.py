@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from evidence import baselines
 from helpers.names import METRICS
@@ -120,7 +120,7 @@ class Base(Section):
     """Where the first model comes from: a configuration to start from scratch, the hub, or a folder."""
 
     architecture: Literal["", "bert", "modernbert"] = Field(default="", description="model type, for one from scratch")
-    config: dict[str, Any] = Field(default={}, description="configuration values of that architecture")
+    config: dict[str, JsonValue] = Field(default={}, description="configuration values of that architecture")
     vocabulary: int = Field(default=0, ge=0, description="word pieces of a tokenizer trained for it")
     vocabulary_from: list[str] = Field(default=["general"], description="domains whose text the tokenizer learns from")
     hub: str = Field(default="", description="model id on the hub; needs a revision")

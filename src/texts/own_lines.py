@@ -11,6 +11,7 @@ from unicodedata import normalize
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from helpers.project import Mistake
+from texts.cleaning import normalise
 
 # What tables of results have for an average or for no entity, and what pandas reads as an empty cell.
 RESERVED = {"all", "O", "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>"}
@@ -68,7 +69,7 @@ def _included(value: Any) -> int:
 
 
 Text = Annotated[str, AfterValidator(_said), BeforeValidator(_whole)]
-Id = Annotated[str, BeforeValidator(_whole), Field(max_length=200)]
+Id = Annotated[str, BeforeValidator(_whole), AfterValidator(normalise), Field(max_length=200)]
 
 
 class Row(BaseModel, strict=True):

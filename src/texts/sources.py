@@ -27,7 +27,7 @@ LISTED = DATA / "sources.yaml"
 PARALLEL = {"nl": "nl_hpo_labels", "es": "es_hpo_labels"}  # language -> the part that names the same concepts
 OWN = "own files, not public"  # in the place of a licence
 Content = Mapping[str, Callable[[], bytes]]
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, lzma.LZMAError)
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, lzma.LZMAError, UnicodeDecodeError)
 
 
 @cache

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from html import escape
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,23 +22,25 @@ def build(folder: Path, wanted: Sequence[dict[str, Any]], seed: int) -> pd.DataF
     """Write every task's parts below corpora/tasks/ and corpora/tasks.json; return items and mentions by part.
 
     `also in train`: items of dev or test whose text, or one of whose notes, is in the training part but for case and
-    spaces.
+    spaces; `in train of others`: in that of another task with a label in common, whose models are tested here, too.
     """
-    listed, rows = [], []
     # What another choice of tasks left; without the first of it 01 counts as unfinished.
     for path in (folder / "corpora" / old for old in ("statistics.csv", "tasks.json", "tasks")):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    for spec in wanted:
-        parts = _made(spec, seed) if spec["source"] == "synthetic" else _read(spec)
-        parts = {part: [*map(in_letters, items)] for part, items in parts.items()}
-        labels, learnt = set[str](), set[str]().union(*map(_folded, parts.get("train", ())))
-        for part, items in parts.items():
-            write_jsonl(folder / "corpora" / "tasks" / spec["name"] / f"{part}.jsonl", items)
-            labels |= {span.label for item in items for span in getattr(item, "spans", ())}
-            again = sum(not learnt.isdisjoint(_folded(item)) for item in items) if part != "train" else 0
-            rows.append({"task": spec["name"], "part": part, **_size(items), "also in train": again})
-        listed.append({**spec, "labels": sorted(labels)})
-    write_json(folder / "corpora" / "tasks.json", listed)
+    made = [(spec, part, [*map(in_letters, items)]) for spec in wanted for part, items in _parts(spec, seed).items()]
+    learnt = {spec["name"]: set[str]().union(*map(_folded, items)) for spec, part, items in made if part == "train"}
+    labels, rows = {spec["name"]: set[str]() for spec in wanted}, []
+    for spec, part, items in made:
+        write_jsonl(folder / "corpora" / "tasks" / spec["name"] / f"{part}.jsonl", items)
+        labels[spec["name"]] |= {span.label for item in items for span in getattr(item, "spans", ())}
+        shared = {*spec.get("common", {}).values()}
+        near = [o["name"] for o in wanted if o is not spec and shared & {*o.get("common", {}).values()}]
+        texts = [] if part == "train" else [*map(_folded, items)]
+        rows.append(row := {"task": spec["name"], "part": part, **_size(items)})
+        for name, of in (("also in train", [spec["name"]]), ("in train of others", near)):
+            known = set[str]().union(*(learnt.get(task, ()) for task in of))
+            row[name] = sum(not text.isdisjoint(known) for text in texts)
+    write_json(folder / "corpora" / "tasks.json", [{**s, "labels": sorted(labels[s["name"]])} for s in wanted])
     return pd.DataFrame(rows)
 
 
@@ -49,8 +52,10 @@ def _made(spec: dict[str, Any], seed: int) -> dict[str, list[Any]]:
     return {part: list(items) for part, items in made.items()}
 
 
-def _read(spec: dict[str, Any]) -> dict[str, list[Any]]:
-    """The parts of a task of data/sources.yaml or of own files; `documents` cuts a part to its first ones."""
+def _parts(spec: dict[str, Any], seed: int) -> dict[str, list[Any]]:
+    """The parts of a task, made or read; `documents` cuts a part of data/sources.yaml to its first ones."""
+    if spec["source"] == "synthetic":
+        return _made(spec, seed)
     if sources.is_own(spec["source"]):
         from texts import own  # here, as most runs have none
 
@@ -62,7 +67,7 @@ def _read(spec: dict[str, Any]) -> dict[str, list[Any]]:
 def _size(items: Sequence[Any]) -> dict[str, int]:
     """Items of a part, and its gold mentions or positive patients."""
     gold = sum(len(i.spans) if isinstance(i, Document) else i.label for i in items)
-    return {"items": len(items), "gold": gold, "characters": sum(map(_characters, items))}
+    return {"items": len(items), "gold": gold, "characters": sum(len(text) for i in items for text in _texts(i))}
 
 
 def in_letters(item: Document | Patient) -> Document | Patient:
@@ -80,10 +85,6 @@ def _texts(item: Document | Patient) -> list[str]:
 def _folded(item: Document | Patient) -> set[str]:
     """The texts of an item in the form in which they are compared; none for a blank one."""
     return set(map(folded, _texts(item))) - {""}
-
-
-def _characters(item: Document | Patient) -> int:
-    return sum(map(len, _texts(item)))
 
 
 def task(folder: Path, name: str) -> dict[str, Any]:
@@ -134,16 +135,14 @@ def show(folder: Path, name: str) -> HTML:
     """The first training item of a task, its mentions marked (NER), or its notes under their dates (screening)."""
     item = split(folder, name, "train")[0]
     if isinstance(item, Patient):
-        notes = "".join(f"<p><b>{note.date}</b> {_escaped(note.text)}</p>" for note in item.notes)
+        notes = "".join(
+            f"<p style='white-space:pre-wrap'><b>{note.date}</b> {escape(note.text)}</p>" for note in item.notes
+        )
         return HTML(f"<div>{notes}<p>label: <b>{'include' if item.label else 'do not include'}</b></p></div>")
     html, at = "", 0
     for span in sorted(item.spans, key=lambda s: s.start):
         if span.start >= at:
-            html += _escaped(item.text[at : span.start])
-            html += f"<mark>{_escaped(item.text[span.start : span.end])}<sub>{span.label}</sub></mark>"
+            html += escape(item.text[at : span.start])
+            html += f"<mark>{escape(item.text[span.start : span.end])}<sub>{span.label}</sub></mark>"
             at = span.end
-    return HTML(f"<p style='line-height:1.8'>{html}{_escaped(item.text[at:])}</p>")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
+    return HTML(f"<p style='line-height:1.8; white-space:pre-wrap'>{html}{escape(item.text[at:])}</p>")
