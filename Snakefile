@@ -16,7 +16,7 @@ again, while checkpoints and predictions stay, so that finished arms and fits ar
 import sys
 from pathlib import Path
 
-from helpers.project import RUNS
+from common.project import RUNS
 from runner import report, stages
 
 PLAN = stages.read_plan(Path(config["plan"]))

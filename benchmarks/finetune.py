@@ -23,8 +23,9 @@ from sklearn.metrics import average_precision_score
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
 from benchmarks import paired
+from common import environment
 from engine import windows
-from helpers import environment, finetuning, models, ner, screening
+from helpers import finetuning, models, ner, screening
 from texts import synthetic, tasks
 
 GROUPED = {"train_sampling_strategy": "group_by_length"}

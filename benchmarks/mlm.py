@@ -38,8 +38,9 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForMaskedLM, DataCollatorForLanguageModeling, PreTrainedTokenizerFast
 
 from benchmarks import paired
+from common import devices, environment
 from engine import tokens, training
-from helpers import devices, environment, models, pretraining
+from helpers import models, pretraining
 from texts import synthetic
 
 SHAPES: dict[str, dict[str, Any]] = {

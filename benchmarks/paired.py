@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from common import environment
 from engine import processes
-from helpers import environment
 
 # Tokens a second of some steps, the warm-up not counted.
 Side = Callable[[int], float]

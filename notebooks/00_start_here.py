@@ -32,7 +32,7 @@
 
 # %%
 import pandas as pd
-from helpers import environment, project
+from common import environment, project
 from IPython.display import Markdown
 from texts import sources
 

@@ -22,7 +22,7 @@
 
 # %%
 import pandas as pd
-from helpers import project
+from common import project
 from texts import corpora, tasks
 
 # %% [markdown]

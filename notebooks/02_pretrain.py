@@ -26,7 +26,8 @@ import numpy as np
 import pandas as pd
 import torch
 from engine.tokens import Masking
-from helpers import figures, model_cards, packing, pretraining, tables
+from evidence import tables
+from helpers import figures, model_cards, packing, pretraining
 from runner import stages
 from texts import tasks
 

@@ -24,9 +24,10 @@
 # %%
 import pandas as pd
 import torch
+from common import project
+from evidence import errors, tables
+from helpers import figures, finetuning, transfer
 from IPython.display import Markdown
-from evidence import errors, transfer
-from helpers import figures, finetuning, project, tables
 from runner import stages
 from texts import tasks
 

@@ -22,8 +22,9 @@
 # reads saved models and predictions only; it trains nothing.
 
 # %%
-from evidence import analysis, sentences, transfer
-from helpers import figures, probes, project, tables
+from common import project
+from evidence import analysis, sentences, tables
+from helpers import figures, probes, transfer
 from IPython.display import Markdown, display
 from runner import stages
 from texts import tasks

@@ -25,8 +25,9 @@
 import shutil
 
 import pandas as pd
-from evidence import budgets, claims, scores, sentences, trainings
-from helpers import figures, names, project, style, tables
+from common import names, project
+from evidence import budgets, claims, scores, sentences, tables, trainings
+from helpers import figures, style
 from IPython.display import Markdown, display
 from runner import stages
 

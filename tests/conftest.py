@@ -96,7 +96,7 @@ print(os.environ.get("HELPERS_STAGE"), file=journal, flush=True)
 SCRIBE = '''
 """Writes a product of the mini run."""
 
-from helpers.project import RUNS, write_atomically
+from common.project import RUNS, write_atomically
 
 
 def write(product, text):

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from evidence import analysis, transfer
+from common.project import Mistake
+from evidence import analysis, tables
 from evidence.scores import NER
-from helpers import tables
-from helpers.project import Mistake
+from helpers import transfer
 
 
 def test_distances_are_symmetric_and_known():

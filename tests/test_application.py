@@ -9,9 +9,9 @@ import pytest
 from test_ner import saved, taught  # noqa: F401  (a fixture)
 from transformers import AutoTokenizer
 
+from common.project import Mistake
 from evidence.scores import calibrated
 from helpers import application, ner, screening
-from helpers.project import Mistake
 from texts import own, standoff
 from texts.documents import Document, Note, Patient, Span
 

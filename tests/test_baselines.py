@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.project import Mistake
 from evidence import baselines
-from helpers.project import Mistake
 from texts.documents import Document, Note, Patient, Span
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from benchmarks import show
-from helpers.project import ROOT
+from common.project import ROOT
 
 
 def test_the_page_shows_the_files():

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import t
 from test_claims import write_ner
 
-from evidence import bootstrap, budgets, sentences
+from evidence import bootstrap, budgets, sentences, tables
 from evidence.bootstrap import Spread
-from helpers import finetuning, tables
+from helpers import finetuning
 from texts.documents import Document, write_jsonl
 
 

@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
-from evidence import bootstrap, claims, draws
+from common.project import Mistake
+from evidence import bootstrap, claims, draws, tables
 from evidence.scores import NER
-from helpers import tables
-from helpers.project import Mistake
 from texts.documents import Document, write_jsonl
 
 STATED = {"C1": "Adaptation helps.", "C4": "Unseen entities are found."}

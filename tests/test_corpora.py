@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from test_languages import TEXTS
 from test_sources import MIRROR, MIRRORED, needs_mirror
 
-from evidence import transfer
-from helpers.project import Mistake
+from common.project import Mistake
+from helpers import transfer
 from texts import corpora, sources, tasks
 from texts.corpora import Limits
 from texts.documents import Document, Note, Patient, Span, read_jsonl, write_jsonl

@@ -10,9 +10,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoConfig, AutoModelForMaskedLM
 from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
+from common import devices, environment
+from common.project import Mistake
 from engine import tokens, training
-from helpers import devices, environment, pretraining
-from helpers.project import Mistake
+from helpers import pretraining
 from runner.front_door import COMPILERS
 
 ENDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}

@@ -14,8 +14,8 @@ from conftest import copied
 from places import data_set, model, opus, parquet, record, served, zipped
 from test_sources import MIRROR, MIRRORED, needs_mirror
 
+from common.project import Mistake
 from helpers import models
-from helpers.project import Mistake
 from runner import settings
 from texts import readers, sources, synthetic
 

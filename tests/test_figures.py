@@ -10,9 +10,10 @@ import pytest
 import seaborn as sns
 from scipy.stats import binomtest
 
-from helpers import figures, names, style
-from helpers.names import GROUPS, SYNTHETIC
-from helpers.project import Mistake
+from common import names
+from common.names import GROUPS, SYNTHETIC
+from common.project import Mistake
+from helpers import figures, style
 
 ARMS = ["general", "clinical", "my_arm"]
 CURVES = pd.DataFrame(

@@ -7,8 +7,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from common.project import ROOT
 from evidence import trainings
-from helpers.project import ROOT
 from runner import labs, notebooks
 
 NAMES = sorted(path.name for path in (labs.FOLDER / "solutions").glob("[0-9]*.ipynb"))

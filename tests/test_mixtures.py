@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.project import Mistake
 from helpers import models, packing, pretraining
-from helpers.project import Mistake
 from texts.documents import Document, write_jsonl
 
 LENGTH = 16

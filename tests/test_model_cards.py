@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from common.project import write_json
 from helpers import model_cards
-from helpers.project import write_json
 
 
 @pytest.fixture

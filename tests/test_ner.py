@@ -16,10 +16,10 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
+from common.project import write_json
 from engine import windows
 from evidence import scores
 from helpers import application, finetuning, models, ner, screening
-from helpers.project import write_json
 from texts.documents import Document, Note, Patient, Span
 
 

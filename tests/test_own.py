@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helpers.project import DATA, Mistake
+from common.project import DATA, Mistake
 from runner import settings
 from texts import corpora, own, own_lines, sources, tasks
 from texts.documents import PARTS, Document, Note, Patient, Span

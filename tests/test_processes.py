@@ -9,8 +9,10 @@ import killed
 import psutil
 import pytest
 
+from common import project
 from engine import processes
-from helpers import finetuning, project, tables
+from evidence import tables
+from helpers import finetuning
 from runner import machine
 
 VALUES = {"tests": ["ner_es"], "length": 48, "overlap": 8, "epochs": 1, "patience": 1, "batch_rows": 8, "share": 0.5}

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
+from common.project import Mistake
 from evidence import published, trainings
-from helpers.project import Mistake
 
 
 def profile(seed=13, epochs=5, copies=1):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_sources import MIRROR, MIRRORED, needs_mirror
 
-from helpers.project import Mistake
+from common.project import Mistake
 from texts import readers, sources
 from texts.documents import Document, Span
 

@@ -21,6 +21,26 @@ def test_packages_are_thin():
     assert totals["engine"] <= MOST_ENGINE_LINES
 
 
+BELOW = {  # package -> those that it may import from
+    "common": set(),
+    "texts": {"common"},
+    "engine": {"common"},
+    "evidence": {"common", "texts"},
+    "helpers": {"common", "texts", "engine", "evidence"},
+    "runner": {"common", "texts", "evidence", "helpers"},
+}
+
+
+def test_packages_import_from_those_below_them_only():
+    found = {package: set[str]() for package in BELOW}
+    for file in MODULES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found[file.parent.name] |= {name.split(".")[0] for name in names} & set(BELOW) - {file.parent.name}
+    assert found == BELOW
+
+
 @pytest.mark.parametrize("file", MODULES, ids=lambda file: f"{file.parent.name}.{file.stem}")
 def test_functions_are_short_and_public_ones_typed_and_documented(file):
     tree = ast.parse(file.read_text())

@@ -13,8 +13,8 @@ from seqeval.metrics import f1_score as seqeval_f1_score
 from seqeval.scheme import IOB2
 from sklearn import metrics as sk
 
+from common.project import Mistake
 from evidence import scores
-from helpers.project import Mistake
 
 SPANS = st.lists(
     st.tuples(st.sampled_from("ab"), st.sampled_from("XY"), st.integers(0, 5), st.integers(1, 3)), max_size=12

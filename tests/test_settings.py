@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
-from helpers import names
-from helpers.project import Mistake
+from common import names
+from common.project import Mistake
 from runner import checks, keys, notebooks, profile, settings
 from texts import sources
 

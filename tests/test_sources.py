@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from places import served
 
-from helpers.project import DATA, ROOT, Mistake
+from common.project import DATA, ROOT, Mistake
 from texts import readers, sources
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

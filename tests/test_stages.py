@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers.project import Mistake, bare_code
+from common.project import Mistake, bare_code
 from runner import notebooks, provenance, stages
 
 
@@ -152,7 +152,7 @@ def test_missing_product_fails_the_stage(project):
 # Waits for ever the first time, as training that is killed; each start leaves its process id.
 SLOW = """
 import pathlib, time
-from helpers.project import RUNS
+from common.project import RUNS
 starts = RUNS / "mini" / "models" / "starts"
 starts.parent.mkdir(parents=True, exist_ok=True)
 print(os.getpid(), file=starts.open("a"), flush=True)

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.project import DATA, ROOT, Mistake
+from common.project import DATA, ROOT, Mistake
 from texts import synthetic
 from texts.documents import PARTS
 

@@ -12,9 +12,9 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
+from common import devices, environment
+from common.progress import Progress
 from engine import checkpoints
-from helpers import devices, environment, models
-from helpers.progress import Progress
 
 SPEED = ("checkpoint_seconds", "processes", "fits", "save_memory", "compiled")  # change results by chance at most
 Look = Callable[[], dict[str, float]]  # measures the model as it is
@@ -63,7 +63,7 @@ def place(model: PreTrainedModel, device: Accelerator, *, save_memory: bool = Fa
     devices.suit(model)
     if save_memory:
         model.activation_checkpointing_enable({"use_reentrant": False})
-        models.last_layer(model).gradient_checkpointing = False  # its values are needed at once, and at few places
+        devices.layers(model)[-1].gradient_checkpointing = False  # its values are needed at once, and at few places
     if compiled:
         devices.compile_layers(model)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from common.names import GROUPS
+from common.project import DATA, Mistake
 from evidence.scores import FIT, match
-from helpers.names import GROUPS
-from helpers.project import DATA, Mistake
-from helpers.tables import primary
+from evidence.tables import primary
 from texts.cleaning import folded
 
 WORD = re.compile(r"[^\W\d_]+")

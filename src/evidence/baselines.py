@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
-from helpers.project import Mistake
+from common.project import Mistake
 from texts.documents import Document, Patient, Span
 
 WORD = re.compile(r"\w+|[^\w\s]")

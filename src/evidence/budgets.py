@@ -8,11 +8,10 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
-from evidence import bootstrap
+from evidence import bootstrap, tables
 from evidence.claims import of_copies
 from evidence.draws import Together, by_draw, documents_of, weighed
 from evidence.scores import read_predictions
-from helpers import tables
 from texts import tasks
 
 COLUMNS = ["task", "arm", "share", "items", "metric", "score", "low", "high", "seeds"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helpers.names import shown, shown_corpus
+from common.names import shown, shown_corpus
 from texts import downloads, sources
 
 STAYS = ("kept", "held out")

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from common.names import METRICS, SYNTHETIC, turn
+from common.project import Mistake
 from evidence import baselines
 from evidence.bootstrap import Part, Spread, by_copy, estimate, holm, pooled
 from evidence.draws import Fits, Item, Together, by_draw, documents_of, weighed
 from evidence.scores import mcnemar, read_predictions
-from helpers.names import METRICS, SYNTHETIC, turn
-from helpers.project import Mistake
 
 COLUMNS = ["claim", "task", "test", "arm", "against", "metric", "mentions", "seeds", "copies", "units", "arm_value"]
 COLUMNS += ["against_value", "difference", "low", "high", "detectable", "p", "p_holm", "verdict", "reason"]

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from common.project import Mistake
 from evidence.bootstrap import average_precisions, draw_weights, ner_scores
 from evidence.scores import SCREENING, counts, to_common
-from helpers.project import Mistake
 from texts.cleaning import folded
 
 Item = Mapping[str, Any]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from common.names import shown, shown_corpus
 from evidence import sentences, trainings
-from helpers.names import shown, shown_corpus
 
 MADE_UP = [
     "At least part of the text is synthetic: the numbers show the method and are no evidence.",

@@ -23,10 +23,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from common.names import GROUPS
+from common.project import Mistake, write_json
 from evidence import baselines, trainings
 from evidence.trainings import SCORE, same_but_seed
-from helpers.names import GROUPS
-from helpers.project import Mistake, write_json
 
 PRIMARY, COMPARED = ("f1", "auprc"), ("f1", "auprc", "recall")
 LEVEL = 0.05

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from helpers.project import Mistake
+from common.project import Mistake
 
 SPAN = ["document", "label", "start", "end"]
 FIT = ["task", "test", "arm", "seed"]

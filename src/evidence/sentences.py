@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from common.names import GROUPS, shown
 from evidence.analysis import associations
 from evidence.baselines import NAMES as BASELINES
-from helpers.names import GROUPS, shown
-from helpers.tables import primary
+from evidence.tables import primary
 
 
 def fertility(table: pd.DataFrame) -> str:

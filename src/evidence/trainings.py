@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from helpers.project import ROOT, Mistake, digest
+from common.project import ROOT, Mistake, digest
 
 FILE = "numbers.json"
 SCORE = ["task", "test", "metric", "mentions"]  # what tells scores apart, but for whose they are

@@ -19,10 +19,10 @@ from unicodedata import normalize
 import pandas as pd
 from transformers import AutoTokenizer
 
+from common.project import Mistake, write_json, write_table
 from engine import training
 from evidence.scores import calibrated
 from helpers import models, ner, screening
-from helpers.project import Mistake, write_json, write_table
 from texts import own, standoff
 from texts.documents import Document, Patient
 from texts.tasks import in_letters

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from common.names import GROUPS, shown, shown_corpus
 from evidence.baselines import NAMES as BASELINES
 from evidence.scores import share_interval
-from helpers.names import GROUPS, shown, shown_corpus
+from evidence.tables import primary
 from helpers.style import MARKERS, STYLE, VERDICTS, colours, legend, needed, panels
-from helpers.tables import primary
 
 
 def loss_curves(curves: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:

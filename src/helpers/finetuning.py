@@ -13,12 +13,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 from transformers import AutoTokenizer
 
+from common import devices
+from common.names import model_name
+from common.project import code_digest, digest, file_digest, write_atomically
 from engine import checkpoints, processes, training, windows
-from evidence import baselines, scores
+from evidence import baselines, scores, tables
 from evidence.scores import best_threshold, calibrated, calibration
-from helpers import application, devices, model_cards, models, ner, screening, tables
-from helpers.names import model_name
-from helpers.project import code_digest, digest, file_digest, write_atomically
+from helpers import application, model_cards, models, ner, screening
 from texts import synthetic
 from texts.documents import PARTS, Document, Patient, Span
 from texts.tasks import split, task

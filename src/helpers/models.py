@@ -22,10 +22,10 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging
 
-from helpers.project import ROOT, Mistake
+from common import devices
+from common.project import ROOT, Mistake
 
 # Loading bars and reports on new classifier weights would fill every page of the notebooks.
 logging.set_verbosity_error()
@@ -221,18 +221,13 @@ def encode(
 def _only_at(model: PreTrainedModel, places: torch.Tensor) -> Iterator[None]:
     """Have the last layer see `places` only."""
     if not hasattr(model, LAST):
-        setattr(model, LAST, LastLayer(last_layer(model)))
+        setattr(model, LAST, LastLayer(devices.layers(model)[-1]))
     last = getattr(model, LAST)
     last.places = places
     try:
         yield
     finally:
         last.places = None
-
-
-def last_layer(model: PreTrainedModel) -> nn.Module:
-    """The last layer of the encoder."""
-    return [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)][-1]
 
 
 class LastLayer:

@@ -7,8 +7,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
 
+from common import devices
 from engine import training, windows
-from helpers import devices, models
+from helpers import models
 from texts.documents import Document, Span
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerFast
 
+from common.project import Mistake, code_digest, digest, file_digest
 from engine import tokens
-from helpers.project import Mistake, code_digest, digest, file_digest
 from texts.documents import read_jsonl
 
 READ = "read.json"  # of an arm, see `read_until`

@@ -14,10 +14,11 @@ import torch
 from torch.nn.functional import pad
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from common import devices
+from common.project import code_digest, digest, write_atomically, write_json
 from engine import checkpoints, processes, tokens, training
-from helpers import devices, model_cards, models, packing
+from helpers import model_cards, models, packing
 from helpers.packing import Mixture
-from helpers.project import code_digest, digest, write_atomically, write_json
 
 HELDOUT_RATE = 0.15
 HELDOUT_SEED = 15

@@ -9,8 +9,8 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import training, windows
+from evidence.tables import is_ner
 from helpers import models, ner
-from helpers.tables import is_ner
 from texts import tasks
 from texts.documents import Document
 

@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
+from common import devices
 from engine import training, windows
-from helpers import devices
 from texts.documents import Patient
 
 

@@ -12,8 +12,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.style import library
 
-from helpers.names import NAMES, SYNTHETIC
-from helpers.project import Mistake, write_atomically
+from common.names import NAMES, SYNTHETIC
+from common.project import Mistake, write_atomically
 
 # fmt: off
 # Seaborn's colour-blind palette and style without it: it takes a second to import, and only maps need it itself.

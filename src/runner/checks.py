@@ -8,8 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from helpers.names import turn
-from helpers.project import RUNS, Mistake, digest, file_digest
+from common.names import turn
+from common.project import RUNS, Mistake, digest, file_digest
 from texts import own
 
 MODEL = (".bin", ".json", ".model", ".safetensors", ".txt")  # files of a saved model and its tokenizer

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from helpers.project import ROOT, RUNS, Mistake
+from common.project import ROOT, RUNS, Mistake
 from runner import checks, notebooks, options, publishing, stages
 from texts import sources
 

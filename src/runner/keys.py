@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from helpers.project import ROOT, write_atomically
+from common.project import ROOT, write_atomically
 from runner import sections, settings
 from runner.profile import Profile
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from helpers.project import ROOT
+from common.project import ROOT
 from runner import keys, notebooks
 
 FOLDER = ROOT / "teaching"

@@ -9,12 +9,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from helpers.project import ROOT, Mistake, bare_code, write_atomically
+from common.project import ROOT, Mistake, bare_code, write_atomically
 
 FOLDER = ROOT / "notebooks"
 MEND = "remove it, and it is made again from its .py, or the other way round"
 # Results depend on these packages; the runner only drives and shows what notebooks do.
-PACKAGES = ("engine", "evidence", "helpers", "texts")
+PACKAGES = ("common", "engine", "evidence", "helpers", "texts")
 
 
 def code_cells(notebook: Path) -> list[tuple[str, list[str]]]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from common.names import shown, shown_corpus, shown_p
+from common.project import ROOT, write_json
 from evidence import baselines, cards, limitations, sentences
-from helpers.names import shown, shown_corpus, shown_p
-from helpers.project import ROOT, write_json
-from helpers.tables import primary
+from evidence.tables import primary
 from runner import stages
 
 SOURCE = ROOT / "paper" / "paper.typ"

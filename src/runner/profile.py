@@ -5,9 +5,9 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from common.names import model_name
+from common.project import DATA, Mistake, digest, file_digest, read_yaml
 from evidence import baselines, fairness, trainings
-from helpers.names import model_name
-from helpers.project import DATA, Mistake, digest, file_digest, read_yaml
 from runner import checks, sections
 from texts import named, own, sources
 

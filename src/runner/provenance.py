@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from helpers.project import ROOT, file_digest
+from common.project import ROOT, file_digest
 from runner import stages
 
 

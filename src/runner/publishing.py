@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from common.project import ROOT, Mistake
 from evidence import trainings
-from helpers.project import ROOT, Mistake
 
 
 def publish(run: Path) -> None:

@@ -10,9 +10,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from common.names import shown, shown_p
+from common.project import ROOT, write_atomically
 from evidence.baselines import NAMES as BASELINES
-from helpers.names import shown, shown_p
-from helpers.project import ROOT, write_atomically
 from runner import provenance, stages
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
+from common.names import METRICS
 from evidence import baselines
-from helpers.names import METRICS
 from texts import own_lines
 
 # Tables are read back with these as something else: a baseline or a folder of ours, no value, a truth value, a number.

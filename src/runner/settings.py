@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from helpers.project import ROOT, Mistake, parsed_yaml, read_yaml
+from common.project import ROOT, Mistake, parsed_yaml, read_yaml
 from runner.profile import Profile
 
 CLAIMS = ROOT / "profiles" / "claims.yaml"

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from helpers.project import ROOT, RUNS, Mistake, digest, write_atomically
+from common.project import ROOT, RUNS, Mistake, digest, write_atomically
 from runner import machine, notebooks
 
 POLL_SECONDS = 1.0

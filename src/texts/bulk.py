@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from lxml import etree
 from pyarrow import ArrowInvalid
 
-from helpers.project import Mistake
+from common.project import Mistake
 from texts.documents import Document
 from texts.files import GROUP_CHARACTERS, Files, grouped
 

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from datasketch import MinHash, MinHashLSH
 
-from helpers.progress import Line
-from helpers.project import Mistake, write_json
+from common.progress import Line
+from common.project import Mistake, write_json
 from texts import languages, readers, sources, synthetic, tasks
 from texts.cleaning import normalise
 from texts.documents import Document, read_jsonl, shuffle_lines, write_jsonl

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.project import Mistake
+from common.project import Mistake
 
 PARTS = ("train", "dev", "test")  # of a task
 

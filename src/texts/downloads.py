@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from helpers.project import Mistake
+from common.project import Mistake
 
 Source = Mapping[str, Any]
 GITHUB, HUB, ZENODO = "https://github.com", "https://huggingface.co/datasets", "https://zenodo.org"

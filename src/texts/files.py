@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import PurePosixPath
 
-from helpers.project import Mistake
+from common.project import Mistake
 from texts.documents import Document
 
 Files = Iterable[tuple[str, bytes]]  # (path, content), sorted by path

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from helpers.project import Mistake
+from common.project import Mistake
 from texts.cleaning import normalise
 from texts.documents import Document
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from helpers.project import DATA, read_yaml
+from common.project import DATA, read_yaml
 from texts import own, sources, synthetic
 from texts.documents import Patient
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from helpers.project import ROOT, Mistake, digest, file_digest
+from common.project import ROOT, Mistake, digest, file_digest
 from texts import own_lines, standoff
 from texts.documents import PARTS, Document, Note, Patient, Span
 from texts.files import text_of

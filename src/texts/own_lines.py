@@ -10,7 +10,7 @@ from unicodedata import normalize
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
-from helpers.project import Mistake
+from common.project import Mistake
 from texts.cleaning import normalise
 
 # What tables of results have for an average or for no entity, and what pandas reads as an empty cell.

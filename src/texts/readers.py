@@ -16,7 +16,7 @@ from typing import Any
 
 from lxml import etree
 
-from helpers.project import Mistake, digest
+from common.project import Mistake, digest
 from texts import sources
 from texts.bulk import articles, opus
 from texts.documents import Document, Span

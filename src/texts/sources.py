@@ -19,8 +19,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from helpers.progress import Line
-from helpers.project import DATA, Mistake, digest, read_yaml, write_atomically
+from common.progress import Line
+from common.project import DATA, Mistake, digest, read_yaml, write_atomically
 from texts import downloads
 
 LISTED = DATA / "sources.yaml"

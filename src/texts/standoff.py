@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from helpers.project import Mistake
+from common.project import Mistake
 from texts.documents import Document, Span
 from texts.files import Files, text_of
 

@@ -15,7 +15,7 @@ from zlib import crc32
 
 import yaml
 
-from helpers.project import DATA, Mistake
+from common.project import DATA, Mistake
 from texts.documents import PARTS, Document, Note, Patient, Span
 
 LANGUAGES, DOMAINS = ("nl", "ro", "es"), ("general", "biomedical", "clinical")

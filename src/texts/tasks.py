@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
-from helpers.project import Mistake, write_json
+from common.project import Mistake, write_json
 from texts import readers, sources, synthetic
 from texts.cleaning import folded, lettered
 from texts.documents import PARTS, Document, Patient, read_jsonl, write_jsonl

@@ -25,9 +25,10 @@
 # %%
 import pandas as pd
 import torch
+from common import project
 from engine.tokens import UNSCORED, Masking
-from evidence import analysis
-from helpers import figures, models, packing, pretraining, project, tables
+from evidence import analysis, tables
+from helpers import figures, models, packing, pretraining
 from runner import stages
 
 # %% [markdown]

@@ -27,8 +27,7 @@ import json
 
 import numpy as np
 import pandas as pd
-from evidence import bootstrap, scores
-from helpers import tables
+from evidence import bootstrap, scores, tables
 from runner import stages
 from texts.cleaning import folded
 

@@ -27,8 +27,10 @@
 import shutil
 
 import pandas as pd
+from common import project
 from datasketch import MinHash
-from helpers import figures, models, packing, pretraining, project, tables
+from evidence import tables
+from helpers import figures, models, packing, pretraining
 from runner import stages
 from texts import gate, tasks
 from texts.documents import Document, write_jsonl

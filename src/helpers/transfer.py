@@ -11,8 +11,8 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from engine import tokens, training, windows
 from evidence import analysis, scores
+from evidence.tables import common, fits, is_ner, specs, train_mentions
 from helpers import models, packing, pretraining
-from helpers.tables import common, fits, is_ner, specs, train_mentions
 from texts import tasks
 from texts.cleaning import folded
 

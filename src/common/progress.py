@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from helpers.project import write_atomically
+from common.project import write_atomically
 
 
 class Line:

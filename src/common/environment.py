@@ -7,7 +7,7 @@ from importlib.metadata import version
 import pandas as pd
 import torch
 
-from helpers.project import Mistake
+from common.project import Mistake
 
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "datasketch", "papermill", "snakemake")
 

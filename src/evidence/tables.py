@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.names import shown
+from common.names import shown
 from texts import sources, tasks
 from texts.cleaning import folded
 

@@ -65,9 +65,13 @@ def compile_layers(model: PreTrainedModel) -> None:
     torch._dynamo.config.skip_nnmodule_hook_guards = False  # the last layer has some (`models.LastLayer`), others none
     # A processor's dropout draws what it draws without compiling; a GPU's is drawn where it is used, not into memory.
     config.fallback_random = model.device.type == "cpu"
-    layers = [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    for module in (model.base_model.embeddings, *layers):
+    for module in (model.base_model.embeddings, *layers(model)):
         module.compile(dynamic=False)
+
+
+def layers(model: PreTrainedModel) -> list[nn.Module]:
+    """The layers of the encoder, in their order."""
+    return [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
 def apart(model: PreTrainedModel, text: torch.Tensor, positions: torch.Tensor) -> dict[str, Any]:

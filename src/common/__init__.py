@@ -1,0 +1,1 @@
+"""What all packages share: paths and files, names, progress, and the device."""
