@@ -4,8 +4,9 @@
 
 Both sides start from the same weights and see the same windows, batch size, epochs and learning rate, and only their
 training is timed: texts are cut into windows before, and looks at dev are taken out. `dev` is strict F1 (entities) or
-AUPRC (screening) at the end. Trainer pads every batch to its longest window, draws batches at random,
-and for screening sees a window as an item, as its examples do; ours groups windows by length.
+AUPRC (screening) at the end. Trainer pads every batch to its longest window, draws batches at random, and for screening
+sees a window as an item, as its examples do, with as many in a batch as ours has on average; ours groups windows by
+length.
 """
 
 import statistics
@@ -96,6 +97,8 @@ def ours(folder: Path, task: str) -> tuple[float, float]:
 class Entities:
     """What Trainer needs for entities: windows with a label at each word's first piece."""
 
+    rows = ROWS
+
     def __init__(self, folder: Path) -> None:
         from transformers import DataCollatorForTokenClassification
 
@@ -137,6 +140,7 @@ class Screening:
             for patient, some in prepared
             for window in some
         ]
+        self.rows = round(ROWS * len(self.items) / len(train))
 
     def score(self) -> float:
         """AUPRC on dev, a patient's score being that of the highest window."""
@@ -153,7 +157,7 @@ def trainer(folder: Path, task: str, **flags: Any) -> tuple[float, float]:
         arguments = TrainingArguments(
             place,
             num_train_epochs=EPOCHS,
-            per_device_train_batch_size=ROWS,
+            per_device_train_batch_size=side.rows,
             learning_rate=RATE,
             save_strategy="no",
             report_to="none",

@@ -117,7 +117,8 @@ pd.DataFrame(shown).iloc[:14].T
 # - **One fused step** of AdamW over all weights, which also makes means of the summed gradients and cuts their norm to 1.
 # - **Freed memory is kept** for the next step, not given back to the system and asked for again.
 # - **Word pieces made once**, read from a memory-mapped file; their order follows from `seed` and is held nowhere.
-# - **Masks by `seed` and place**: a stopped run goes on, and `processes` share a batch, as if nothing had happened.
+# - **Masks by `seed` and place**: a stopped run goes on as if nothing had happened, and `processes` that share a batch mask what
+#   one would (what is dropped out, in a model that does so, is another draw).
 # - **A GPU never waits**: a step's loss is read during the next one, and a batch comes from page-locked memory.
 # - **Out of memory** halves the part of a batch that is computed at once, not the batch; `save_memory` computes layers twice.
 # - **`compiled`** fuses the small operations of a layer, once for layers that are alike: for long trainings on a GPU.

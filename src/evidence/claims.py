@@ -176,21 +176,24 @@ def beyond_seen(
 ) -> pd.DataFrame:
     """Gains of the family's comparisons in recall of unseen mentions, less those of seen ones; a row a comparison.
 
-    Where both gain alike, what was learnt is the task rather than its words. Secondary, not corrected.
-    Columns: `BEYOND`. `how` are draws, seed, common, train and together, as `scored` has them.
+    Where both gain alike, what was learnt is the task rather than its words. Secondary, not corrected. A seed's two
+    recalls are subtracted before they are compared, as they rise and fall together. Comparisons that cannot be made are
+    left out. Columns: `BEYOND`. `how` are draws, seed, common, train and together, as `scored` has them.
     """
-    unseen = [item for item in family if item.get("mentions") == "unseen" and not item.get("reason")]
-    both = [*unseen, *({**item, "mentions": "seen"} for item in unseen)]
-    rows, parts, spreads = _differences(load_fits(folder, unseen), both, copies, **how)
-    found = []
-    for row, one, other in zip(rows, parts, parts[len(unseen) :], strict=False):
-        if one and other:
-            total = added([one, {key: part * -1 for key, part in other.items()}])
-            gains = [estimate(list(side.values()), spreads) for side in (one, other, total)]
-            low, high, p = gains[2].interval(confidence)
-            values = dict(zip(BEYOND[4:7], (gain.value for gain in gains), strict=True))
-            found.append({name: row[name] for name in BEYOND[:4]} | values | {"low": low, "high": high, "p": p})
-    return pd.DataFrame(found, columns=BEYOND)
+    rows, fits = [], load_fits(folder, family)
+    for item in (item for item in family if item.get("mentions") == "unseen" and not item.get("reason")):
+        row = {**item, "test": item.get("test") or item["task"]}
+        try:
+            unseen, seen = (scored(fits, {**row, "mentions": which}, **how)[0] for which in ("unseen", "seen"))
+            gap = {arm: (seeds, values - seen[arm][1]) for arm, (seeds, values) in unseen.items()}
+            (parts, _), *sides = (difference(scores, row, copies=copies) for scores in (gap, unseen, seen))
+        except Mistake:
+            continue
+        spreads = {(*measured(row), several): spread(gap, copies, several) for several in (True, False)}
+        found, gains = estimate(list(parts.values()), spreads), [f["arm_value"] - f["against_value"] for _, f in sides]
+        low, high, p = found.interval(confidence)
+        rows.append([*(row[name] for name in BEYOND[:4]), *gains, found.value, low, high, p])
+    return pd.DataFrame(rows, columns=BEYOND)
 
 
 def compare(
