@@ -261,7 +261,9 @@ project.write_table(folder / "results" / "worth.csv", worth)
 project.write_table(folder / "results" / "beyond_seen.csv", beyond)
 project.write_table(folder / "results" / "flagged.csv", flagged)
 project.write_table(folder / "results" / "mcnemar.csv", decisions)
-project.write_json(folder / "results" / "claims.json", verdicts)
+beside = {claim: sentences.beyond_seen(rows) for claim, rows in beyond.groupby("claim")}
+listed = [claim | {"beside": beside.get(claim["claim"], "")} for claim in verdicts["claims"]]
+project.write_json(folder / "results" / "claims.json", verdicts | {"claims": listed})
 
 # %% [markdown]
 # **In short**

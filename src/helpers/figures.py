@@ -36,7 +36,7 @@ def loss_curves(curves: pd.DataFrame, *, width_mm: float = 160, synthetic: bool 
             if part.empty:
                 panel.annotate("no text", (0.5, 0.5), xycoords="axes fraction", ha="center", color="0.4", fontsize=8)
             panel.set_title(shown_corpus(f"{domains[i]}-{languages[j]}"))
-        figure.supxlabel("Word pieces read by this arm (millions)", fontsize=9)
+        axes[-1, len(languages) // 2].set_xlabel("Word pieces read by this arm (millions)")
         figure.supylabel("Held-out loss (nats a masked token)", fontsize=9)
         legend(figure, axes[0, 0], 3)
     return figure
