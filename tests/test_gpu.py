@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from test_training import steps_of_both
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForTokenClassification
 
 from common import devices
@@ -132,3 +133,9 @@ def test_padding_changes_no_tag():
     with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
         ours = model(input_ids=ids.cuda(), attention_mask=padded.cuda()).logits
     torch.testing.assert_close(ours.cpu().float()[padded], wanted[padded], atol=0.05, rtol=0.05)
+
+
+def test_a_step_is_that_of_clipped_mean_gradients(tmp_path):
+    """The fused step divides by what it is told on a GPU, too."""
+    for ours, theirs in steps_of_both(tmp_path, "cuda"):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

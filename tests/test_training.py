@@ -216,17 +216,17 @@ def test_memory_that_runs_out_halves_the_parts(run, size, capsys):
         training.Parts(full, training.accelerator()).backward(model, range(2))
 
 
-def test_a_step_is_that_of_clipped_mean_gradients(run):
-    """After three steps on a toy: the loop's weights, and those of plain AdamW with clip_grad_norm_.
+def steps_of_both(folder, device="cpu"):
+    """Weights of a toy after three steps of the loop, and of plain AdamW with clip_grad_norm_.
 
     One step's gradients are clipped, two are not: a factor that all steps share does nothing to Adam's.
     """
     torch.manual_seed(1)
     sizes = torch.tensor([0.01, 10, 0.02])[:, None, None]
-    data, model = sizes * torch.randn(3, 8, 40), torch.nn.Linear(40, 1)
+    data, model = (sizes * torch.randn(3, 8, 40)).to(device), torch.nn.Linear(40, 1).to(device)
     other = copy.deepcopy(model)
     work = training.Work(3, lambda step: data[step], lambda items: (model(torch.stack(items)).square().sum(), 8))
-    about = {"patience": 0, "checkpoint": run / "toy", "key": "", "checkpoint_seconds": 1e9, "tokens_a_step": 8}
+    about = {"patience": 0, "checkpoint": folder / "toy", "key": "", "checkpoint_seconds": 1e9, "tokens_a_step": 8}
     plan = training.Plan(learning_rate=0.1, warmup_share=0.0, seed=1, look_every=3, **about)
     training.train(model, work, plan, dict)
     groups = [{"params": [other.weight], "weight_decay": 0.01}, {"params": [other.bias], "weight_decay": 0.0}]
@@ -238,7 +238,11 @@ def test_a_step_is_that_of_clipped_mean_gradients(run):
         other(data[step]).square().mean().backward()
         torch.nn.utils.clip_grad_norm_(other.parameters(), 1.0)
         plain.step()
-    for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+    return zip(model.parameters(), other.parameters(), strict=True)
+
+
+def test_a_step_is_that_of_clipped_mean_gradients(run):
+    for ours, theirs in steps_of_both(run):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
