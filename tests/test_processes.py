@@ -6,6 +6,7 @@ import sys
 import time
 
 import killed
+import pandas as pd
 import psutil
 import pytest
 
@@ -91,6 +92,25 @@ def test_a_device_is_told_as_it_is_used(places, monkeypatch, torch, visible, pre
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert machine.device(*places) == told
+
+
+def test_two_processes_fit_what_one_does(tmp_path, float32, monkeypatch):
+    """Without dropout, of which each draws its own: the same looks, scores and entities, early stopping included."""
+    monkeypatch.setitem(killed.SCRATCH, "config", killed.WIDTH)
+    killed.main(tmp_path, 4)
+    found, values = [], VALUES | {"epochs": 4, "patience": 1, "share": 1.0, "learning_rate": 3e-3}
+    for count in (1, 2):
+        speed = killed.SPEED | {"processes": count}
+        table = finetuning.all_fits(tmp_path, "ner_es", ["arm"], [1], {}, **values, **speed)
+        place = tables.predictions(tmp_path, "ner_es") / "arm"
+        rows = pd.read_parquet(place / "seed-1.parquet").query("kind == 'predicted'")
+        found.append((table.loc[table["arm"] == "arm"].iloc[0], rows))
+        (place / "seed-1.json").unlink()
+    (one, entities), (two, same) = found
+    assert one[["looks", "best_look"]].tolist() == two[["looks", "best_look"]].tolist()
+    assert one["dev_score"] == pytest.approx(two["dev_score"], abs=0.02)
+    agree = pd.merge(entities, same, how="inner")
+    assert len(agree) > 0.95 * len(entities) > 20 and abs(len(entities) - len(same)) < 0.05 * len(entities)
 
 
 @pytest.mark.parametrize(("fits", "count"), [(1, 2), (3, 1)])
