@@ -40,7 +40,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, DataCollatorForLangua
 from benchmarks import paired
 from common import devices, environment
 from engine import tokens, training
-from helpers import models, pretraining
+from helpers import heads, models, pretraining
 from texts import synthetic
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -259,7 +259,7 @@ def _instead(**off: Any) -> Iterator[None]:
         "segments": tokens,
         "optimiser": training,
         "autocast": Accelerator,
-        "_only_at": models,
+        "_only_at": heads,
         "ALIGNED": pretraining.SummedCrossEntropy,
     }
     patches = [patch.object(owners.get(name, devices), name, other) for name, other in off.items()]
@@ -276,8 +276,8 @@ def dense_loss(model: Any, masked: dict[str, torch.Tensor], compiled: bool = Fal
     """The loss with the vocabulary logits of every position, as a model computes it itself."""
     attention = devices.apart(model, masked["text"], masked["positions"])
     masked = {name: devices.moved(tensor, model.device) for name, tensor in masked.items()}
-    hidden = models.encode(model, masked["ids"], masked["positions"], **attention)
-    logits = model.get_output_embeddings()(models.before_decoder(model, hidden))
+    hidden = heads.encode(model, masked["ids"], masked["positions"], **attention)
+    logits = model.get_output_embeddings()(heads.before_decoder(model, hidden))
     labels = torch.full((masked["ids"].numel(),), tokens.UNSCORED, device=model.device)
     labels[masked["places"]] = masked["targets"]
     return cross_entropy(logits.flatten(0, 1).float(), labels, ignore_index=tokens.UNSCORED, reduction="sum")

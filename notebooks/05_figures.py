@@ -27,7 +27,7 @@ import shutil
 import pandas as pd
 from common import names, project
 from evidence import budgets, claims, scores, sentences, tables, trainings
-from helpers import figures, style
+from helpers import figures, ranking, style
 from IPython.display import Markdown, display
 from runner import stages
 
@@ -210,9 +210,9 @@ Markdown(sentences.beyond_seen(beyond))
 screened = [task for task in trained if not tables.is_ner(folder, task)]
 patients = [pd.concat(map(pd.read_parquet, tables.fits(folder, task))) for task in screened]
 for task, rows in zip(screened, patients, strict=True):
-    style.keep(figures.precision_recall(rows, **looks), name=f"ranking_{task}", caption=(
+    style.keep(ranking.precision_recall(rows, **looks), name=f"ranking_{task}", caption=(
         "Precision at each recall on the test patients, mean over seeds; in brackets the area under the curve."), **keep)
-    style.keep(figures.calibration_curve(rows, **looks) if rows["probability"].notna().any() else None, name=f"calibration_{task}", caption=(
+    style.keep(ranking.calibration_curve(rows, **looks) if rows["probability"].notna().any() else None, name=f"calibration_{task}", caption=(
         "Predicted probability against the share of positives among the test patients: eight groups of equal size, seeds "
         "pooled; lines are 95 % intervals for the patients that one seed has in a group."), **keep)
 

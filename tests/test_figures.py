@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from common import names
 from common.names import GROUPS, SYNTHETIC
 from common.project import Mistake
-from helpers import figures, style
+from helpers import figures, ranking, style
 
 ARMS = ["general", "clinical", "my_arm"]
 CURVES = pd.DataFrame(
@@ -62,8 +62,8 @@ ALL = {
     "tasks": (figures.task_scores, METRICS, {}),
     "forest": (figures.forest, COMPARISONS, {}),
     "transfer": (figures.transfer_matrix, METRICS, {}),
-    "curve": (figures.precision_recall, PATIENTS, {}),
-    "calibration": (figures.calibration_curve, PATIENTS, {}),
+    "curve": (ranking.precision_recall, PATIENTS, {}),
+    "calibration": (ranking.calibration_curve, PATIENTS, {}),
     "overlap": (figures.overlap_map, OVERLAP, {"words": 1000}),
     "recall": (figures.recall_groups, RECALLS, {}),
 }
@@ -150,7 +150,7 @@ def test_calibration_curve_groups_by_probability():
     probability = generator.random(8000)
     label = (generator.random(8000) < probability).astype(float)
     rows = pd.DataFrame({"arm": "clinical", "seed": 1, "split": "test", "label": label, "probability": probability})
-    line = figures.calibration_curve(rows).axes[0].lines[0]
+    line = ranking.calibration_curve(rows).axes[0].lines[0]
     np.testing.assert_allclose(line.get_xdata(), (np.arange(8) + 0.5) / 8, atol=0.02)
     np.testing.assert_allclose(line.get_ydata(), line.get_xdata(), atol=0.05)
 
@@ -158,7 +158,7 @@ def test_calibration_curve_groups_by_probability():
 def test_an_interval_of_calibration_is_that_of_the_patients_of_one_seed():
     rows = pd.DataFrame({"probability": np.arange(80) / 80, "label": [0.0, 0, 0, 1, 0] * 16, "split": "test"})
     rows = pd.concat([rows.assign(arm="clinical", seed=seed) for seed in (1, 2, 3)])
-    bars = figures.calibration_curve(rows).axes[0].collections[0].get_segments()
+    bars = ranking.calibration_curve(rows).axes[0].collections[0].get_segments()
     for bar in bars:
         ends = binomtest(2, 10).proportion_ci(method="wilson")
         np.testing.assert_allclose(bar[:, 1], [ends.low, ends.high], atol=1e-6)
@@ -166,7 +166,7 @@ def test_an_interval_of_calibration_is_that_of_the_patients_of_one_seed():
 
 
 def test_precision_recall_of_a_perfect_model():
-    figure = figures.precision_recall(PATIENTS)
+    figure = ranking.precision_recall(PATIENTS)
     axes = figure.axes[0]
     assert set(axes.lines[0].get_ydata()) == {1.0}
     assert "Clinical (1.00)" in texts(figure)

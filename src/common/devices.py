@@ -62,7 +62,7 @@ def compile_layers(model: PreTrainedModel) -> None:
     """Have torch.compile fuse each layer, once for layers that are alike, and the embeddings."""
     from torch._inductor import config  # here, as most trainings do not compile
 
-    torch._dynamo.config.skip_nnmodule_hook_guards = False  # the last layer has some (`models.LastLayer`), others none
+    torch._dynamo.config.skip_nnmodule_hook_guards = False  # the last layer has some (`heads.LastLayer`), others none
     # A processor's dropout draws what it draws without compiling; a GPU's is drawn where it is used, not into memory.
     config.fallback_random = model.device.type == "cpu"
     for module in (model.base_model.embeddings, *layers(model)):

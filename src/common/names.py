@@ -1,12 +1,14 @@
 """Names as figures, tables and sentences show them, the same everywhere."""
 
 # fmt: off
-NAMES = {
+ARMS = {
     "base": "Base", "general": "General (control)", "biomedical": "Biomedical", "clinical": "Clinical",
     "general_nl": "General, Dutch only", "biomedical_nl": "Biomedical, Dutch only",
     "clinical_nl": "Clinical, Dutch only", "sequential": "Biomedical, then clinical",
     "biomedical_half": "Biomedical, half", "es_only": "Medical, Spanish only", "ro_only": "Medical, Romanian only",
     "general_es": "General, Spanish only", "general_ro": "General, Romanian only",
+}
+NAMES = ARMS | {
     "dictionary": "Dictionary look-up", "keywords": "Keyword rule", "words": "Regression on words",
     "f1": "Strict F1", "recall": "Recall", "precision": "Precision", "partial_f1": "Partial F1",
     "auprc": "AUPRC", "auroc": "AUROC", "nl": "Dutch", "ro": "Romanian", "es": "Spanish",

@@ -40,7 +40,7 @@ def resume(folder: Path, key: str, model: nn.Module, optimizer: torch.optim.Opti
         if (saved := _sound(place)).get("key") == key:
             break
         if saved:
-            print(f"checkpoint {place}: of other text, settings or code; training begins anew", flush=True)
+            print(f"checkpoint {place}: of other text, settings or code; not used", flush=True)
         shutil.rmtree(place, ignore_errors=True)  # or it would be taken for newer than those of the steps before it
     else:
         return None

@@ -19,13 +19,13 @@ from common.project import code_digest, digest, file_digest, write_atomically
 from engine import checkpoints, processes, training, windows
 from evidence import baselines, scores, tables
 from evidence.scores import best_threshold, calibrated, calibration
-from helpers import application, model_cards, models, ner, screening
+from helpers import application, heads, model_cards, models, ner, screening
 from texts import synthetic
 from texts.documents import PARTS, Document, Patient, Span
 from texts.tasks import split, task
 
-_OTHERS = (baselines, checkpoints, devices, models, ner, processes, scores, screening, synthetic, tables, training)
-CODE = (*_OTHERS, windows, sys.modules[__name__])
+_OTHERS = (baselines, checkpoints, devices, heads, models, ner, processes, scores, screening, synthetic, tables)
+CODE = (*_OTHERS, training, windows, sys.modules[__name__])
 
 
 def all_fits(
@@ -127,9 +127,17 @@ def _checkpoint(folder: Path, name: str, model: str, seed: int) -> Path:
     return folder / "checkpoints" / "fits" / name / f"{model}-{seed}"
 
 
-def _train(model: Any, lengths: list[int], about: dict[str, Any], look: Callable[[], dict], **values: Any) -> list:
-    """Run the loop for a fit; `lengths` of the items, `about`: loss(items) with their weight, checkpoint, key, seed."""
-    size, seed = values["batch_rows"], about["seed"]
+def _train(
+    model: Any,
+    lengths: list[int],
+    losses: Callable[[Sequence[int]], tuple[Any, int]],
+    look: Callable[[], dict],
+    *,
+    seed: int,
+    **values: Any,
+) -> list:
+    """Run the loop for a fit; `lengths` of the items, `losses`: the summed loss of some items, and their weight."""
+    size = values["batch_rows"]
     count = passes(values["epochs"], values["share"])
     epochs = [windows.batches(lengths, size, [seed, epoch]) for epoch in range(count)]
     order = [items for epoch in epochs for items in epoch]
@@ -138,7 +146,7 @@ def _train(model: Any, lengths: list[int], about: dict[str, Any], look: Callable
 
     def loss(items: Sequence[int]) -> tuple[Any, int]:
         with device.autocast():
-            return about["loss"](items)
+            return losses(items)
 
     plan = training.Plan(
         learning_rate=values["learning_rate"],
@@ -146,8 +154,8 @@ def _train(model: Any, lengths: list[int], about: dict[str, Any], look: Callable
         seed=seed,
         look_every=-(-len(order) // values["epochs"]),  # of a share of the items, too: patience is in looks
         patience=values["patience"],
-        checkpoint=about["checkpoint"],
-        key=about["key"],
+        checkpoint=values["checkpoint"],
+        key=values["key"],
         checkpoint_seconds=values["checkpoint_seconds"],
         tokens_a_step=sum(lengths) / len(epochs[0]),
     )
@@ -177,12 +185,17 @@ def _fit_ner(
     )
     prepared, targets, seen = tagger.prepare(train), tagger.targets(train), tagger.prepare(dev)
     prepared = [window for window in prepared if window.words]
-    about = {
-        "loss": lambda items: tagger.loss([prepared[i] for i in items], targets),
-        **{"checkpoint": _checkpoint(folder, name, model, seed), "key": key, "seed": seed},
-    }
-    look = lambda: {"dev_score": ner.dev_score(dev, tagger.predict(dev, seen))}  # noqa: E731
-    history = _train(tagger.model, [len(window.ids) for window in prepared], about, look, share=share, **values)
+    history = _train(
+        tagger.model,
+        [len(window.ids) for window in prepared],
+        lambda items: tagger.loss([prepared[i] for i in items], targets),
+        lambda: {"dev_score": ner.dev_score(dev, tagger.predict(dev, seen))},
+        seed=seed,
+        key=key,
+        checkpoint=_checkpoint(folder, name, model, seed),
+        share=share,
+        **values,
+    )
     frames = []
     for test in tests:
         documents = split(folder, test, "test")
@@ -260,13 +273,16 @@ def _fit_screening(
     gold = [patient.label for patient in dev]
     ranked = lambda logits, pool: [float(pool(x)) for x in logits]  # noqa: E731
     trained_with = screening.smooth_maximum
-    about = {
-        "loss": lambda items: screener.loss([prepared[i] for i in items], [train[i].label for i in items]),
-        **{"checkpoint": _checkpoint(folder, name, model, seed), "key": key, "seed": seed},
-    }
-    look = lambda: {"dev_score": average_precision_score(gold, ranked(screener.predict(seen), trained_with))}  # noqa: E731
     history = _train(
-        screener.model, [sum(len(w.ids) for w in some) for some in prepared], about, look, share=share, **values
+        screener.model,
+        [sum(len(window.ids) for window in some) for some in prepared],
+        lambda items: screener.loss([prepared[i] for i in items], [train[i].label for i in items]),
+        lambda: {"dev_score": average_precision_score(gold, ranked(screener.predict(seen), trained_with))},
+        seed=seed,
+        key=key,
+        checkpoint=_checkpoint(folder, name, model, seed),
+        share=share,
+        **values,
     )
     on_dev, on_test = screener.predict(seen), screener.predict(screener.prepare(test))
     by = {pool: average_precision_score(gold, ranked(on_dev, f)) for pool, f in screening.AGGREGATIONS.items()}

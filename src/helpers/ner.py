@@ -9,7 +9,7 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTr
 
 from common import devices
 from engine import training, windows
-from helpers import models
+from helpers import heads
 from texts.documents import Document, Span
 
 
@@ -95,8 +95,8 @@ class Tagger:
         each = (row * width + piece for row, window in enumerate(some) for piece in window.pieces)
         places = torch.from_numpy(np.fromiter(each, int, count))
         ids, attention, places = (devices.moved(x, self.model.device) for x in (ids, attention, places))
-        hidden = models.encode(self.model, ids, None, places, attention_mask=attention)
-        return models.after_encoder(self.model, hidden).float()
+        hidden = heads.encode(self.model, ids, None, places, attention_mask=attention)
+        return heads.after_encoder(self.model, hidden).float()
 
     def loss(self, some: Sequence[windows.Window], targets: list[np.ndarray]) -> tuple[torch.Tensor, int]:
         """Summed cross-entropy over the words scored in these windows, and their number."""

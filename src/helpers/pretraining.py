@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from common import devices
 from common.project import code_digest, digest, write_atomically, write_json
 from engine import checkpoints, processes, tokens, training
-from helpers import model_cards, models, packing
+from helpers import heads, model_cards, models, packing
 from helpers.packing import Mixture
 
 HELDOUT_RATE = 0.15
@@ -54,7 +54,7 @@ def masked_loss(model: PreTrainedModel, masked: dict[str, torch.Tensor], compile
     attention = devices.apart(model, masked["text"], masked["positions"])
     names = ("ids", "positions", "places", "targets")
     ids, positions, places, targets = (devices.moved(masked[name], model.device) for name in names)
-    hidden = models.before_decoder(model, models.encode(model, ids, positions, places, **attention))
+    hidden = heads.before_decoder(model, heads.encode(model, ids, positions, places, **attention))
     decoder, kind = model.get_output_embeddings(), devices.precision(hidden)
     learns = torch.is_grad_enabled()  # within a Function it never is
     return SummedCrossEntropy.apply(hidden.to(kind), decoder.weight, decoder.bias, targets, compiled, learns)
@@ -209,7 +209,7 @@ def side_by_side(
         adapt(folder, arm, model, mixture, heldout, card, **SMALL, **values)
 
 
-CODE = (checkpoints, devices, models, packing, processes, tokens, training, sys.modules[__name__])
+CODE = (checkpoints, devices, heads, models, packing, processes, tokens, training, sys.modules[__name__])
 
 
 def _trained(

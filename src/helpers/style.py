@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.style import library
 
-from common.names import NAMES, SYNTHETIC
+from common.names import ARMS, SYNTHETIC
 from common.project import Mistake, write_atomically
 
 # fmt: off
@@ -21,7 +21,6 @@ COLOURS = [
     *map(to_rgb, "#0173b2 #de8f05 #029e73 #d55e00 #cc78bc #ca9161 #fbafe4 #949494 #ece133 #56b4e9".split()),
     (0.2, 0.13, 0.53), *map(to_rgb, "#882255 #117733 #44aa99 #999933 #661100".split()),
 ]
-OTHERS = 3  # colours that no known arm has
 VERDICTS = {"supported": COLOURS[2], "contradicted": COLOURS[3], "inconclusive": "0.45", "not testable here": "0.75"}
 MARKERS = "osD^vPX*"
 STYLE = {
@@ -45,8 +44,7 @@ class Picture(Figure):
 
 def colours(arms: Iterable[str]) -> dict[str, tuple[float, float, float]]:
     """Arm -> colour: the same for a known arm in every figure, further arms in turn."""
-    known = list(NAMES)[: len(COLOURS) - OTHERS]
-    order = [*known, *sorted(set(arms) - set(known))]
+    order = [*ARMS, *sorted(set(arms) - set(ARMS))]
     return {arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(order)}
 
 
