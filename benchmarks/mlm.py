@@ -315,7 +315,8 @@ def one_text(ids: np.ndarray, cls: int) -> tuple[np.ndarray, np.ndarray]:
 
 def sides(bench: Bench) -> dict[str, paired.Side]:
     """Ours, the reference's two, and ours with one technique switched off at a time."""
-    best = {"bf16": environment.narrow(), "use_cpu": not torch.cuda.is_available()}
+    gpu = torch.cuda.is_available()
+    best = {"bf16": environment.narrow(), "use_cpu": not gpu, "dataloader_num_workers": 4 if gpu else 0}
     return {
         "ours": bench.ours(),
         "ours, compiled": bench.ours(compiled=True),
