@@ -104,7 +104,7 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
         for group in optimizer.param_groups:
             group["lr"] = rate(step, steps, plan)
         loss, optimizer.grad_scale = parts.backward(model, work.items(step))  # the fused step divides gradients by it
-        losses.unread.append((step, devices.fetched(loss + 0 * optimizer.grad_scale)))
+        losses.unread.append((step, devices.fetched(loss + 0 * optimizer.grad_scale)))  # nan with gradients
         losses.read(state, leave=1)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

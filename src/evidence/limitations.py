@@ -17,9 +17,7 @@ MADE_UP = [
 ]
 
 
-def of_run(
-    plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame, more: Sequence[str] = ()
-) -> list[str]:
+def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame, more: Sequence[str]) -> list[str]:
     """What the run cannot show, read off what it has; `more`: sentences on its models and fits, none where empty."""
     profile = plan["profile"]
     there = set(zip(statistics["domain"], statistics["language"], strict=True))

@@ -179,9 +179,10 @@ def beyond_seen(table: pd.DataFrame) -> str:
     if not said:
         return ""
     above = int((table["low"] > 0).sum())
+    rest = "" if above == len(table) else "; elsewhere nothing says that words were learnt"
     return (
         f"Gains in recall of mentions that training labels lack and of those that they have: {'; '.join(said)}. The "
-        f"first is larger, beyond chance, in {above} of {len(table)}; elsewhere nothing says that words were learnt."
+        f"first is larger, beyond chance, in {above} of {len(table)}{rest}."
     )
 
 
