@@ -59,6 +59,13 @@ tasks = [
     {"task": "ner_nl", "kind": "ner", "language": "nl", "trained": False},
     {"task": "screening_nl", "kind": "screening", "language": "nl", "trained": True},
 ]  # of {task, kind, language, trained}: what the models are tested on
+claims = [
+    {"claim": "C1", "text": "Domain adaptation improves task performance.", "comparisons": 6, "reason": ""},
+    {"claim": "C2", "text": "Clinical adaptation does better than biomedical adaptation.", "comparisons": 3, "reason": ""},
+    {"claim": "C3a", "text": "Adaptation carries over: medical text of one language does more for tasks in another than general text of it.", "comparisons": 2, "reason": ""},
+    {"claim": "C3b", "text": "Tasks carry over: a model fine-tuned in one language beats a look-up by cognates of its training entities in another.", "comparisons": 2, "reason": ""},
+    {"claim": "C4", "text": "Adaptation finds more of the entities that the task's training set lacks.", "comparisons": 2, "reason": ""},
+]  # of {claim, text, comparisons, reason}: what is tested, and why it cannot be with these arms and tasks, if it cannot
 parts = []  # parts and tasks of data/sources.yaml, and own files, that are read; none: all text is synthetic
 
 # %% [markdown]
@@ -100,6 +107,15 @@ pd.DataFrame(arms, columns=["arm", "parent", "tokens"]).style.format({"tokens": 
 # %%
 plan = pd.DataFrame(tasks, columns=["task", "kind", "language", "trained"])
 plan.style.hide()
+
+# %% [markdown]
+# ## The claims
+#
+# What the paper's abstract says, in our words, and how many comparisons of two models decide on each. A claim whose
+# comparisons lack an arm, a text, a task or a second seed gets no verdict: then it says why.
+
+# %%
+pd.DataFrame(claims).rename(columns={"reason": "cannot be tested because"}).style.hide()
 
 # %% [markdown]
 # ## Kept for the report

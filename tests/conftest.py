@@ -45,11 +45,12 @@ def load(profile, sets):
     ]
     if values.get("partition"):
         stages[0].resources["slurm_partition"] = values["partition"]
-    dump = {"description": "mini", "seed": 1, **values}
+    declared = {"stated": {}, "rule": {}, "family": [], "confidence": 0.95, "draws": 500}
+    dump = {"description": "mini", "seed": 1, "claims": declared, **values}
     return SimpleNamespace(
         run="mini", name="mini", description="A mini run.", synthetic=True, stages=lambda: stages,
         cluster=SimpleNamespace(cores=2),
-        check_parts=lambda: None, check_own=lambda: None, parts=lambda: [], model_dump=lambda mode: dump,
+        check_parts=lambda: None, check_own=lambda: None, parts=lambda: [], model_dump=lambda **_: dump,
     )
 '''
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from common import names
 from common.project import Mistake
+from evidence import testable
 from runner import checks, keys, notebooks, profile, settings
 from texts import sources
 
@@ -464,7 +465,7 @@ def test_copies_have_seeds_of_their_own_and_parents_in_turn():
 
 def test_an_arm_that_a_task_leaves_out_cannot_be_compared_on_it():
     profile = settings.load("smoke", ["tasks.ner_es.arms=[base, general, clinical]"])
-    reasons = {item.arm: profile.untestable(item) for item in profile.claims.family if item.task == "ner_es"}
+    reasons = {item.arm: why_not(profile, item) for item in profile.claims.family if item.task == "ner_es"}
     assert reasons["biomedical"] == "arm 'biomedical' is not fine-tuned on task 'ner_es' (only base, general, clinical)"
     assert reasons["clinical"] == ""
 
@@ -482,24 +483,40 @@ def test_an_arm_that_a_task_leaves_out_cannot_be_compared_on_it():
 )
 def test_arms_that_differ_in_more_than_their_texts_are_not_compared(change, said):
     profile = settings.load("smoke", [change])
-    reasons = {(i.arm, i.against): profile.untestable(i) for i in profile.claims.family if i.task == "ner_es"}
+    reasons = {(i.arm, i.against): why_not(profile, i) for i in profile.claims.family if i.task == "ner_es"}
     told = said and f"arms 'clinical' and 'general' differ in more than their texts: {said}"
     assert reasons["clinical", "general"] == told
     assert reasons["biomedical", "general"] == reasons["clinical", "dictionary"] == ""
     with_base = profile.claims.family[0].model_copy(update={"against": "base"})
-    assert profile.untestable(with_base) == "", "which both go on from"
+    assert why_not(profile, with_base) == "", "which both go on from"
 
 
 def test_two_steps_of_half_the_text_count_as_one_of_all_of_it():
     profile = settings.load("replica")
     item = profile.claims.family[1].model_copy(update={"arm": "sequential"})
-    assert item.task == "pharmaconer" and profile.untestable(item) == ""
+    assert item.task == "pharmaconer" and why_not(profile, item) == ""
 
 
 def test_no_shipped_comparison_is_between_unequal_arms():
     for name in settings.names():
         profile = settings.load(name)
-        assert not [i for i in profile.claims.family if "more than their texts" in profile.untestable(i)], name
+        assert not [i for i in profile.claims.family if "more than their texts" in why_not(profile, i)], name
+
+
+def why_not(profile, item):
+    return testable.reason(profile.model_dump(), item.model_dump())
+
+
+def test_claims_that_cannot_be_tested_are_told_before_a_run():
+    assert checks.untestable(settings.load("smoke")) == ""
+    once = settings.load("smoke", ["screening.seeds=[1]", "arms.general.copies=1", "arms.clinical.copies=1"])
+    why = "screening_nl, clinical: screening.seeds has one seed, at least 2 are needed"
+    assert checks.untestable(once) == "".join(f"{c} cannot be tested by this run: {why}\n" for c in ("C1", "C2"))
+    values = once.model_dump()
+    values["claims"]["family"] = [item for item in values["claims"]["family"] if item["claim"] != "C4"]
+    rows = {row["claim"]: row for row in testable.claims(values)}
+    assert rows["C4"]["comparisons"] == 0 and rows["C4"]["reason"] == "the profile declares no comparison for it"
+    assert rows["C3a"]["comparisons"] == 2 and rows["C3a"]["reason"] == ""
 
 
 def other(value):

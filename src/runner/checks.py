@@ -10,6 +10,7 @@ from typing import Any
 
 from common.names import turn
 from common.project import RUNS, Mistake, digest, file_digest
+from evidence import testable
 from texts import own
 
 MODEL = (".bin", ".json", ".model", ".safetensors", ".txt")  # files of a saved model and its tokenizer
@@ -52,6 +53,12 @@ def base(profile: Any, base: dict[str, Any], status: dict[str, Any]) -> None:
             raise Mistake(f"profile {profile.name}: {name}.length: {length} is more than the base's {most} positions")
     if saved:
         models.saved_tokenizer(saved, version)
+
+
+def untestable(profile: Any) -> str:
+    """A line for each claim that a run cannot test, and why: it may be hours before 05 says so."""
+    rows = testable.claims(profile.model_dump())
+    return "".join(f"{row['claim']} cannot be tested by this run: {row['reason']}\n" for row in rows if row["reason"])
 
 
 def between(profile: Any) -> None:

@@ -173,7 +173,7 @@ def _reason(text: str, run: Path, stage: Any) -> str:
 
 def _last(log: str) -> str:
     """What a log says last: a message of Slurm's, or else a line that is no place in Snakemake's code."""
-    lines = [line.strip() for line in reversed(log.splitlines())]
+    lines = [line.strip() for line in reversed(log.splitlines()) if line.strip() != "message: None"]
     messages = [line.removeprefix("message: ") for line in lines if line.startswith("message: ")]
     return next((line for line in [*messages, *lines] if line and not line.startswith('File "')), "no message")
 
@@ -275,6 +275,7 @@ def listing(profile: Any) -> None:
     for name in settings.names():
         print(f"{name:<14} {' '.join(settings.load(name, []).description.split())}")
     print(f"\nstages of {profile.run}:\n" + "\n".join(f"  {stage.id}" for stage in profile.stages()))
+    print(checks.untestable(profile), end="", flush=True)
 
 
 def make_until(profile: Any, stage: Any) -> None:
@@ -312,6 +313,7 @@ def run(asked: Namespace) -> int:
         return dry_run(profile, arguments)
     if slurm:
         check_slurm(profile.run)
+    print(checks.untestable(profile), end="", flush=True)
     code = work(profile, on_slurm(asked.jobs, profile) if slurm else here(asked.jobs), arguments)
     if code == 0 and asked.publish:
         publishing.publish(folder)

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from common.names import model_name
 from common.project import DATA, Mistake, digest, file_digest, read_yaml
-from evidence import baselines, fairness, trainings
+from evidence import testable, trainings
 from runner import checks, sections
 from texts import named, own, sources
 
@@ -152,47 +152,6 @@ class Profile(sections.Section):
         checks.between(self)
         return self
 
-    def lacking(self, item: sections.Comparison) -> str:
-        """Why a comparison cannot be made: a name that the profile lacks, or what does not fit its task; else empty."""
-        tasks, arms = [task.name for task in self.tasks], [arm.name for arm in self.arms]
-        for what, value, there in (
-            ("trained task", item.task, [task.name for task in self.tasks if task.trained]),
-            ("task", item.test or item.task, tasks),
-            ("arm", item.arm, arms),
-            ("arm", item.against, [*arms, *baselines.NAMES]),
-        ):
-            if value not in there:
-                return f"the profile has no {what} {value!r} (it has {', '.join(there)})"
-        task = next(task for task in self.tasks if task.name == item.task)
-        for arm in (item.arm, item.against):
-            if task.arms and arm in arms and arm not in task.arms:
-                return f"arm {arm!r} is not fine-tuned on task {item.task!r} (only {', '.join(task.arms)})"
-        unfit = item.unfit(task.kind, baselines.of_task(task.kind, task.source))
-        shared = item.test in ("", *(test.name for test in self._tests(task)))
-        return unfit or ("" if shared else f"tasks {item.task!r} and {item.test!r} have no label in common")
-
-    def untestable(self, item: sections.Comparison) -> str:
-        """Why a comparison cannot say anything about its claim with this profile's tasks, arms and texts, or empty."""
-        if reason := self.lacking(item):
-            return reason
-        language = next(task.language for task in self.tasks if task.name == item.task)
-        for name in (item.arm, item.against) if self.claims.stated[item.claim].own_language else ():
-            read = self._read(name)
-            medical = {lang for domain, languages in read.items() if domain != "general" for lang in languages}
-            if set(read) - {"general"} and language not in medical:
-                return f"arm {name!r} has read no medical text in {language}, the language of task {item.task!r}"
-        return fairness.unequal([dict(arm) for arm in self.arms], dict(self.pretrain), item.arm, item.against)
-
-    def _read(self, name: str) -> dict[str, set[str]]:
-        """Domain -> languages of the text that an arm and the arms before it have read."""
-        found: dict[str, set[str]] = {}
-        by = {arm.name: arm for arm in self.arms}
-        while name in by:
-            for domain, languages in by[name].text.items() if by[name].tokens else ():
-                found.setdefault(domain, set()).update(languages)
-            name = by[name].parent
-        return found
-
     @property
     def synthetic(self) -> bool:
         """Whether any text of the run is generated; its results are then no evidence."""
@@ -277,7 +236,7 @@ class Profile(sections.Section):
         arms = [{"arm": a.name, "parent": a.parent or "-", "tokens": a.tokens} for a in self.arms]
         tasks = [{"task": t.name, "kind": t.kind, "language": t.language, "trained": t.trained} for t in self.tasks]
         values = {"run": self.run, "description": self.description, "arms": arms, "tasks": tasks}
-        values["parts"] = self.parts()
+        values |= {"claims": testable.claims(self.model_dump()), "parts": self.parts()}
         return Stage("00_start_here", "00_start_here", values, [], ["results/plan.csv"])
 
     def _corpora(self) -> Stage:
@@ -346,5 +305,5 @@ class Profile(sections.Section):
 
     def _declared(self, item: sections.Comparison) -> dict[str, Any]:
         """A comparison without what it leaves at its default, and why it cannot be made, if it cannot."""
-        reason = self.untestable(item)
+        reason = testable.reason(self.model_dump(), item.model_dump())
         return item.model_dump(exclude_defaults=True) | ({"reason": reason} if reason else {})

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
-from common.names import METRICS
 from evidence import baselines
 from texts import own_lines
 
@@ -242,17 +241,6 @@ class Comparison(Section):
         if self.arm == self.against:
             raise ValueError(f"arm {self.arm!r} is compared with itself")
         return self
-
-    def unfit(self, kind: str, baseline: str) -> str:
-        """Why it cannot be made on a task of this kind, whose baseline is given, or empty."""
-        metrics = METRICS[kind]
-        if self.metric not in metrics:
-            return f"metric {self.metric!r} does not fit {kind} task {self.task!r}; allowed: {', '.join(metrics)}"
-        if self.against in baselines.NAMES and self.against != baseline:
-            return f"against {self.against!r} does not fit {kind} task {self.task!r}; allowed: {baseline}, or an arm"
-        if kind == "screening" and self.test not in ("", self.task):
-            return f"screening task {self.task!r} is tested on itself only, found test {self.test!r}"
-        return ""
 
 
 class Stated(Section):

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from common.project import ROOT, Mistake, parsed_yaml, read_yaml
+from evidence import testable
 from runner.profile import Profile
 
 CLAIMS = ROOT / "profiles" / "claims.yaml"
@@ -37,7 +38,7 @@ def load(profile: str, sets: list[str] | None = None) -> Profile:
         what = "is the name of a profile of the compendium and of its folder below runs/"
         raise Mistake(f"{profile}: {made.name!r} {what}; rename the file, or give it another `name`")
     for item in made.claims.family if own_family else ():
-        if reason := made.lacking(item):
+        if reason := testable.lacking(made.model_dump(), item.model_dump()):
             raise Mistake(f"{path.name}: claims.family: {reason}")
     return made
 
