@@ -131,3 +131,16 @@ def test_a_look_up_by_cognates_finds_words_of_another_language():
     text = text.replace("(", "")
     found = baselines.look_up(Document("x", "nl", text), dictionary, baselines.cognate)
     assert [text[s.start : s.end] for s in found] == ["Fibrilatie auriculair", "ASMA"]
+
+
+def test_what_is_more_often_no_mention_is_not_looked_up():
+    """A comma labelled once would else be found everywhere; what is right as often as wrong stays."""
+    text = "fiebre, tos, asma y 2,4 D"
+    labelled = document("1", text, DISO=["fiebre", "asma"], CHEM=[","])
+    halves = document("2", "tos y fiebre, tos", DISO=["tos"])  # tos: right once, wrong twice; fiebre: right once of two
+    assert baselines.build_dictionary([labelled, halves]) == {("fiebre",): "DISO", ("asma",): "DISO"}
+    once = document("3", "Asma", CHEM=["Asma"])  # of another type is wrong, too
+    assert baselines.build_dictionary([labelled, once, once]) == {("fiebre",): "DISO", ("asma",): "CHEM"}
+    assert baselines.build_dictionary([document("4", "de dos a dos", CHEM=["dos a dos"])]) == {
+        ("dos", "a", "dos"): "CHEM"
+    }

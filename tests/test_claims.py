@@ -119,6 +119,21 @@ def test_better_and_worse_arms(folder):
     assert mirrored.loc[0, "low"] == pytest.approx(-table.loc[0, "high"])
 
 
+def test_one_comparison_above_zero_bars_contradicted(folder):
+    table, found = verdict(folder, item("poor", "good"), item("dictionary", "good"), item("good", "poor"))
+    assert table["verdict"].tolist() == ["contradicted", "contradicted", "supported"]
+    assert found["C1"]["high"] < 0 and found["C1"]["p_holm"] < 0.05
+    assert found["C1"]["verdict"] == "inconclusive"
+
+
+def test_detectable_is_at_the_first_step_of_the_correction(folder, monkeypatch):
+    made, estimate = [], claims.estimate
+    monkeypatch.setattr(claims, "estimate", lambda *of: made.append(estimate(*of)) or made[-1])
+    table, _ = verdict(folder, item("good", "same"), item("good", "poor"))
+    assert table.loc[0, "detectable"] == made[0].detectable(1 - 0.05 / 4), "two comparisons and two claims"
+    assert table.loc[0, "detectable"] > 1.3 * made[0].reach(0.95)
+
+
 def test_one_comparison_below_zero_bars_supported(folder):
     family = [item("good", "poor"), item("good", "dictionary"), item("poor", "good")]
     table, found = verdict(folder, *family)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from evidence import errors
+from helpers import errors
 from texts.documents import Document, Note, Patient, Span
 
 TEXT = "Dolor <leve> en brazo y pierna, sin fiebre."

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from evidence import cards, claims, limitations, sentences
-from runner import paper
+from runner import paper, settings
 
 
 def test_no_number_of_the_text_is_typed_by_hand():
@@ -60,8 +60,13 @@ def test_transfer_is_a_share_of_what_the_same_arms_reach_there():
     ]
     said = sentences.transfer(pd.DataFrame(rows, columns=["task", "test", "distance", "arm", "value", "there"]))
     assert "reaches 38% of the F1" in said
-    assert "2 pairs: b to a 25% (syntactic distance 0.100); a to b 50% (syntactic distance 0.200). " in said
-    assert said.endswith("The look-up by cognates is beaten by the best arm on 0 of 1 pairs."), "0.9 each"
+    assert (
+        "2 pairs of trained tasks: b to a 25% (syntactic distance 0.100); a to b 50% (syntactic distance 0.200). "
+        in said
+    )
+    assert said.endswith("The look-up by cognates is beaten by the best arm on 0 of all 1 pairs of task and test."), (
+        "0.9 each"
+    )
 
 
 @pytest.mark.parametrize("missing", [0, 1])
@@ -85,6 +90,8 @@ def test_gains_on_unseen_mentions_are_set_beside_those_on_seen_ones():
     assert "t +0.070 and +0.090 (difference -0.020, interval -0.050 to +0.010); u +0.090 and +0.010" in said
     assert said.endswith("in 1 of 2; elsewhere nothing says that words were learnt.")
     assert sentences.beyond_seen(pd.DataFrame(rows[1:], columns=claims.BEYOND)).endswith("in 1 of 1.")
+    nowhere = sentences.beyond_seen(pd.DataFrame(rows[:1], columns=claims.BEYOND))
+    assert nowhere.endswith("The first is larger, beyond chance, nowhere: nothing says that words were learnt.")
     assert sentences.beyond_seen(pd.DataFrame(columns=claims.BEYOND)) == ""
 
 
@@ -95,6 +102,39 @@ def test_fits_whose_last_look_was_the_best(tmp_path):
         (tmp_path / "predictions" / task).mkdir(parents=True)
         pd.DataFrame({"best_look": looks}).to_csv(tmp_path / "predictions" / task / "fits.csv", index=False)
     assert limitations.cut_short(tmp_path, profile).startswith("In 3 of 5 fits the last look at dev was the best")
+    assert limitations.cut_short(tmp_path, profile, least=0.5) and not limitations.cut_short(
+        tmp_path, profile, least=0.6
+    )
+
+
+def test_few_patients_to_choose_on_are_told(tmp_path):
+    names = [("a", "screening", True), ("b", "screening", True), ("c", "ner", True), ("d", "screening", False)]
+    profile = {"tasks": [dict(zip(("name", "kind", "trained"), values)) for values in names]}
+    (tmp_path / "corpora").mkdir()
+    rows = [(task, part, gold) for task, gold in zip("abcd", (49, 50, 3, 4)) for part in ("dev", "test")]
+    pd.DataFrame(rows, columns=["task", "part", "gold"]).to_csv(tmp_path / "corpora" / "tasks.csv", index=False)
+    assert limitations.few_positives(tmp_path, profile).endswith("on few dev patients with the condition: 49 in a.")
+
+
+def test_medical_text_from_where_a_task_comes_from_is_told():
+    profile = settings.load("replica").model_dump()
+    said = limitations.of_one_source(profile)
+    assert said.endswith(": ro_monero_train with MoNERo (its training texts), es_cantemist_background with CANTEMIST.")
+    assert limitations.of_one_source(settings.load("smoke").model_dump()) == ""
+
+
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        ({"low": -0.0091, "high": 0.01}, "The interval leaves out gains above 0.010 and losses beyond 0.009."),
+        ({"low": 0.001, "high": 0.01}, "The interval leaves out zero; corrected for"),
+        ({"low": 0.001, "high": 0.01, "verdict": "supported"}, ""),
+        ({"difference": None, "verdict": "not testable here"}, ""),
+    ],
+)
+def test_what_an_interval_leaves_out(claim, said):
+    found = sentences.left_out({"verdict": "inconclusive", "difference": 0.005} | claim)
+    assert found.startswith(said) and bool(found) == bool(said)
 
 
 def test_alignment_orders_pairs_by_distance():
@@ -113,7 +153,9 @@ def test_worth_says_saved_or_costs():
     said = sentences.worth(pd.DataFrame(rows, columns=columns))
     known = "(interval +10 to +42; the shares tried can show no more)"
     assert f"saves at least 40 of 60 labelled items against general text {known}" in said
-    assert "On MoNERo base adaptation costs 5 of 60" in said
+    assert "On MoNERo base adaptation is not shown to save any: −5 of 60 labelled items" in said
+    costs = pd.DataFrame([("monero", "base", "general", 60, -5, -9, -3, False)], columns=columns)
+    assert "On MoNERo base adaptation costs 5 of 60" in sentences.worth(costs)
     assert sentences.worth(pd.DataFrame(columns=columns)) == ""
     certain = pd.DataFrame([("ner_ro", "clinical", "general", 60, 28, 28, 28, True)], columns=columns)
     assert sentences.worth(certain).endswith("against general text (the shares tried can show no more).")

@@ -149,7 +149,7 @@ class Estimate:
         return self.value - reach, self.value + reach, self.p(abs(self.value)) if reach == reach else np.nan
 
     def detectable(self, confidence: float) -> float:
-        """Smallest true difference that a study of this size finds in four of five cases, without correction.
+        """Smallest true difference that a study of this size finds in four of five cases, at level 1 - `confidence`.
 
         The two-sided quantile of the level and the one of a power of 80 %, added up (Bloom 1995).
         """

@@ -219,11 +219,12 @@ def compare(
     """
     how = {"draws": draws, "seed": seed, "common": common or {}, "train": train or {}, "together": together or {}}
     rows, differences, shared = _differences(fits, family, copies or {}, **how)
+    questions = len(family) + len(stated)  # the first step of Holm's correction
     for row, parts in zip(rows, differences, strict=True):
         if parts:
             found = estimate(list(parts.values()), shared)
             row |= dict(zip(("low", "high", "p"), found.interval(confidence), strict=True))
-            row |= {"difference": found.value, "detectable": found.detectable(confidence)}
+            row |= {"difference": found.value, "detectable": found.detectable(1 - (1 - confidence) / questions)}
     table = pd.DataFrame(rows, columns=COLUMNS)
     judged = [_claim(*claim, table, differences, shared, confidence) for claim in stated.items()]
     corrected = holm([*table["p"], *(claim.get("p", np.nan) for claim in judged)])
@@ -293,5 +294,5 @@ def _decided(claim: dict[str, Any], p_holm: float, table: pd.DataFrame, level: f
     verdicts = table.loc[table["claim"] == claim["claim"], "verdict"].value_counts().to_dict()
     claim = claim | {"verdicts": verdicts} | ({} if claim["reason"] else {"p_holm": float(p_holm)})
     verdict = _verdict(claim, level)
-    barred = verdict == "supported" and "contradicted" in verdicts
+    barred = {"supported": "contradicted", "contradicted": "supported"}.get(verdict) in verdicts
     return claim | {"verdict": "inconclusive" if barred else verdict}

@@ -9,7 +9,9 @@ import pandas as pd
 
 from common.names import shown, shown_corpus
 from evidence import sentences, trainings
+from texts import sources
 
+FEW, MOST = 50, 0.5  # dev patients with the condition; share of the fits
 MADE_UP = [
     "At least part of the text is synthetic: the numbers show the method and are no evidence.",
     "The grammar of clinical text writes the tasks' notes, too, which favours clinical arms (C2). What tasks hold back "
@@ -26,6 +28,7 @@ def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame
     counts = {arm["tokens"] for arm in profile["arms"] if arm["parent"]}
     kinds = {task["kind"] for task in profile["tasks"]}
     said = [*MADE_UP] if plan["synthetic"] else []
+    said += filter(None, [sentences.below_baseline(metrics), *more])
     if missing:
         said.append(f"There is no text for: {'; '.join(missing)}. Arms differ only where they have text of their own.")
     if "screening" not in kinds:
@@ -43,28 +46,59 @@ def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame
     if len(once) < len(profile["arms"]) and from_scratch:
         said.append("All copies go on from one base, trained here: what another base would change is in no interval.")
     if anew := trainings.verdicts(profile["name"], profile):
-        verdicts = (f"{claim} {', '.join(f'{v} in {n}' for v, n in by.items())}" for claim, by in anew.items())
-        said.append(f"Published runs that differ in the seeds of pre-training alone came to: {'; '.join(verdicts)}.")
+        told = "; ".join(f"{claim} {words}" for claim, words in anew.items())
+        said.append(f"Published runs that differ in the seeds of pre-training alone came to: {told}.")
     if len(counts) > 1:
         said.append(f"Arms read unequal amounts: {', '.join(f'{count:,}' for count in sorted(counts))} word pieces.")
     tokens = max(counts, default=0)
     said.append(f"An arm reads {tokens:,} word pieces, little beside what published models read.")
-    said += filter(None, more)
     names = {"ner": "entities", "screening": "screening"}
     seeds = [f"{len(profile[kind]['seeds'])} for {name}" for kind, name in names.items() if kind in kinds]
     said.append(f"Fine-tuning seeds an arm: {' and '.join(seeds)}. All arms are taken to vary alike over them.")
-    if below := sentences.below_baseline(metrics):
-        said.append(below)
     return said
 
 
-def cut_short(run: Path, profile: dict[str, Any]) -> str:
-    """On fits whose best look at dev was the last one that `epochs` allows; read from the fits.csv of each task."""
+def of_one_source(profile: dict[str, Any]) -> str:
+    """On medical text that comes from where a task of its language does."""
+    known, said = sources.catalogue(), []
+    for language, part in {
+        (language, part): None
+        for domain, by in profile["corpora"].items()
+        for language, parts in by.items()
+        for part in parts
+        if domain != "general" and part in known["parts"]
+    }:
+        listed = known["parts"][part]
+        for task in (task for task in profile["tasks"] if task["language"] == language):
+            if task["source"] in known["tasks"] and listed["source"] in sources.needed([task["source"]]):
+                own = " (its training texts)" * (listed.get("task") == task["source"])
+                said.append(f"{part} with {shown(task['name'])}{own}")
+    what = "Medical text and a task come from one source, so that adaptation is to the task's own kind of text"
+    return f"{what}: {', '.join(said)}." if said else ""
+
+
+def few_positives(run: Path, profile: dict[str, Any]) -> str:
+    """On tasks of screening in which much is chosen on few dev patients with the condition; reads corpora/tasks.csv."""
+    kinds = {task["name"]: task["kind"] for task in profile["tasks"] if task["trained"]}
+    dev = pd.read_csv(run / "corpora" / "tasks.csv").query("part == 'dev'")
+    few = [(row.task, row.gold) for row in dev.itertuples() if kinds.get(row.task) == "screening" and row.gold < FEW]
+    what = (
+        "The epoch, how windows are pooled, calibration and threshold are chosen on few dev patients with the condition"
+    )
+    return f"{what}: {', '.join(f'{count} in {shown(task)}' for task, count in few)}." if few else ""
+
+
+def cut_short(run: Path, profile: dict[str, Any], least: float = 0) -> str:
+    """On fits whose best look at dev was the last one that `epochs` allows; empty if no more than a share `least` are.
+
+    Read from the fits.csv of each task.
+    """
     last = every = 0
     for task in profile["tasks"]:
         if (listed := run / "predictions" / task["name"] / "fits.csv").is_file():
             best = pd.read_csv(listed)["best_look"].dropna()
             last, every = last + int((best == profile[task["kind"]]["epochs"]).sum()), every + len(best)
-    if not last:
+    if last <= least * every:
         return ""
-    return f"In {last} of {every} fits the last look at dev was the best: with more epochs arms may differ otherwise."
+    told = "longer fine-tuning may set arms apart otherwise"
+    return f"In {last} of {every} fits the last look at dev was the best: {told}."

@@ -135,6 +135,10 @@ def repeat(run: Path) -> None:
     write_json(trainings.place(run.name), published | {"trainings": [*published["trainings"], _training(run, origin)]})
 
 
+def _is_score(row: dict[str, Any]) -> bool:
+    return "score" in row and trainings.LESS not in row["name"]
+
+
 def _set_tolerances(rows: list[dict[str, Any]]) -> None:
     """Mean and tolerance of numbers, from their values over trainings; a score's numbers pool their spread."""
     by_score: dict[str, list[dict[str, Any]]] = {}
@@ -180,14 +184,15 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
 
     Keys: made, commit, device, seed (of the published run), same_profile (but for that seed), trainings (how many),
     rows (name, published, again: those of further trainings, mean of all, tolerance, value, same), count of those that
-    are the same, wide (of how many the tolerance is more than half), verdicts (claim, published, found, same, and
-    trainings: verdict -> in how many of them). A number or verdict that the run lacks is None, and not the same.
+    are the same, wide (of how many the tolerance is more than half), blind (how many scores would pass as 0), verdicts
+    (claim, published, found, same, and trainings: `trainings.over`). A number or verdict that the run lacks is None,
+    and not the same.
     """
     if not (published := trainings.read(run.name)):
         return None
     ours = {row["name"]: row["value"] for row in numbers(run)}
     found, made = _verdicts(run), published["trainings"]
-    counted = trainings.counted(made)
+    over = trainings.over(published)
     rows = [row | {"published": row["value"], "value": ours.get(row["name"])} for row in published["numbers"]]
     for row in rows:
         centre = row.get("mean", row["published"])
@@ -197,6 +202,7 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
         "trainings": len(made),
         "rows": sorted(rows, key=lambda row: row["same"]),
         "count": sum(row["same"] for row in rows),
+        "blind": sum(row["tolerance"] >= row.get("mean", row["published"]) for row in rows if _is_score(row)),
         "wide": sum(row["tolerance"] > abs(row.get("mean", row["published"])) / 2 for row in rows),
         "verdicts": [
             {
@@ -204,7 +210,7 @@ def compare(run: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
                 "published": said,
                 "found": found.get(claim),
                 "same": found.get(claim) == said,
-                "trainings": counted[claim],
+                "trainings": over.get(claim, ""),
             }
             for claim, said in made[0]["verdicts"].items()
         ],

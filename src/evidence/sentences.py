@@ -64,8 +64,10 @@ def worth(table: pd.DataFrame) -> str:
             )
             continue
         known = [_interval(row["low"], row["high"]), "the shares tried can show no more" * row["bounded"]]
+        certain = row["low"] > 0 or row["high"] < 0 or row["bounded"]
+        found = f"{what} {abs(row['saved']):.0f}" if certain else f"is not shown to save any: {row['saved']:+.0f}"
         said.append(
-            f"On {shown(row['task'])} {arm} adaptation {what} {abs(row['saved']):.0f} of {row['items']} labelled items "
+            f"On {shown(row['task'])} {arm} adaptation {found.replace('-', '−')} of {row['items']} labelled items "
             f"against {control} text ({'; '.join(filter(None, known))})"
         )
     return "; ".join(said) + "." if said else ""
@@ -112,6 +114,15 @@ def alignment(table: pd.DataFrame) -> str:
     )
 
 
+def left_out(claim: dict[str, Any]) -> str:
+    """On what the interval of an inconclusive claim, a row of claims.json, leaves out; empty for others."""
+    if claim["verdict"] != "inconclusive" or claim.get("difference") is None:
+        return ""
+    if claim["low"] < 0 < claim["high"]:
+        return f"The interval leaves out gains above {claim['high']:.3f} and losses beyond {-claim['low']:.3f}."
+    return "The interval leaves out zero; corrected for the number of questions it does not, or a comparison disagrees."
+
+
 def below_baseline(metrics: pd.DataFrame) -> str:
     """On tasks where no arm beats what is simple; rows of results/metrics.csv."""
     said = []
@@ -152,14 +163,14 @@ def mentions(table: pd.DataFrame, *, control: str) -> str:
     for task, part in rows.groupby(level="task", sort=False):
         by = part.droplevel("task").unstack("group").reindex(columns=[*GROUPS[:2]])
         seen, unseen = (by[group].dropna() for group in GROUPS[:2])
-        if control in unseen:
-            best = unseen.idxmax()
+        if control in unseen and len(unseen) > 1:
+            best = unseen.drop(control).idxmax()
             both = control in seen and best in seen
             known = f"; of those that they have {seen[best]:.1%} against {seen[control]:.1%}" if both else ""
             found = f"{unseen[best]:.1%} ({shown(best)}) against {unseen[control]:.1%} of the control"
             said.append(f"{found} in {shown(task)}{known}")
     whose = "Of the mentions that the training labels lack and the medical text has"
-    return f"{whose}, the best arm finds {', and '.join(said)}.{_known(table)}" if said else ""
+    return f"{whose}, the best of the other arms finds {', and '.join(said)}.{_known(table)}" if said else ""
 
 
 def _known(table: pd.DataFrame) -> str:
@@ -180,9 +191,10 @@ def beyond_seen(table: pd.DataFrame) -> str:
         return ""
     above = int((table["low"] > 0).sum())
     rest = "" if above == len(table) else "; elsewhere nothing says that words were learnt"
+    where = f"in {above} of {len(table)}{rest}" if above else "nowhere: nothing says that words were learnt"
     return (
         f"Gains in recall of mentions that training labels lack and of those that they have: {'; '.join(said)}. The "
-        f"first is larger, beyond chance, in {above} of {len(table)}{rest}."
+        f"first is larger, beyond chance, {where}."
     )
 
 
@@ -199,8 +211,8 @@ def transfer(table: pd.DataFrame) -> str:
     ]
     return (
         f"A model tested on a task that it was not fine-tuned on reaches {kept.mean():.0%} of the F1 that the same "
-        f"arm has when fine-tuned there, on the labels that both tasks have, mean of {len(kept)} pairs: "
-        f"{'; '.join(by_pair)}.{_beside_look_up(table)}"
+        f"arm has when fine-tuned there, on the labels that both tasks have, mean of the {len(kept)} pairs of trained "
+        f"tasks: {'; '.join(by_pair)}.{_beside_look_up(table)}"
     )
 
 
@@ -213,7 +225,9 @@ def _beside_look_up(table: pd.DataFrame) -> str:
     if both.empty:
         return ""
     above = both[both["arm"] > both["simple"]]
-    return f" The look-up by cognates is beaten by the best arm on {len(above)} of {len(both)} pairs."
+    return (
+        f" The look-up by cognates is beaten by the best arm on {len(above)} of all {len(both)} pairs of task and test."
+    )
 
 
 def text(statistics: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from common.project import ROOT, Mistake, digest
@@ -12,6 +13,7 @@ FILE = "numbers.json"
 SCORE = ["task", "test", "metric", "mentions"]  # what tells scores apart, but for whose they are
 LESS = " less "  # in the name of every difference, and of no other number
 DIGITS = 4  # of a difference that is drawn
+CONFIDENCE = 0.95  # of an interval over trainings
 
 
 def place(name: str) -> Path:
@@ -57,12 +59,10 @@ def digest_of(profile: dict[str, Any]) -> str:
     return digest(told | {"tasks": tasks})
 
 
-def verdicts(name: str, profile: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Claim -> verdict -> in how many of the published trainings of a profile; empty where there are not several."""
+def verdicts(name: str, profile: dict[str, Any]) -> dict[str, str]:
+    """`over` of the published trainings of a profile; empty where there are not several."""
     published = read(name)
-    if not published or len(published["trainings"]) < 2 or not same_but_seed(profile, published):
-        return {}
-    return counted(published["trainings"])
+    return over(published) if published and same_but_seed(profile, published) else {}
 
 
 def counted(trainings: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
@@ -71,6 +71,37 @@ def counted(trainings: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
         claim: dict(Counter(training["verdicts"].get(claim) for training in trainings))
         for claim in trainings[0]["verdicts"]
     }
+
+
+def over(published: dict[str, Any]) -> dict[str, str]:
+    """Claim -> its verdicts in several published trainings, and its mean difference over them, in words; or empty.
+
+    The interval is Student's, with each training as one observation: what pre-training anew changes is in it, as no
+    interval of a single training has it.
+    """
+    trainings = published["trainings"]
+    if len(trainings) < 2:
+        return {}
+    by: dict[str, list[list[float]]] = {}
+    for row in published["numbers"]:
+        if LESS in row["name"] and len(values := [row["value"], *row.get("again", [])]) == len(trainings):
+            by.setdefault(row["name"].partition(":")[0], []).append(values)
+    told = {}
+    for claim, counts in counted(trainings).items():
+        told[claim] = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items())
+        if claim in by:
+            low, mean, high = _interval([fmean(each) for each in zip(*by[claim], strict=True)])
+            told[claim] += f" (mean {mean:+.3f}, interval over them {low:+.3f} to {high:+.3f})"
+    return told
+
+
+def _interval(values: list[float]) -> tuple[float, float, float]:
+    """Mean of some values between the ends of its interval."""
+    from scipy.stats import t as student  # here, as it takes seconds
+
+    mean, error = fmean(values), stdev(values) / len(values) ** 0.5
+    reach = float(student.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * error
+    return mean - reach, mean, mean + reach
 
 
 def compared(row: Mapping[str, Any]) -> str:

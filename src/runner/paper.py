@@ -41,7 +41,8 @@ def numbers(run: Path) -> dict[str, Any]:
     claims = json.loads((results / "claims.json").read_text("utf-8"))
     comparisons, metrics = pd.read_csv(results / "comparisons.csv"), pd.read_csv(results / "metrics.csv")
     statistics = pd.read_csv(run / "corpora" / "statistics.csv")
-    more = [cards.read_again(cards.models(run / "models", profile["arms"])), limitations.cut_short(run, profile)]
+    more = [limitations.cut_short(run, profile), limitations.few_positives(run, profile)]
+    more += [limitations.of_one_source(profile), cards.read_again(cards.models(run / "models", profile["arms"]))]
     listed = [_claim(claim, profile["claims"]["stated"]) for claim in claims["claims"]]
     return {
         "title": TITLE,
@@ -49,6 +50,7 @@ def numbers(run: Path) -> dict[str, Any]:
         "paper": PAPER,
         "run": {"name": plan["run"], "made": origin["made"][:10]},
         "synthetic": plan["synthetic"],
+        "screening": any(task["kind"] == "screening" for task in profile["tasks"]),
         "claims": listed,
         "confidence": f"{claims['confidence']:.0%}",
         "draws": f"{claims['draws']:,}",
@@ -69,6 +71,8 @@ def numbers(run: Path) -> dict[str, Any]:
             "text": sentences.text(statistics),
             "models": sentences.base(run, profile),
             "seeds": sentences.seeds(profile),
+            "unfinished": limitations.cut_short(run, profile, least=limitations.MOST),
+            "beside": sentences.below_baseline(metrics),
             "why": sentences.why(results, profile["analysis"]["control"]),
         },
         "limitations": limitations.of_run(plan, statistics, metrics, more),
@@ -109,7 +113,7 @@ def _claim(claim: dict[str, Any], stated: dict[str, Any]) -> dict[str, Any]:
     sentence = f"{claim['verdict'].capitalize()}"
     sentence += f": the mean difference is {difference}, interval {interval}" if difference else ""
     sentence += f"; by itself each of the {claim['comparisons']} comparisons: {counted}." if counted else "."
-    sentence += f" {claim['reason']}" if claim["reason"] else ""
+    sentence = " ".join(filter(None, [sentence, sentences.left_out(claim), claim["reason"]]))
     name = claim["claim"]
     return {
         **{"claim": name, "text": claim["text"], "the paper says*": stated[name]["paper"], "verdict": claim["verdict"]},

@@ -22,8 +22,10 @@ def publish(run: Path) -> None:
     printed = run / "paper" / "paper.pdf"
     if printed.is_file():
         from evidence import published
+        from runner import paper
 
         published.write(run)
+        paper.build(run)  # which tells of what is published
         shutil.copy2(printed, ROOT / "paper" / f"{run.name}.pdf")
     print(f"published: figures/{run.name}/{f' and paper/{run.name}.pdf' if printed.is_file() else ''}")
 

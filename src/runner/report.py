@@ -91,7 +91,7 @@ def read_figures(folder: Path) -> list[dict[str, str]]:
 
 
 def key_results(metrics: Path) -> dict[str, Any]:
-    """The primary metrics by task and test (rows) and arm (columns): mean and spread over seeds, the best marked.
+    """The primary metrics by task and test (rows) and arm (columns): mean and spread over seeds.
 
     The baselines share the first column: a task has one of them.
     """
@@ -108,20 +108,18 @@ def key_results(metrics: Path) -> dict[str, Any]:
     for (task, test, language, metric), by_arm in values.items():
         if task in ranked and metric != "auprc":
             continue
-        best = max(statistics.fmean(found) for found in by_arm.values())
-        cells = [_cell(by_arm.get(arm, []), best) for arm in arms]
+        cells = [_cell(by_arm.get(arm, [])) for arm in arms]
         name = task if task == test else f"{task} on {test}"
         rows.append({"name": name, "zero_shot": task != test, "language": language, "metric": metric, "cells": cells})
     return {"arms": list(arms), "rows": sorted(rows, key=lambda row: row["zero_shot"])}
 
 
-def _cell(found: list[float], best: float) -> dict[str, Any]:
+def _cell(found: list[float]) -> dict[str, Any]:
     """One cell: mean and spread of the seeds, or a dash."""
     if not found:
-        return {"mean": "–", "spread": "", "best": False}
-    mean = statistics.fmean(found)
+        return {"mean": "–", "spread": ""}
     spread = f"± {statistics.stdev(found):.3f}" if len(found) > 1 else ""
-    return {"mean": f"{mean:.3f}", "spread": spread, "best": mean == best}
+    return {"mean": f"{statistics.fmean(found):.3f}", "spread": spread}
 
 
 def duration(seconds: float | None) -> str:
@@ -147,21 +145,27 @@ def plain(value: float | None) -> str:
 def render(run: Path, origin: dict[str, Any]) -> str:
     """The page as HTML; everything it shows is inside it, links lead to files of the run's folder."""
     import jinja2
+    import pandas as pd
 
-    from evidence import cards, published
+    from evidence import cards, limitations, published, sentences
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.Undefined)
     environment.filters |= {"duration": duration, "number": number, "plain": plain, "p": shown_p}
     metrics, plan = run / "results" / "metrics.csv", stages.read_plan(run / "plan.json")
     arms, built = plan["profile"].get("arms", []), (run / "corpora" / "words.csv").is_file()
     read = cards.models(run / "models", arms) if built else []
-    claims = [c | {"read": cards.read_by(read, c["comparisons"])} for c in read_claims(run / "results")]
+    claims = [
+        c | {"read": cards.read_by(read, c["comparisons"]), "left_out": sentences.left_out(c)}
+        for c in read_claims(run / "results")
+    ]
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         plan=plan,
         origin=origin,
         paper="paper/paper.pdf" if (run / "paper" / "paper.pdf").is_file() else "",
         published=published.compare(run, origin) if (run / "results" / "comparisons.csv").is_file() else None,
         claims=claims,
+        unfinished=limitations.cut_short(run, plan["profile"], least=limitations.MOST) if built else "",
+        below=sentences.below_baseline(pd.read_csv(metrics)) if metrics.is_file() else "",
         figures=read_figures(run / "figures"),
         results=key_results(metrics) if metrics.is_file() else {"arms": [], "rows": []},
         corpora=cards.corpora(run / "corpora") if built else [],
