@@ -120,7 +120,7 @@ def test_better_and_worse_arms(folder):
 
 
 def test_one_comparison_above_zero_bars_contradicted(folder):
-    table, found = verdict(folder, item("poor", "good"), item("dictionary", "good"), item("good", "poor"))
+    table, found = verdict(folder, item("poor", "good"), item("poor", "same"), item("good", "poor"))
     assert table["verdict"].tolist() == ["contradicted", "contradicted", "supported"]
     assert found["C1"]["high"] < 0 and found["C1"]["p_holm"] < 0.05
     assert found["C1"]["verdict"] == "inconclusive"
