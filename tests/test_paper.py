@@ -109,9 +109,9 @@ def test_fits_whose_last_look_was_the_best(tmp_path):
 
 def test_few_patients_to_choose_on_are_told(tmp_path):
     names = [("a", "screening", True), ("b", "screening", True), ("c", "ner", True), ("d", "screening", False)]
-    profile = {"tasks": [dict(zip(("name", "kind", "trained"), values)) for values in names]}
+    profile = {"tasks": [dict(zip(("name", "kind", "trained"), values, strict=True)) for values in names]}
     (tmp_path / "corpora").mkdir()
-    rows = [(task, part, gold) for task, gold in zip("abcd", (49, 50, 3, 4)) for part in ("dev", "test")]
+    rows = [(task, part, gold) for task, gold in zip("abcd", (49, 50, 3, 4), strict=True) for part in ("dev", "test")]
     pd.DataFrame(rows, columns=["task", "part", "gold"]).to_csv(tmp_path / "corpora" / "tasks.csv", index=False)
     assert limitations.few_positives(tmp_path, profile).endswith("on few dev patients with the condition: 49 in a.")
 

@@ -208,7 +208,8 @@ def test_tolerances_are_over_trainings_where_there_are_several(run):
     assert "f1, ner, general" in differing
     assert "f1, ner, base" not in differing
     of_claim = [row for row in published.trainings.read("mini")["numbers"] if row["name"].startswith("C1: ")]
-    means = [statistics.fmean(values) for values in zip(*([row["value"], *row["again"]] for row in of_claim))]
+    each = [[row["value"], *row["again"]] for row in of_claim]
+    means = [statistics.fmean(values) for values in zip(*each, strict=True)]
     low, high = student.interval(0.95, 2, statistics.fmean(means), statistics.stdev(means) / math.sqrt(3))
     told = f"supported in 2, inconclusive in 1 (mean {statistics.fmean(means):+.3f}, interval over them "
     assert found["verdicts"][0]["trainings"] == told + f"{low:+.3f} to {high:+.3f})"
