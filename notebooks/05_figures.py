@@ -139,7 +139,8 @@ style.keep(forest, name="differences", caption=(
 
 # %%
 style.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
-    "Test scores: a point is a fine-tuning seed, a bar their mean; the dashed line is the baseline. "
+    "Test scores: a point is a fine-tuning seed, a bar their mean; the dashed line is the baseline. Each task has its own axis, "
+    "which need not begin at 0. "
     f"{tables.tested(folder, trained)}"), **keep)
 Markdown(sentences.below_baseline(metrics) + "\n\n" + sentences.beside_base(metrics, arms[0]))
 

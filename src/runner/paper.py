@@ -220,19 +220,24 @@ def _comparisons(table: pd.DataFrame) -> dict[str, Any]:
     return _table(rows, names)
 
 
+def _rate(share: float, count: int) -> str:
+    """A share of so many simulations, with twice its standard error."""
+    return f"{share:.1%} ± {2 * (share * (1 - share) / count) ** 0.5:.1%}"
+
+
 def _simulations() -> dict[str, Any]:
     """What `benchmarks.intervals` found, where it was run: verdicts by chance alone, and truth in the intervals."""
     found = json.loads(SIMULATED.read_text("utf-8")) if SIMULATED.is_file() else {"aa": [], "coverage": []}
     chance = [
         {"what varies*": f"{row['seeds']} {'copies' if row['copies'] else 'seeds'}", "spread#": f"{row['spread']:.2f}"}
         | {"repetitions#": f"{row['repetitions']:,}", "any comparison decided#": f"{row['any_comparison']:.1%}"}
-        | {"any claim decided#": f"{row['any_claim']:.1%}", "either#": f"{row['either']:.1%}"}
+        | {"any claim decided#": f"{row['any_claim']:.1%}", "either#": _rate(row["either"], row["repetitions"])}
         for row in found["aa"]
     ]
     covered = [
         {"score*": shown(row["metric"]), "seeds#": str(row["seeds"]), "SD of seeds#": f"{row['seed_sd']:.3f}"}
         | {"simulations#": f"{row['simulations']:,}", "true difference#": f"{row['difference']:.3f}"}
-        | {"mean width#": f"{row['width']:.3f}", "covered#": f"{row['covered']:.1%}"}
+        | {"mean width#": f"{row['width']:.3f}", "covered#": _rate(row["covered"], row["simulations"])}
         for row in found["coverage"]
     ]
     return {
