@@ -89,8 +89,8 @@ pd.DataFrame(sources.where(parts)).style.hide() if parts else Markdown("All text
 # ## The arms
 #
 # An *arm* is one model, as in a trial. All but the first go on from a *parent*. `general` is the control: more training, but
-# no medical text. Arms that are compared see as many word pieces, with the same rates, so that only the
-# text differs; unless one goes on from the other.
+# no medical text. Two arms that are compared read as many word pieces, with the same learning and masking rates, so that
+# only the text differs. The exception is an arm beside its own parent.
 #
 # The paper's abstract tells of four experiments with clinical and biomedical text, and little more of its models. These arms,
 # text of three languages and of Dutch alone, and the comparisons that decide, are our reading of it.

@@ -97,7 +97,7 @@ counts.pivot_table(index=["domain", "language", "part"], columns="reason", value
 
 # %%
 leaks = pd.DataFrame(repeated, columns=["domain", "language", "part", "document", "reason", "repeats"])
-print(f"{len(leaks):,} documents repeat another one or a task document")
+print(f"documents that repeat another one or a task document: {len(leaks):,}")
 leaks.sort_values("reason", key=lambda reason: ~reason.str.startswith("near"), kind="stable").head(8)
 
 # %% [markdown]

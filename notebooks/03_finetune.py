@@ -109,11 +109,12 @@ fits = finetuning.all_fits(folder, task, arms, seeds, copies, keep, tests=tests,
 fits.drop(columns=["task", "key", "gold", "unreachable"], errors="ignore").style.format(precision=3, na_rep="", formatter=dict.fromkeys(["looks", "best_look", "patients"], "{:.0f}")).hide()
 
 # %% [markdown]
-# Gold entities that no tagging of words can give back overlap another one or end inside a word; they stay in the score as missed.
+# Models tag whole words, so that an entity which overlaps another one or ends inside a word cannot be predicted; it counts as
+# missed.
 
 # %%
 known = fits.reindex(columns=["gold", "unreachable"]).iloc[0]
-Markdown("Patients are no entities." if known.isna().any() else f"Of {known['gold']:,.0f} gold entities of the test set {known['unreachable']:,.0f} cannot be given back.")
+Markdown("Patients are no entities." if known.isna().any() else f"Of {known['gold']:,.0f} gold entities of the test set {known['unreachable']:,.0f} cannot be predicted.")
 
 # %% [markdown]
 # ## From fewer labels

@@ -63,7 +63,7 @@ shown.pivot_table(index=["metric", "task", "test"], columns="arm", values="value
 #
 # Strict F1 (for screening, F1 of the flagged patients). Where `task` and `test` differ, the model has seen no
 # labelled example of the test, nor of its language unless both are in one. Such tests are scored on the labels that both tasks
-# have; first, which these are.
+# have; first, which these are. `distance` says how far the grammars of the two languages lie apart (lang2vec, 0: they do not).
 
 # %%
 away = transfer.between(folder, metrics)

@@ -230,7 +230,7 @@ flagged = pd.concat(map(scores.confusions, patients)) if patients else pd.DataFr
 asked = ["precision", "recall", "f1", "recall_at_precision_0.50", "recall_at_precision_0.80", "auroc", "brier", "calibration_error", "prevalence"]
 found = metrics.query("task in @screened and split == 'test' and label == 'all' and metric in @asked")
 display(flagged.round(1).style.format(precision=1).hide())
-pd.pivot_table(found, index=["task", "arm"], columns="metric", values="value", sort=False).reindex(columns=asked).round(3)
+pd.pivot_table(found, index="metric", columns=["task", "arm"], values="value", sort=False).reindex(asked).round(3)
 
 # %% [markdown]
 # McNemar's exact test on the same decisions (flagged by more than half of the seeds) counts patients whom only one of two

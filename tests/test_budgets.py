@@ -155,4 +155,5 @@ def test_an_interval_without_an_end_is_said_so():
     assert told[:3] == ["interval +5 to +9", "interval from +5 up", "interval up to +3"]
     assert [one.count("interval") for one in said] == [1, 1, 1, 0, 0]
     unknown = sentences.worth(pd.DataFrame([row | {"saved": 0.0, "low": -np.inf, "high": np.inf}]))
-    assert unknown == "On t clinical and general text both need no more than the fewest labels tried."
+    told = "reach the control's score with the fewest labels tried: what adaptation saves cannot be told."
+    assert unknown == f"On t both arms, clinical and general, {told}"

@@ -101,6 +101,12 @@ def test_one_document_is_no_sample(folder, tmp_path):
     assert found["C1"]["verdict"] == "not testable here"
 
 
+@pytest.mark.parametrize("confidence", [0, 1, 95])
+def test_a_confidence_that_is_no_share_is_refused(folder, confidence):
+    with pytest.raises(Mistake, match=rf"confidence: found {confidence}, allowed is what lies between 0 and 1"):
+        verdict(folder, item("good", "poor"), confidence=confidence)
+
+
 def test_an_arm_against_itself_has_no_width(folder):
     table, found = verdict(folder, item("good", "good"))
     assert table.loc[0, ["difference", "low", "high", "detectable", "p"]].tolist() == [0, 0, 0, 0, 1]

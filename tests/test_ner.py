@@ -152,9 +152,13 @@ def test_models_that_are_no_longer_asked_for_are_gone(tmp_path, monkeypatch, sha
     for arm in ("kept", "gone"):
         (tmp_path / "finetuned/t" / arm).mkdir(parents=True)
     monkeypatch.setattr(finetuning, "_once", lambda *asked, **values: {"arm": asked[2], "keep": asked[6]})
-    monkeypatch.setattr(finetuning, "task", lambda folder, name: {"kind": "ner", "source": "x"})
+    monkeypatch.setattr(finetuning, "task", lambda folder, name: {"kind": "ner", "source": "x", "trained": name == "t"})
     monkeypatch.setattr(finetuning.models, "sound", lambda folder: None)
     (tmp_path / "finetuned/t/.DS_Store").touch()
+    with pytest.raises(models.Mistake, match="t: 1 arms and 0 seeds make no fit; give at least one of each"):
+        finetuning.all_fits(tmp_path, "t", ["gone"], [], {}, share=share)
+    with pytest.raises(models.Mistake, match=r"task 'other' is a test only \(trained: false\); fine-tune on another"):
+        finetuning.all_fits(tmp_path, "other", ["gone"], [3], {}, share=share)
     table = finetuning.all_fits(tmp_path, "t", ["kept", "gone"], [3, 4], {}, ["kept"], share=share, fits=1)
     assert table["keep"].tolist()[-4:] == [True, False, False, False], "the first seed of one arm"
     assert len(table) == 4 + (share == 1), "the baseline learns from all items only"
@@ -179,6 +183,13 @@ def test_weights_that_were_cut_off_are_named(saved, tmp_path):
     base = {"architecture": "", "hub": "", "revision": "", "folder": str(folder), "config": {}, "vocabulary": 0}
     with pytest.raises(models.Mistake, match=f"no model at '{folder}'"):
         models.start(base, [], 1)
+
+
+def test_a_model_that_does_not_exist_is_told_with_those_that_do(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "models" / "clinical")
+    (tmp_path / "models" / ".clinical.new").mkdir()
+    with pytest.raises(models.Mistake, match=r"models: has no model 'clinicl'; there are: clinical$"):
+        models.load(tmp_path / "models" / "clinicl")
 
 
 def test_a_base_without_word_pieces_is_refused(saved, tmp_path):

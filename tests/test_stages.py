@@ -221,6 +221,8 @@ def test_need_makes_what_is_missing_and_says_so(project):
     assert asked("02_fit-x").stdout.endswith("runs/mini\n")
     assert project.executed() == []
     assert "no stage of profile mini makes 'nothing'" in asked("nothing").stderr
+    told = "no stage of profile mini makes '02_fit-w'; of its kind there are 02_fit-x, 02_fit-y"
+    assert told in asked("02_fit-w").stderr
 
 
 @pytest.fixture
@@ -230,6 +232,7 @@ def reader(tmp_path, monkeypatch):
     for run in ("smoke", "demo"):
         parameters = values | {"run": run, "draws": 7, "dpi": 8, "data": "a digest"}
         stage = {"id": "05_figures", "notebook": "05_figures", "parameters": parameters}
+        stage |= {"inputs": ["results/metrics.csv"], "outputs": ["results/claims.json"]}
         (tmp_path / run / "status").mkdir(parents=True)
         (tmp_path / run / "plan.json").write_text(json.dumps({"stages": [stage]}))
         (tmp_path / run / "status" / "05_figures.json").write_text('{"status": "done"}')
@@ -256,6 +259,22 @@ def test_a_stage_tried_out_with_other_values_counts_as_not_made(reader, tmp_path
     (tmp_path / "smoke" / "results").mkdir()
     assert stages.need("smoke", "results") == tmp_path / "smoke" / "results"
     assert stages.read_status(tmp_path / "smoke", "05_figures") == {}
+
+
+def test_a_reader_is_told_of_what_is_older_than_what_it_was_made_from(reader, tmp_path, capsys):
+    results = tmp_path / "smoke" / "results"
+    results.mkdir()
+    for name, made in (("metrics.csv", 100), ("claims.json", 200)):
+        (results / name).write_text("")
+        os.utime(results / name, (made, made))
+    for product in ("05_figures", "results/claims.json"):
+        stages.need("smoke", product)
+        assert capsys.readouterr().out == ""
+        os.utime(results / "metrics.csv", (300, 300))
+        stages.need("smoke", product)
+        told = "05_figures is older than results/metrics.csv, which it reads: run it again, or this page mixes both\n"
+        assert capsys.readouterr().out == told
+        os.utime(results / "metrics.csv", (100, 100))
 
 
 def test_digest_follows_imports_and_ignores_prose(tmp_path):

@@ -48,4 +48,4 @@ def shown_corpus(name: str) -> str:
 def shown_p(value: float | str | None) -> str:
     """A p value, or one read from a table, with three digits; a dash where there is none."""
     value = float(value) if value not in (None, "") else float("nan")
-    return "–" if value != value else "< 0.001" if value < 0.0005 else f"{value:.3f}"
+    return "–" if value != value else "<\u00a00.001" if value < 0.0005 else f"{value:.3f}"

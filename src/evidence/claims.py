@@ -217,6 +217,8 @@ def compare(
     See `difference` for `copies`, `scored` for `common` and `train`, `draws.weighed` for `together`. Of the items of
     `family` an empty `test` is the task's own, `mentions` are all; an item may say why it cannot be tested (`reason`).
     """
+    if not 0 < confidence < 1:
+        raise Mistake(f"confidence: found {confidence}, allowed is what lies between 0 and 1, such as 0.95")
     how = {"draws": draws, "seed": seed, "common": common or {}, "train": train or {}, "together": together or {}}
     rows, differences, shared = _differences(fits, family, copies or {}, **how)
     questions = len(family) + len(stated)  # the first step of Holm's correction

@@ -59,9 +59,8 @@ def worth(table: pd.DataFrame) -> str:
         what = ("saves" if row["saved"] >= 0 else "costs") + " at least" * row["bounded"]
         arm, control = (shown(row[side]).split(" (")[0].lower() for side in ("arm", "control"))
         if row["bounded"] and not row["saved"]:
-            said.append(
-                f"On {shown(row['task'])} {arm} and {control} text both need no more than the fewest labels tried"
-            )
+            both = f"On {shown(row['task'])} both arms, {arm} and {control}, reach the control's score"
+            said.append(f"{both} with the fewest labels tried: what adaptation saves cannot be told")
             continue
         known = [_interval(row["low"], row["high"]), "the shares tried can show no more" * row["bounded"]]
         certain = row["low"] > 0 or row["high"] < 0 or row["bounded"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from common.names import shown
+from common.project import Mistake
 from texts import sources, tasks
 from texts.cleaning import folded
 
@@ -82,6 +83,8 @@ def items_of(share: float, total: int) -> int:
 def fits(folder: Path, task: str, share: float = 1.0) -> Iterator[Path]:
     """The prediction files of a task that belong to its finished table of fits."""
     place = predictions(folder, task, share)
+    if not (place / "fits.csv").is_file():
+        raise Mistake(f"{place}: no fits of task {task!r} with share {share:g}; make them with 03_finetune")
     for row in pd.read_csv(place / "fits.csv").itertuples():
         yield place / row.arm / f"seed-{row.seed}.parquet"
 
@@ -102,7 +105,9 @@ def curves(folder: Path, arms: Sequence[str]) -> pd.DataFrame:
     """Held-out losses of every arm as rows: arm, tokens, domain, language, loss."""
     parts = []
     for arm in arms:
-        wide = pd.read_csv(folder / "models" / arm / "training.csv").drop(columns=["step", "loss"])
+        if not (file := folder / "models" / arm / "training.csv").is_file():
+            raise Mistake(f"{file}: arm {arm!r} has not been trained; correct its name, or train it with 02_pretrain")
+        wide = pd.read_csv(file).drop(columns=["step", "loss"])
         rows = wide.melt("tokens", var_name="corpus", value_name="loss").assign(arm=arm)
         rows[["domain", "language"]] = rows["corpus"].str.rsplit("-", n=1, expand=True)
         parts.append(rows.drop(columns="corpus"))

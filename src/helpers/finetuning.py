@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 
 from common import devices
 from common.names import model_name
-from common.project import code_digest, digest, file_digest, write_atomically
+from common.project import Mistake, code_digest, digest, file_digest, write_atomically
 from engine import checkpoints, processes, training, windows
 from evidence import baselines, scores, tables
 from evidence.scores import best_threshold, calibrated, calibration
@@ -45,9 +45,13 @@ def all_fits(
     negatives_per_positive, and `training.SPEED`; `compiled` does nothing here, where batches differ in length.
     """
     wanted = starts(arms, seeds, copies)
+    if not wanted:
+        raise Mistake(f"{name}: {len(arms)} arms and {len(seeds)} seeds make no fit; give at least one of each")
     for _, model, _ in wanted:
         models.sound(folder / "models" / model)
     spec = task(folder, name)
+    if not spec["trained"]:
+        raise Mistake(f"task {name!r} is a test only (trained: false); fine-tune on another, and name it among `tests`")
     baseline = baselines.of_task(spec["kind"], spec["source"])
     fit = {"ner": _fit_ner, "screening": _fit_screening}[spec["kind"]]
     for old in (folder / "finetuned" / name).glob("*/") if values["share"] == 1 else ():

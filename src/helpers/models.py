@@ -177,6 +177,9 @@ def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
 def sound(folder: Path) -> Path:
     """An arm's folder itself; Mistake when its weights are not there to their end."""
     path = folder / "model.safetensors"
+    if not folder.is_dir():
+        there = ", ".join(sorted(found.name for found in folder.parent.glob("[!.]*/")))
+        raise Mistake(f"{folder.parent}: has no model {folder.name!r}; there are: {there or 'none'}")
     try:
         with safe_open(path, "pt"):
             return folder

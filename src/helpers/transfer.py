@@ -150,7 +150,7 @@ def medical(folder: Path, language: str) -> list[str]:
 
 def mention_recall(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
     """Recall of each fit on mentions seen in training, else in the run's medical text of that language, else."""
-    tables = [pd.DataFrame(columns=[*scores.FIT, "group", "gold", "found", "recall"])]
+    tables = []
     for task in (name for name in trained if is_ner(folder, name)):
         rows = pd.concat([scores.read_predictions(path) for path in fits(folder, task)])
         rows = rows[rows["test"] == task]
@@ -159,4 +159,5 @@ def mention_recall(folder: Path, trained: Sequence[str]) -> pd.DataFrame:
         mentions = {folded(text) for text in rows.loc[rows["kind"] == "gold", "text"]}
         seen = analysis.found_in_text(mentions, texts)
         tables.append(analysis.recall_by_group(rows, train=train_mentions(folder, task), adaptation=seen))
-    return pd.concat(tables, ignore_index=True)
+    columns = [*scores.FIT, "group", "gold", "found", "recall"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)

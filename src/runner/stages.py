@@ -197,6 +197,7 @@ def need(run: str, product: str) -> Path:
     inside = "HELPERS_STAGE" in os.environ  # a stage of a run: Snakemake saw to it that all is there
     if not inside:
         _by_hand(run)
+        _tell_older(RUNS / run, product)
     if place.exists() or (inside and "/" not in product):
         return place if place.exists() else RUNS / run
     if inside:
@@ -214,7 +215,20 @@ def need(run: str, product: str) -> Path:
                 print(f"making what is needed first: the stages up to {stage.id} of profile {run} ...", flush=True)
                 front_door.make_until(profile, stage)
             return RUNS / run if product == stage.id else place
-    raise Mistake(f"no stage of profile {run} makes {product!r}")
+    alike = [stage.id for stage in profile.stages() if stage.id.split("-")[0] == product.split("-")[0]]
+    told = f"; of its kind there are {', '.join(alike)}" if alike else ""
+    raise Mistake(f"no stage of profile {run} makes {product!r}{told}")
+
+
+def _tell_older(run: Path, product: str) -> None:
+    """Print if what a reader asks for is older than what it was made from, as when that was tried with other values."""
+    for stage in read_plan(run / "plan.json")["stages"] if (run / "plan.json").is_file() else ():
+        made = [run / out for out in stage["outputs"] if (run / out).exists()]
+        if made and product in (stage["id"], *stage["outputs"]):
+            read = {name: (run / name).stat().st_mtime for name in stage["inputs"] if (run / name).exists()}
+            newer = [name for name, changed in read.items() if changed > min(out.stat().st_mtime for out in made)]
+            if newer:
+                print(f"{stage['id']} is older than {newer[0]}, which it reads: run it again, or this page mixes both")
 
 
 def _by_hand(run: str) -> None:

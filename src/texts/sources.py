@@ -42,7 +42,7 @@ def entry(kind: str, name: str) -> dict[str, Any]:
     """The entry `name` of the catalogue's "sources", "tasks" or "parts"; Mistake where it is unknown."""
     entries = catalogue()[kind]
     if name not in entries:
-        more = "" if kind == "sources" else "; a path of own files has a / in it"
+        more = "" if kind == "sources" else ", synthetic; a path of own files has a / in it"
         raise Mistake(f"{LISTED.name}: {name!r} is not in {kind}; allowed: {', '.join(sorted(entries))}{more}")
     return entries[name]
 

@@ -133,7 +133,7 @@ def summary(folder: Path, name: str) -> pd.DataFrame:
 
 def show(folder: Path, name: str) -> HTML:
     """The first training item of a task, its mentions marked (NER), or its notes under their dates (screening)."""
-    item = split(folder, name, "train")[0]
+    item = split(folder, name, "train" if task(folder, name)["trained"] else "test")[0]
     if isinstance(item, Patient):
         notes = "".join(
             f"<p style='white-space:pre-wrap'><b>{note.date}</b> {escape(note.text)}</p>" for note in item.notes

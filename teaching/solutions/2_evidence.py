@@ -49,6 +49,9 @@ level = 0.05  # of significance
 
 # %%
 folder = stages.need(run, "05_figures")
+family = pd.read_csv(folder / "results" / "comparisons.csv")
+pairs = family.query("task == @task and test == @task and metric == 'f1'")[["arm", "against"]].to_numpy().tolist()
+assert [arm, control] in pairs, f"arm {arm!r} and control {control!r}: on {task} 05 compares {pairs}"
 kept = {name: [path for path in tables.fits(folder, task) if path.parent.name == name] for name in (arm, control)}
 rows = {
     name: pd.concat([scores.read_predictions(path) for path in paths]).query("test == @task")
@@ -77,7 +80,7 @@ f"{f1:.4f}"
 # %%
 metrics = pd.read_csv(folder / "results" / "metrics.csv").query("task == @task and test == @task and label == 'all'")
 by_arm = metrics.query("seed == @seeds[0] and metric == 'f1' and split == 'test'").set_index("arm")["value"]
-assert abs(f1 - by_arm[arm]) < 1e-9, f"found {f1:.4f}, 03 has {by_arm[arm]:.4f}; do all four columns agree in a hit?"
+assert abs(f1 - by_arm[arm]) < 6e-4, f"found {f1:.4f}, 03 has {by_arm[arm]:.4f}; do all four columns agree in a hit?"
 
 # %% [markdown]
 # ## 2. What is simple
@@ -102,8 +105,8 @@ groups = pd.read_csv(folder / "results" / "mentions.csv").query("task == @task a
 others = groups[groups["group"] != "in training set"]
 expected_known = 1 - others["gold"].sum() / groups["gold"].sum()
 expected_unseen = others["found"].sum() / others["gold"].sum()
-assert abs(known - expected_known) < 1e-9, f"found {known:.3f}, 04 has {expected_known:.3f}; are texts folded first?"
-assert abs(unseen - expected_unseen) < 1e-9, f"found {unseen:.3f}, 04 has {expected_unseen:.3f}; of unknown ones only?"
+assert abs(known - expected_known) < 6e-4, f"found {known:.3f}, 04 has {expected_known:.3f}; are texts folded first?"
+assert abs(unseen - expected_unseen) < 6e-4, f"found {unseen:.3f}, 04 has {expected_unseen:.3f}; of unknown ones only?"
 both = metrics.query("arm in ['dictionary', @arm] and metric == 'f1' and split == 'test'")
 both.groupby("arm")["value"].mean().round(3)
 
@@ -135,6 +138,7 @@ sums = {name: table.groupby("seed").sum().loc[seeds] for name, table in scored.i
 by_seed = pd.DataFrame({name: 2 * t["tp"] / (2 * t["tp"] + t["fp"] + t["fn"]) for name, t in sums.items()})
 by_seed["difference"] = by_seed[arm] - by_seed[control]
 difference = by_seed["difference"].mean()
+print((by_seed["difference"] * difference < 0).sum(), "seeds alone would have told the opposite")
 by_seed.round(3)
 
 # %% [markdown]
@@ -142,11 +146,10 @@ by_seed.round(3)
 # many seeds tell you the opposite now?)
 
 # %%
-family = pd.read_csv(folder / "results" / "comparisons.csv")
 same = "task == @task and test == @task and arm == @arm and against == @control and metric == 'f1'"
 theirs_of_05 = family.query(same).iloc[0]
 expected = theirs_of_05["difference"]
-assert abs(difference - expected) < 1e-9, f"found {difference:+.4f}, 05 has {expected:+.4f}; F1 of the sums, by seed?"
+assert abs(difference - expected) < 6e-4, f"found {difference:+.4f}, 05 has {expected:+.4f}; F1 of the sums, by seed?"
 
 # %% [markdown]
 # ## 4. How far chance could have moved it
@@ -216,12 +219,12 @@ asked["said"] = np.where(asked["holm"] < level, sign, "inconclusive")
 asked.sort_index().drop(columns=["p_holm", "verdict"]).style.format(precision=3, na_rep="").hide()
 
 # %% [markdown]
-# A claim is not supported when one of its comparisons is contradicted, so verdicts are checked for comparisons
+# A claim is not supported when one of its comparisons is contradicted, nor the other way round, so verdicts are checked for comparisons
 # only:
 
 # %%
 tested = asked[asked["p"].notna()]
-assert np.allclose(tested["holm"], tested["p_holm"]), "does every question count? is none smaller than the one before?"
+assert np.allclose(tested["holm"], tested["p_holm"], rtol=0, atol=6e-4), "does every question count? is none smaller than the one before?"
 wrong = tested[(tested["said"] != tested["verdict"]) & tested["task"].notna()]
 assert wrong.empty, f"another verdict than 05's in rows {[*wrong.index]}; is it `holm` that is below the level?"
 
@@ -230,7 +233,7 @@ assert wrong.empty, f"another verdict than 05's in rows {[*wrong.index]}; is it 
 # what is wrong? And which of these verdicts speak about medicine?*
 
 # %% [markdown] tags=["solution"]
-# Of many lines the best is often the luckiest: without a correction one in twenty comparisons of equal arms is
+# In the demo 12 of 20 are below .05 before and 9 after (yours may differ a little). Of many lines the best is often the luckiest: without a correction one in twenty comparisons of equal arms is
 # "significant". None of these verdicts speaks about medicine: the text was made up, and the rules that made it hold
 # what adaptation finds. They say that the method can find an effect that is there.
 

@@ -205,15 +205,16 @@ gap = (last["dev"] - last["test"]).to_dict()
 for name in mixtures:
     end = pd.read_csv(lab / "models" / name / "history.csv").iloc[-1]
     expected = end[f"dev-{language}"] - end[f"test-{language}"]
-    assert abs(gap[name] - expected) < 1e-9, f"{name}: loss on dev less loss on test, at the end: {expected:.3f}"
+    assert abs(gap[name] - expected) < 6e-4, f"{name}: loss on dev less loss on test, at the end: {expected:.3f}"
 
 # %% [markdown]
-# *Compared with `clean`, how much lower is `leaky`'s loss on test text, and how much of that on dev text too? Could
-# you have noticed the leak from the test set alone?*
+# *How much larger is `leaky`'s gap than that of `clean`? What does `leaky` gain on dev text, and on test text beyond it?
+# Could you have noticed the leak from the test set alone?*
 
 # %% [markdown] tags=["solution"]
-# What `leaky` gains on dev text too is text of the right kind; what it gains on test text beyond that is the leak.
-# Both arms' gaps hold how much easier the test texts are by chance (and there is one seed, without an interval).
+# By about .08 nats: `leaky` gains that much more on test text than on dev text, and this is the leak. What both gain,
+# between nothing and .13 as the seed will have it, is text of the right kind. Both arms' gaps hold how much easier the test
+# texts are by chance, so that only their difference says something (with one seed, without an interval).
 # From the score on the test set alone one would have called it adaptation: it needs text of the same kind that did
 # not leak. That is why a run stops at its gate and does not go on with a warning.
 
