@@ -67,7 +67,7 @@ else
         python=$(find_python)
         # A misspelt option is told now, not after the installation; help needs no environment at all.
         [ "${1:-}" = test ] || PYTHONPATH=src "$python" -m runner.options "$@" || exit $?
-        for word in "$@"; do case $word in -h | --help) exit 0 ;; esac; done
+        for word in "$@"; do case $1:$word in test:*) ;; *:-h | *:--help) exit 0 ;; esac; done
         set_up "$python"
     fi
 fi

@@ -44,6 +44,10 @@ def test_vocabulary_overlap_anchors():
     np.testing.assert_array_equal(two, two.T)
     levelled = analysis.vocabulary_overlap({"a": Counter({"X": 1, "x": 1, "y": 1}), "b": Counter({"x": 5})}, words=1)
     assert levelled.loc["a", "b"] == 1
+    short = analysis.vocabulary_overlap({"a": counts["a"], "b": Counter({"x": 5})}, words=3)
+    assert short.loc["a", "b"] == 1, "of the words that the shorter list has"
+    equal = analysis.vocabulary_overlap({"a": Counter("cab"), "b": Counter({"a": 1})}, words=1)
+    assert equal.loc["a", "b"] == 1, "of equals the first in the alphabet"
     figures = analysis.vocabulary_overlap(counts | {"d": Counter()}, words=2)
     assert figures.loc["d"].isna().all() and figures.loc["a", "b"] == 0.5
 

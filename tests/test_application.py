@@ -105,6 +105,9 @@ def test_new_patients_are_read_in_the_letters_of_the_corpora(screener, tmp_path,
     assert seen[0].notes[0].text == "infecție café" and output.is_file()
 
 
+UNLABELLED = '{"kind": "ner", "language": "ro", "length": 32, "overlap": 8}'
+
+
 def test_mistakes_are_a_line_and_leave_what_was_there(tagger, screener, texts, tmp_path, capsys):
     there, twice, broken = tmp_path / "there", tmp_path / "twice.jsonl", tmp_path / "broken.jsonl"
     there.mkdir()
@@ -136,6 +139,9 @@ def test_mistakes_are_a_line_and_leave_what_was_there(tagger, screener, texts, t
             "has no tokenizer.json; make it again",
         ),
         (damaged("weights", "model.safetensors", "cut"), texts, tmp_path / "out", "model.safetensors: damaged ("),
+        (damaged("pieces", "tokenizer.json", "{"), texts, tmp_path / "out", ""),
+        (damaged("layout", "config.json", "{}"), texts, tmp_path / "out", ""),
+        (damaged("labels", "reading.json", UNLABELLED), texts, tmp_path / "out", "reading.json: is damaged"),
         (damaged("reading", "reading.json", "[]"), texts, tmp_path / "out", "reading.json: is damaged; make it again"),
         (tagger[1], texts, dangling, "is there already"),
     ):

@@ -42,6 +42,7 @@ def test_saved_labels_by_hand():
     assert budgets.saved(np.array([0.6, 0.6, 0.7]), low, items) == (pytest.approx(990), True)
     assert budgets.saved(low, low, items) == (pytest.approx(0), False)
     assert np.isnan(budgets.saved(np.full(3, np.nan), low, items)[0])
+    assert np.isnan(budgets.saved(np.array([np.nan, 0.2, 0.4]), low, items)[0]), "at one point"
     level = np.array([0.5, 0.6, 0.6])  # reached with 100 already
     assert budgets.saved(level, np.array([0.4, 0.5, 0.6]), items) == (pytest.approx(900), False)
     flat = np.array([0.2, 0.2, 0.1])  # which reaches all it will with the fewest

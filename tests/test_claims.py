@@ -85,6 +85,14 @@ def test_all_arms_of_a_task_have_the_same_patients(tmp_path):
     assert table["reason"].tolist() == ["the arms have different test patients"] * 2
 
 
+def test_fits_of_an_earlier_choice_of_seeds_are_no_evidence(tmp_path):
+    for arm, right in (("good", 0.8), ("poor", 0.5)):
+        write_ner(tmp_path, arm, right, seeds=(1, 2, 9))
+    rows = [(arm, seed) for arm in ("good", "poor") for seed in (1, 2)]
+    pd.DataFrame(rows, columns=["arm", "seed"]).to_csv(tmp_path / "ro/fits.csv")
+    assert verdict(tmp_path, item("good", "poor"))[0].loc[0, "seeds"] == 2
+
+
 def test_one_arm_alone_on_patients_is_not_testable(tmp_path):
     write_screening(tmp_path, "one", 40)
     table, _ = verdict(tmp_path, item("one", "absent", task="s", metric="auprc"))

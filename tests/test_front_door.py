@@ -294,6 +294,7 @@ def test_too_little_disk(bare):
     (bare[1] / "df").unlink()
     write_program(bare[1] / "df", 'echo header; echo "disk 9 9 1048576 1% /"')
     assert one_line(set_up(bare), "1 GB free at ")
+    assert one_line(set_up(bare, "test", "--help"), "1 GB free at "), "pytest has a help of its own, which needs one"
 
 
 def test_misspelt_option_is_told_before_the_set_up(bare):

@@ -54,6 +54,7 @@ def test_two_arms_of_one_parent_read_the_same_new_text(run):
     one, other = (packing.Mixture(folder, text, tokenizer, 100, LENGTH, s, parent.until) for s in (2, 3))
     assert one.until == other.until == {"general-nl": 301 + 51, "clinical-nl": 51}
     assert one.table(1)["new"].tolist() == one.table(1)["tokens read"].tolist() == [50 * LENGTH] * 2
+    assert one.table(7)["tokens read"].sum() == 98 * LENGTH, "14 whole batches of 100 rows"
     assert not set(rows_of(one)) & set(rows_of(parent))
     assert len(set(rows_of(one)) & set(rows_of(other))) >= 98, "but for the row that rounding leaves over"
     assert rows_of(one) != rows_of(other)

@@ -37,6 +37,8 @@ def test_of_overlapping_entities_the_longer_is_kept_and_the_other_counted():
     document = Document("d", "es", text, (Span(0, 28, "X"), Span(10, 16, "X")))
     words = windows.words(text)
     assert ner.read_spans(ner.tag_words(document.spans, words), words) == [Span(0, 28, "X")]
+    later = [Span(0, 7, "A"), Span(4, 19, "B")]
+    assert ner.tag_words(later, windows.words("uno dos tres cuatro")) == ["O", "B-B", "I-B", "I-B"], "the longer one"
     assert ner.unreachable([document]) == 1
     assert ner.unreachable([Document("d", "es", text, (Span(0, 12, "X"),))]) == 1  # ends inside a word
 
@@ -98,13 +100,16 @@ def test_another_tokenizer_or_configuration_makes_a_fit_again(saved, tmp_path):
     assert len(made) == 4
 
 
+HOW = {"kind": "ner", "language": "nl", "length": 8, "overlap": 2, "labels": ["X"]}
+
+
 def test_a_kept_model_is_that_of_the_fit_that_was_asked_for(tmp_path):
     made = []
 
     def fit(folder, name, model, seed, key, *, kept, **values):
         made.append(seed)
         if kept:
-            write_json(kept / application.HOW, {"kind": "ner", "language": "nl", "length": 8, "key": key})
+            write_json(kept / application.HOW, HOW | {"key": key})
             save_file({"weight": torch.ones(2)}, kept / "model.safetensors")
             for name in ("config.json", "tokenizer.json"):
                 (kept / name).touch()
@@ -320,6 +325,7 @@ def test_sample_keeps_all_positives_and_the_asked_share():
     assert sum(p.label for p in kept) == 10 and len(kept) == 40
     assert kept == screening.sample(patients, 3, seed=1) != screening.sample(patients, 3, seed=2)
     assert screening.sample(patients, 0, seed=1) == patients
+    assert len(screening.sample(patients, 1000, seed=1)) == len(patients), "no more than there are"
     assert {p.label for p in screening.sample(patients, 0.01, seed=1)} == {0, 1}, "one of another label at least"
 
 

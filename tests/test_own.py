@@ -245,6 +245,8 @@ def test_a_patient_that_is_not_as_asked_is_refused_without_repeating_the_note(wa
         ),
         ([{"start": 5, "end": 5, "label": "DISO"}], r"line 4: spans\.0: 5 to 5 is not within"),
         ([{"start": 9, "end": 15, "label": "DISO"}], r"line 4: spans\.0: begins or ends with a blank"),
+        ([{"start": 0, "end": 7, "label": "DISO"}], r"line 4: spans\.0: begins or ends with a blank"),
+        ([{"start": 10, "end": 16, "label": "DISO"}], r"line 4: spans\.0: 10 to 16 is not within"),
         (
             [{"start": 0, "end": 6, "label": "DISO"}] * 2,
             r"line 4: spans\.1: is the same as .*line 4: spans\.0; take one out",
@@ -340,6 +342,12 @@ def test_what_cannot_be_read_is_named_and_nothing_is_left_out_in_silence(tmp_pat
     assert len(list(own.documents(str(texts), "nl"))) == 3
     (texts / "real" / "a.txt").rename(texts / "real" / "a.TXT")
     assert "real/a" in [d.id for d in own.documents(str(texts), "nl")]
+    (texts / "real" / "a.txt").write_text("nog een")
+    with pytest.raises(
+        Mistake, match=r"a\.(txt|TXT): stands twice, in small letters and in capitals; leave one of them"
+    ):
+        own.check(str(texts), "nl")
+    (texts / "real" / "a.txt").unlink()
     for name in ("a.ann", "more.csv", "real/more.docx"):
         (texts / name).touch()
     with pytest.raises(Mistake, match=r"more\.csv: is no \.txt or \.ann file \(and 1 more\); save as \.txt"):
@@ -384,7 +392,7 @@ def test_a_label_that_changes_makes_stale_even_with_the_time_of_before(ward):
     at = file.stat()
     file.write_text(file.read_text().replace('"label": 1', '"label": 0', 1))
     os.utime(file, ns=(at.st_atime_ns, at.st_mtime_ns))
-    own._content.cache_clear()  # as in another process
+    own.content.cache_clear()  # as in another process
     assert own.state(str(ward / "hiv")) != before
 
 

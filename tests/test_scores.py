@@ -239,6 +239,7 @@ def test_ranking_metrics_anchors():
     assert worked["brier"] == pytest.approx((0.01 + 0.36 + 0.25 + 0.04 + 0.01) / 5)
     assert (worked["precision"], worked["recall"], worked["prevalence"]) == (0.5, 0.5, 0.4)
     assert (worked["recall_at_precision_0.50"], worked["recall_at_precision_0.80"]) == (1, 0.5)
+    assert scores.recall_at_precision(gold=[1, 0, 1], scores=[3, 2, 1], precision=2 / 3) == 1, "reached exactly"
 
 
 def test_undefined_screening_metrics_are_nan():
@@ -343,7 +344,7 @@ def ner_file(tmp_path):
 def test_score_file_keeps_own_labels_in_task_and_shared_ones_elsewhere(tmp_path):
     common = {"ro": {"DISO": "disorder", "CHEM": "chemical"}, "es": {"DISEASE": "disorder", "PROTEIN": "protein"}}
     table = scores.score_file(ner_file(tmp_path), common, {"d1": [(0, 3)], "d2": [(5, 9)]})
-    assert list(table) == scores.METRICS
+    assert list(table) == scores.COLUMNS
     found = table.set_index(["test", "label", "metric"])["value"]
     assert found["ro", "all", "f1"] == pytest.approx(2 / 3)
     assert found["ro", "CHEM", "recall"] == 0
@@ -372,6 +373,6 @@ def test_score_screening_file_scores_each_split(tmp_path):
     frame.to_parquet(tmp_path / "seed-1.parquet")
     table = scores.score_screening_file(tmp_path / "seed-1.parquet")
     found = table.set_index(["split", "metric"])["value"]
-    assert list(table) == scores.METRICS
+    assert list(table) == scores.COLUMNS
     assert (found["dev", "auprc"], found["dev", "f1"], found["test", "f1"]) == (1, 1, 0)
     assert found["test", "auprc"] == pytest.approx(1 / 3)

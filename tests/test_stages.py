@@ -277,7 +277,7 @@ def test_a_reader_is_told_of_what_is_older_than_what_it_was_made_from(reader, tm
         os.utime(results / "metrics.csv", (100, 100))
 
 
-def test_digest_follows_imports_and_ignores_prose(tmp_path):
+def test_digest_follows_imports_and_ignores_prose(tmp_path, monkeypatch):
     def notebook(*cells):
         rows = [{"cell_type": "code", "source": [source], "metadata": {}} for source in cells]
         file = tmp_path / "one.ipynb"
@@ -286,7 +286,11 @@ def test_digest_follows_imports_and_ignores_prose(tmp_path):
 
     assert notebook("a = 1  # why") == notebook("a = 1")
     assert notebook("a = 1") != notebook("a = 2")
-    assert notebook("from helpers import documents") != notebook("from helpers import project")
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+    (place := tmp_path / "src" / "helpers").mkdir(parents=True)
+    (place / "first.py").write_text("def f():\n    from helpers import second")
+    found = [(place / "second.py").write_text(a) and notebook("from helpers import first") for a in ("a = 1", "a = 2")]
+    assert found[0] != found[1], "of what an imported module imports"
     told, bare = (ast.parse(f"def f():\n{prose}    return 1") for prose in ('    """Say."""\n', ""))
     assert bare_code(told) == bare_code(bare)
 

@@ -595,6 +595,30 @@ def test_a_shuffle_leaves_no_order_behind():
         assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 4 / np.sqrt(size)
 
 
+@pytest.mark.parametrize(("steps", "share"), [(5, 0.1), (9, 0.05), (25, 0.1), (37, 0.31)])
+def test_the_rate_is_never_above_its_peak_where_no_whole_step_is_warm_up(steps, share, tmp_path):
+    plan = training.Plan(0.5, share, 0, 1, 0, tmp_path / "x", "", 9, 1)
+    rates = [training.rate(step, steps, plan) for step in range(steps)]
+    assert max(rates) <= 0.5 and min(rates) > 0
+    peak = rates.index(max(rates))
+    assert rates[: peak + 1] == sorted(rates[: peak + 1]) and rates[peak:] == sorted(rates[peak:], reverse=True)
+
+
+def test_training_stops_after_patience_and_keeps_the_first_best_weights(tmp_path):
+    model, said, kept = torch.nn.Linear(2, 1), iter([0.1, 0.5, 0.5, 0.2, 0.6]), []
+
+    def look():
+        kept.append(model.weight.detach().clone())
+        return {"dev": next(said)}
+
+    work = training.Work(9, lambda step: [step], lambda items: (model(torch.ones(1, 2)).square().sum(), 1))
+    about = {"warmup_share": 0.0, "seed": 1, "look_every": 1, "checkpoint": tmp_path / "c", "key": ""}
+    plan = training.Plan(learning_rate=0.1, patience=2, checkpoint_seconds=1e9, tokens_a_step=1, **about)
+    history = training.train(model, work, plan, look, score="dev")
+    assert [row["dev"] for row in history] == [0.1, 0.5, 0.5, 0.2]
+    assert torch.equal(model.weight, kept[1]) and not model.training
+
+
 @pytest.mark.parametrize(("steps", "warmup"), [(10, 2), (37, 0), (50, 25)])
 def test_rate_is_transformers_schedule_begun_one_step_later(steps, warmup, tmp_path):
     plan = training.Plan(0.5, warmup / steps, 0, 1, 0, tmp_path / "x", "", 9, 1)

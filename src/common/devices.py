@@ -17,12 +17,12 @@ PLAIN, BY_TEXT = "plain", "by_text"  # their names among transformers' implement
 
 
 def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor on a device; from page-locked memory to a GPU, so that it need not wait for it."""
+    """A tensor on a device; to a GPU through page-locked memory, so that the processor does not wait for the copy."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def fetched(value: torch.Tensor) -> Callable[[], float]:
-    """What gives a number of the device later on, without waiting for the work that a GPU was given in between.
+    """A function that gives a number of the device later, without waiting for what a GPU was asked to do since.
 
     A GPU does everything in turn: asked only then, it would answer after that work. So the copy is asked for now.
     """
@@ -195,7 +195,7 @@ def turned(values: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.
     return found.to(values.dtype)
 
 
-def precision(tensor: torch.Tensor) -> torch.dtype:
+def product_dtype(tensor: torch.Tensor) -> torch.dtype:
     """That of matrix products with a tensor."""
     kind = tensor.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
@@ -203,7 +203,7 @@ def precision(tensor: torch.Tensor) -> torch.dtype:
 
 def narrowed(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
     """The output in the precision of the matrix products, which all that is added to it then keeps."""
-    return output.to(precision(output))
+    return output.to(product_dtype(output))
 
 
 def keep_freed_memory() -> None:

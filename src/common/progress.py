@@ -39,7 +39,7 @@ class Progress(Line):
         if not (self.due() or (self.place and step >= self.steps)):
             return
         pace = (step - self.first) / (time.monotonic() - self.began)
-        left = (self.steps - step) / pace
+        minutes, seconds = divmod(round((self.steps - step) / pace), 60)
         known = f"loss {loss:.3f}  " if math.isfinite(loss) else ""  # that of the first step is not read yet
         line = f"{self.name}: step {step:,}/{self.steps:,}  {known}{pace * self.tokens_a_step:,.0f} tok/s  "
-        self.leave(line + f"rate {rate:.1e}  {left // 60:.0f}:{left % 60:02.0f} left")
+        self.leave(line + f"rate {rate:.1e}  {minutes}:{seconds:02d} left")

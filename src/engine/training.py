@@ -72,7 +72,7 @@ def rate(step: int, steps: int, plan: Plan) -> float:
     """Learning rate of a step (from 0): linear warm-up to the peak, then linear to zero."""
     warmup = plan.warmup_share * steps
     rise = (step + 1) / warmup if step < warmup else 1.0
-    return plan.learning_rate * min(rise, (steps - step) / max(steps - warmup, 1))
+    return plan.learning_rate * min(1.0, rise, (steps - step) / max(steps - warmup, 1))
 
 
 def optimiser(model: nn.Module) -> torch.optim.AdamW:
@@ -114,7 +114,7 @@ def train(model: nn.Module, work: Work, plan: Plan, look: Look, score: str = "")
         if looking or saving:
             losses.read(state)
         if looking:
-            _look(model, state, plan, look, score)
+            _look(model, state, look, score)
         if saving:
             checkpoints.save(plan.checkpoint, plan.key, model, optimizer, state)
             saved = time.monotonic()
@@ -162,9 +162,9 @@ class Parts:
         self.work, self.device, self.parts = work, device, 1
 
     def backward(self, model: nn.Module, items: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Leave the batch's summed gradients in `model`; its mean loss, and what makes clipped means of the gradients.
+        """Leave the batch's summed gradients in `model`; return its mean loss, and the divisor to clipped means.
 
-        That is a divisor, which costs no pass over them. When memory runs out, in half the size.
+        The fused step divides, so that this costs no pass. Out of memory, the batch is tried again in twice the parts.
         """
         mine = items[self.device.process_index :: self.device.num_processes]
         while (found := self._summed(mine)) is None:  # the failed pass is gone now, and what it held
@@ -204,7 +204,7 @@ class Parts:
         return value / weight, (norm + 1e-6).clamp(min=1.0) * weight
 
 
-def _look(model: nn.Module, state: dict[str, Any], plan: Plan, look: Look, score: str) -> None:
+def _look(model: nn.Module, state: dict[str, Any], look: Look, score: str) -> None:
     """Measure, note it down, and keep the weights when they are the best so far."""
     model.eval()
     with torch.no_grad():

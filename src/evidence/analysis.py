@@ -7,10 +7,9 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from common.names import GROUPS
-from common.project import DATA, Mistake
+from common.project import DATA, Mistake, read_yaml
 from evidence.scores import FIT, match
 from evidence.tables import primary
 from texts.cleaning import folded
@@ -22,7 +21,7 @@ TOKEN = re.compile(r"\w+|[^\w\s]")
 @cache
 def distances() -> dict[str, float]:
     """Syntactic distances by pair of languages, as data/distances.yaml defines and lists them."""
-    return yaml.safe_load((DATA / "distances.yaml").read_text(encoding="utf-8"))["syntactic"]
+    return read_yaml(DATA / "distances.yaml")["syntactic"]
 
 
 def distance(one: str, other: str) -> float:

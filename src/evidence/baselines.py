@@ -51,8 +51,7 @@ def build_dictionary(documents: Sequence[Document], form: Callable[[str], str] =
     """
     votes: dict[tuple[str, ...], Counter[str]] = {}
     for document, span in ((one, span) for one in documents for span in one.spans):
-        if words := _words(document, span, form):
-            votes.setdefault(words, Counter())[span.label] += 1
+        votes.setdefault(_words(document, span, form), Counter())[span.label] += 1
     every = {words: min(labels, key=lambda label: (-labels[label], label)) for words, labels in votes.items()}
     surplus: Counter[tuple[str, ...]] = Counter()  # right less wrong
     for document in documents:

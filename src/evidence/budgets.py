@@ -107,7 +107,7 @@ def saved(arm: np.ndarray, control: np.ndarray, items: Sequence[int]) -> tuple[f
     which the arm does; negative where the control is ahead; 0 as a bound where both do with the fewest, which tells
     nothing.
     """
-    if np.isnan([arm[-1], control[-1]]).any():  # of a draw with nothing to score
+    if np.isnan([arm, control]).any():  # a draw in which a point has nothing to score
         return np.nan, False
     curves = [np.maximum.accumulate(scores) for scores in (arm, control)]
     target = min(curve[-1] for curve in curves)

@@ -45,7 +45,7 @@ def numbers(run: Path) -> list[dict[str, Any]]:
     return [*_counts(run), *random]
 
 
-def _tolerance(error: float, freedom: int, count: int) -> float:
+def _tolerance(error: float, freedom: float, count: int) -> float:
     """How far a run may be from one of `count` published numbers; `error`: the standard error of that difference."""
     return float(student.ppf(1 - LEVEL / 2 / count, freedom) * error)
 

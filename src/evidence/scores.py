@@ -20,7 +20,7 @@ SPAN = ["document", "label", "start", "end"]
 FIT = ["task", "test", "arm", "seed"]
 NER = [*FIT, "language", "document", "start", "end", "label", "text", "kind"]
 SCREENING = ["task", "arm", "seed", "split", "language", "patient", "label", "score", "probability", "flagged"]
-METRICS = ["task", "test", "language", "arm", "seed", "split", "label", "metric", "value"]
+COLUMNS = ["task", "test", "language", "arm", "seed", "split", "label", "metric", "value"]
 PRECISIONS = (0.5, 0.8)  # the fixed precisions at which recall is reported
 
 
@@ -289,7 +289,7 @@ def score_file(
     common: Mapping[str, Mapping[str, str]] | None = None,
     words: Mapping[str, Sequence[tuple[int, int]]] | None = None,
 ) -> pd.DataFrame:
-    """The rows of results/metrics.csv (columns `METRICS`) of one NER predictions file, in-task and zero-shot tests.
+    """The rows of results/metrics.csv (columns `COLUMNS`) of one NER predictions file, in-task and zero-shot tests.
 
     `common`: task -> own label -> common label (see `to_common`). `words`: document -> (start, end) of its words, of
     the task's own test set, which then gets the secondary scores too: seqeval's F1 and nervaluate's partial F1.
@@ -302,26 +302,18 @@ def score_file(
     for values, part in own.groupby(by, sort=False):
         more = {"partial_f1": partial_f1(**_sides(part)), "seqeval_f1": seqeval_f1(**_sides(part), words=words)}
         tables.append(pd.DataFrame([[*values, "all", *item] for item in more.items()], columns=list(tables[0])))
-    return pd.concat(tables).assign(split="test")[METRICS].reset_index(drop=True)
+    return pd.concat(tables).assign(split="test")[COLUMNS].reset_index(drop=True)
 
 
 def score_screening_file(path: Path) -> pd.DataFrame:
-    """The rows of results/metrics.csv (columns `METRICS`) of one screening predictions file, dev and test."""
+    """The rows of results/metrics.csv (columns `COLUMNS`) of one screening predictions file, dev and test."""
     rows = read_predictions(path, columns=SCREENING)
     found = []
     by = ["task", "arm", "seed", "split", "language"]
-    for (task, arm, seed, split, language), part in rows.groupby(by, sort=False):
+    for fit, part in rows.groupby(by, sort=False):
         values = screening_scores(
             gold=part["label"], scores=part["score"], probability=part["probability"], flagged=part["flagged"]
         )
-        fit = {
-            "task": task,
-            "test": task,
-            "language": language,
-            "arm": arm,
-            "seed": seed,
-            "split": split,
-            "label": "all",
-        }
-        found += [fit | {"metric": metric, "value": value} for metric, value in values.items()]
-    return pd.DataFrame(found, columns=METRICS)
+        place = dict(zip(by, fit, strict=True)) | {"test": fit[0], "label": "all"}
+        found += [place | {"metric": metric, "value": value} for metric, value in values.items()]
+    return pd.DataFrame(found, columns=COLUMNS)

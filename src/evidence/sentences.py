@@ -30,12 +30,9 @@ def overlap(table: pd.DataFrame) -> str:
     shares: dict[str, list[float]] = {"of one language": [], "of one domain": []}
     for i, (domain, language) in enumerate(names):
         for j, (other, tongue) in enumerate(names[:i]):
-            kind = {(True, False): "of one language", (False, True): "of one domain"}.get(
-                (language == tongue, domain == other)
-            )
-            if kind:
-                shares[kind].append(float(table.iloc[i, j]))
-    said = [f"two corpora {kind} share {np.nanmean(found):.0%}" for kind, found in shares.items() if found]
+            if (language == tongue) != (domain == other) and np.isfinite(table.iloc[i, j]):
+                shares["of one language" if language == tongue else "of one domain"].append(float(table.iloc[i, j]))
+    said = [f"two corpora {kind} share {np.mean(found):.0%}" for kind, found in shares.items() if found]
     return f"Of their most frequent words {' and '.join(said)} on average." if said else ""
 
 

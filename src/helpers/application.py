@@ -100,7 +100,7 @@ def _how(folder: Path, kind: str = "") -> dict[str, Any]:
     """How a kept model reads; Mistake for a folder without one, or one of another kind of task."""
     try:
         how = json.loads((folder / HOW).read_text(encoding="utf-8"))
-        how["kind"], how["language"], how["length"]
+        how["language"], how["length"], how["overlap"], how["labels" if how["kind"] == "ner" else "threshold"]
     except OSError:
         raise Mistake(f"{folder}: has no {HOW}; give a model that a run kept, runs/RUN/finetuned/TASK/ARM") from None
     except (ValueError, TypeError, KeyError):
@@ -128,8 +128,8 @@ def main(arguments: list[str]) -> int:
         else:
             patients = [*map(in_letters, own.patients(texts, how["language"]))]
             write_table(asked.output, screen(asked.model, patients))
-    except (Mistake, OSError) as mistake:
-        print(mistake, file=sys.stderr)
+    except (Mistake, OSError, ValueError) as mistake:  # the last: of a damaged configuration or tokenizer
+        print(" ".join(str(mistake).split()), file=sys.stderr)
         return 2
     print(f"written: {asked.output}")
     return 0

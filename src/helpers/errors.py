@@ -16,6 +16,7 @@ from texts.documents import Document, Patient
 
 KINDS = ("boundary", "type", "type and boundary", "missed", "false")
 AROUND, NOTE = 40, 160  # characters that are shown around an entity, and of a note
+EACH = 2  # errors of a kind
 
 
 def kinds(rows: pd.DataFrame) -> pd.DataFrame:
@@ -68,18 +69,18 @@ def counted(rows: pd.DataFrame) -> pd.DataFrame:
     return table.div(seeds, axis=0).round(1)
 
 
-def shown(rows: pd.DataFrame, items: Iterable[Any], each: int = 2) -> pd.DataFrame:
-    """Some errors of one fit with their text as HTML, `each` of a kind: the gold entity marked, the found underlined.
+def shown(rows: pd.DataFrame, items: Iterable[Any]) -> pd.DataFrame:
+    """Some errors of one fit with their text as HTML, two of a kind: the gold entity marked, the found underlined.
 
     `items` are the test set's documents or patients; of a patient the newest note is shown.
     """
     by: Mapping[str, Any] = {item.id: item for item in items}
     if "patient" in rows:
-        wrong = _wrong(rows).groupby("error").head(each)
+        wrong = _wrong(rows).groupby("error").head(EACH)
         texts = {"patient": map(escape, wrong["patient"]), "newest note": [_note(by[p]) for p in wrong["patient"]]}
         found = wrong[["error", "patient", "probability"]].round({"probability": 3})
         return found.assign(**{name: [*text] for name, text in texts.items()})
-    some = kinds(rows).groupby("error", sort=False).head(each)
+    some = kinds(rows).groupby("error", sort=False).head(EACH)
     some = some.sort_values("error", key=lambda error: error.map(KINDS.index), kind="stable")
     labels = {side: [escape(entity[2]) if entity else "" for entity in some[side]] for side in ("gold", "found")}
     text = [_context(by[row.document], row.gold, row.found) for row in some.itertuples()]

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 
 from common import devices
 from common.names import model_name
-from common.project import Mistake, code_digest, digest, file_digest, write_atomically
+from common.project import Mistake, code_digest, digest, file_digest, write_atomically, write_table
 from engine import checkpoints, processes, training, windows
 from evidence import baselines, scores, tables
 from evidence.scores import best_threshold, calibrated, calibration
@@ -40,8 +40,8 @@ def all_fits(
     """Make the fits of a task that are missing, with all items the baseline too; one row a fit, also in fits.csv.
 
     `copies`: pre-training copies of an arm where there are several; seeds use them in turn. `keep`: arms whose model of
-    the first seed is kept below finetuned/, for new texts (`application`). `values` are tests, share
-    (of the training items), length, overlap, epochs, patience, batch_rows, learning_rate, warmup_share,
+    the first seed is kept below finetuned/, for new texts (`application`). `values` are tests, share (of
+    the training items), length, overlap, epochs, patience, batch_rows, learning_rate, warmup_share,
     negatives_per_positive, and `training.SPEED`; `compiled` does nothing here, where batches differ in length.
     """
     wanted = starts(arms, seeds, copies)
@@ -61,7 +61,7 @@ def all_fits(
     rule = (folder, name, baseline, baseline, 0, BASELINES[baseline], False)
     first = [_once(*rule, **values)] if values["share"] == 1 else []  # of a share nobody asks for it
     table = pd.DataFrame([*first, *processes.at_once(_once, calls, values["fits"], **values)])
-    write_atomically(tables.predictions(folder, name, values["share"]) / "fits.csv", table.to_csv(index=False))
+    write_table(tables.predictions(folder, name, values["share"]) / "fits.csv", table)
     return table
 
 

@@ -23,8 +23,7 @@ def encode(
     """Hidden states (rows, length, width) of the encoder without its prediction head; those of `places` (n, width).
 
     `positions` None: a row is one text. `places` are positions in the flattened rows, each at most once; the last layer
-    is then worked out there only.
-    `attention` is what `devices.apart` gives, or an attention_mask.
+    is then worked out there only. `attention` is what `devices.apart` gives, or an attention_mask.
     """
     with nullcontext() if places is None else _only_at(model, places):
         hidden = model.base_model(input_ids=ids, position_ids=positions, **attention)[0]

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from common import devices
-from common.project import code_digest, digest, write_atomically, write_json
+from common.project import code_digest, digest, write_atomically, write_json, write_table
 from engine import checkpoints, processes, tokens, training
 from helpers import heads, model_cards, models, packing
 from helpers.packing import Mixture
@@ -55,7 +55,7 @@ def masked_loss(model: PreTrainedModel, masked: dict[str, torch.Tensor], compile
     names = ("ids", "positions", "places", "targets")
     ids, positions, places, targets = (devices.moved(masked[name], model.device) for name in names)
     hidden = heads.before_decoder(model, heads.encode(model, ids, positions, places, **attention))
-    decoder, kind = model.get_output_embeddings(), devices.precision(hidden)
+    decoder, kind = model.get_output_embeddings(), devices.product_dtype(hidden)
     learns = torch.is_grad_enabled()  # within a Function it never is
     return SummedCrossEntropy.apply(hidden.to(kind), decoder.weight, decoder.bias, targets, compiled, learns)
 
@@ -173,11 +173,11 @@ def adapt(
         )
         model.load_state_dict(weights)
         models.save(model.cpu(), mixture.tokenizer, saved, card)
-        write_atomically(saved / "history.csv", history.to_csv(index=False))
+        write_table(saved / "history.csv", history)
         write_atomically(saved / "key", key)
-    write_atomically(saved / "mixture.csv", mixture.table(values["batch_rows"]).to_csv(index=False))
+    write_table(saved / "mixture.csv", mixture.table(values["batch_rows"]))
     write_json(saved / packing.READ, {**mixture.before, **mixture.until})
-    write_atomically(saved / "training.csv", history.to_csv(index=False))
+    write_table(saved / "training.csv", history)
     shutil.rmtree(folder / "checkpoints" / arm, ignore_errors=True)
     return history
 

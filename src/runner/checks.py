@@ -3,13 +3,11 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from common.names import turn
-from common.project import RUNS, Mistake, digest, file_digest
+from common.project import RUNS, Mistake, digest
 from evidence import testable
 from texts import own
 
@@ -20,7 +18,7 @@ def state(folder: str) -> str:
     """A digest of a base's files: other weights or another tokenizer make stale what was trained from them."""
     try:
         files = sorted(path for path in own.place(folder).glob("*") if path.suffix in MODEL and path.is_file())
-        return digest([(path.name, _content(path, path.stat().st_mtime_ns)) for path in files])
+        return digest([(path.name, own.content(path, path.stat().st_size, path.stat().st_mtime_ns)) for path in files])
     except OSError as error:
         raise Mistake(f"base.folder: {error.filename}: cannot be read ({error.strerror}); make it readable") from None
 
@@ -97,9 +95,3 @@ def budgets(profile: Any, task: Any, train: Sequence[Any]) -> None:
         if own.labels(nested_sample(train, share, seed)) != {0, 1}:
             what = f"{share:g} of {len(train):,} patients, as seed {seed} draws them, have one label only"
             raise Mistake(f"profile {profile.name}: tasks.{task.name}.shares: {what}; give a larger share")
-
-
-@cache
-def _content(path: Path, changed: int) -> str:
-    """The digest of a file as it is, worked out once a process: weights are large."""
-    return file_digest(path)

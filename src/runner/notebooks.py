@@ -1,7 +1,6 @@
 """Notebooks as files: declared parameters, the code digest that decides staleness, .py/.ipynb pairs, HTML pages."""
 
 import ast
-import hashlib
 import json
 import os
 import re
@@ -9,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from common.project import ROOT, Mistake, bare_code, write_atomically
+from common.project import ROOT, Mistake, bare_code, digest, write_atomically
 
 FOLDER = ROOT / "notebooks"
 MEND = "remove it, and it is made again from its .py, or the other way round"
@@ -107,7 +106,7 @@ def code_digest(notebook: Path) -> str:
                 trees[name] = _parsed(path.read_text(encoding="utf-8"), os.path.relpath(path, ROOT))
                 waiting.append(name)
     text = "\n".join(f"{name}: {bare_code(tree)}" for name, tree in sorted(trees.items()))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest(text.encode())
 
 
 def content(notebook: Any) -> list[tuple[str, str, list[str]]]:

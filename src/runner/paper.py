@@ -192,32 +192,14 @@ def _comparisons(table: pd.DataFrame) -> dict[str, Any]:
         where = shown(row["task"]) + ("" if row["test"] == row["task"] else f" → {shown(row['test'])}")
         only = "" if row["mentions"] == "all" else f" of {row['mentions']} mentions"
         rows.append(
-            {
-                **{
-                    "claim": row["claim"],
-                    "task*": where,
-                    "difference of*": f"{shown(row['arm'])} − {shown(row['against'])}",
-                },
-                **{"score*": shown(row["metric"]) + only, "n#": _number(row["units"], ".0f")},
-                "difference#": _number(row["difference"]),
-                **{"interval#": _interval(row["low"], row["high"]), "p#": shown_p(row["p_holm"])},
-                "detectable#": _number(row["detectable"], ".3f"),
-                "verdict": row["verdict"],
-            }
+            {"claim": row["claim"], "task*": where, "difference of*": f"{shown(row['arm'])} − {shown(row['against'])}"}
+            | {"score*": shown(row["metric"]) + only, "n#": _number(row["units"], ".0f")}
+            | {"difference#": _number(row["difference"]), "interval#": _interval(row["low"], row["high"])}
+            | {"p#": shown_p(row["p_holm"]), "detectable#": _number(row["detectable"], ".3f")}
+            | {"verdict": row["verdict"]}
         )
-    names = [
-        "claim",
-        "task*",
-        "difference of*",
-        "score*",
-        "n#",
-        "difference#",
-        "interval#",
-        "p#",
-        "detectable#",
-        "verdict",
-    ]
-    return _table(rows, names)
+    names = "claim,task*,difference of*,score*,n#,difference#,interval#,p#,detectable#,verdict"
+    return _table(rows, names.split(","))
 
 
 def _rate(share: float, count: int) -> str:

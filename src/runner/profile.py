@@ -9,7 +9,7 @@ from common.names import model_name
 from common.project import DATA, Mistake, digest, file_digest, read_yaml
 from evidence import testable, trainings
 from runner import checks, sections
-from texts import named, own, sources
+from texts import named, own, sources, synthetic
 
 CORPORA = "corpora/statistics.csv"
 RUN_MODELS = ("02_pretrain", "03_finetune", "04_cross_lingual")
@@ -217,8 +217,9 @@ class Profile(sections.Section):
                 if task.kind == "ner":
                     self._labelled(task, own.labels(item for items in parts.values() for item in items))
             if task.kind == "screening" and task.shares:
-                made = parts["train"] if sources.is_own(task.source) else named.patients(task.documents, self.seed)
-                checks.budgets(self, task, made)
+                of_own = sources.is_own(task.source)
+                made = parts["train"] if of_own else synthetic.patients(task.documents["train"], self.seed, "train")
+                checks.budgets(self, task, [*made])
 
     def stages(self) -> list[Stage]:
         """The stages of the run in the order of the study; a stage's inputs are outputs of stages before it."""

@@ -2,7 +2,6 @@
 
 import base64
 import csv
-import hashlib
 import json
 import statistics
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.names import shown, shown_p
-from common.project import ROOT, write_atomically
+from common.project import ROOT, digest, write_atomically, write_json
 from evidence.baselines import NAMES as BASELINES
 from runner import provenance, stages
 
@@ -51,10 +50,10 @@ DOWNLOADS = (
 
 def key(plan: dict[str, Any]) -> str:
     """Staleness key of the report: the profile, the code that makes the page, and the numbers it compares with."""
-    shown = (ROOT / "figures" / plan["run"] / "numbers.json", ROOT / "benchmarks" / "results" / "intervals.json")
-    read = (*MADE_BY, *(file for file in shown if file.is_file()))
+    compared = (ROOT / "figures" / plan["run"] / "numbers.json", ROOT / "benchmarks" / "results" / "intervals.json")
+    read = (*MADE_BY, *(file for file in compared if file.is_file()))
     text = plan["profile_sha256"].encode() + b"".join(file.read_bytes() for file in read)
-    return hashlib.sha256(text).hexdigest()[:16]
+    return digest(text)[:16]
 
 
 def read_claims(folder: Path) -> list[dict[str, Any]]:
@@ -179,7 +178,7 @@ def render(run: Path, origin: dict[str, Any]) -> str:
 def main(run: Path) -> None:
     """Write provenance.json, the paper (of a run that compares) and report.html of a run's folder."""
     origin = provenance.collect(run)
-    write_atomically(run / "provenance.json", json.dumps(origin, indent=1, ensure_ascii=False))
+    write_json(run / "provenance.json", origin)
     if (run / "results" / "comparisons.csv").is_file():
         from runner import paper
 

@@ -2,7 +2,6 @@
 
 import argparse
 import fcntl
-import hashlib
 import json
 import os
 import platform
@@ -44,8 +43,7 @@ def read_plan(path: Path) -> dict[str, Any]:
 def key(stage: Any) -> str:
     """Staleness key of a stage: the values that change its results, and the code that it runs."""
     code = notebooks.code_digest(notebooks.FOLDER / f"{stage.notebook}.ipynb")
-    values = json.dumps([stage.parameters, stage.outputs], sort_keys=True)
-    return f"{hashlib.sha256(values.encode()).hexdigest()[:16]}-{code[:16]}"
+    return f"{digest([stage.parameters, stage.outputs])[:16]}-{code[:16]}"
 
 
 def lock(file: Path, told: str) -> IO[str]:

@@ -18,7 +18,7 @@ import pandas as pd
 from datasketch import MinHash, MinHashLSH
 
 from common.progress import Line
-from common.project import Mistake, write_json
+from common.project import Mistake, write_json, write_table
 from texts import languages, readers, sources, synthetic, tasks
 from texts.cleaning import normalise
 from texts.documents import Document, read_jsonl, shuffle_lines, write_jsonl
@@ -282,7 +282,7 @@ def build(
         repeated += [{**place, **row} for row in corpus.repeated]
         kept = sum(n["words"] for (_, reason), n in found.items() if reason == "kept")
         sizes.append({**place, "words": kept, "different words": len(corpus.vocabulary)})
-    pd.DataFrame(sizes).to_csv(folder / "words.csv", index=False)
+    write_table(folder / "words.csv", pd.DataFrame(sizes))
     return counts, repeated
 
 

@@ -3,7 +3,6 @@
 Environment: HELPERS_ARCHIVES_URL (in place of https://<host> of archives, files and records), HF_ENDPOINT (of the hub).
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from common.project import Mistake
+from common.project import Mistake, file_digest
 
 Source = Mapping[str, Any]
 GITHUB, HUB, ZENODO = "https://github.com", "https://huggingface.co/datasets", "https://zenodo.org"
@@ -84,15 +83,10 @@ def _files(source: Source, folder: Path) -> Path:
         listed = [file for file in hub.list_repo_tree(repo, within, **where) if isinstance(file, RepoFile)]
         for file in (file for file in listed if any(fnmatch(file.path, glob) for glob in wanted)):
             path = Path(hub.hf_hub_download(repo, file.path, local_dir=folder, **where))
-            if file.lfs and _sha256(path) != file.lfs.sha256:
+            if file.lfs and file_digest(path) != file.lfs.sha256:
                 path.unlink()
                 raise ValueError(f"{file.path} did not arrive as it is there")
     return folder
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _address(source: Source) -> str:

@@ -1,10 +1,7 @@
 """What a profile names of data/ and of own files: whether it is there, in which language, and with which labels."""
 
-from collections.abc import Mapping
-
 from common.project import DATA, read_yaml
 from texts import own, sources, synthetic
-from texts.documents import Patient
 
 
 def unreadable(kind: str, name: str, language: str) -> str:
@@ -25,11 +22,6 @@ def unreadable(kind: str, name: str, language: str) -> str:
 def labels(source: str) -> set[str]:
     """The labels of a task of entities that is made or public."""
     return {*(synthetic.FILES if source == "synthetic" else sources.entry("tasks", source)["labels"])}
-
-
-def patients(documents: Mapping[str, int], seed: int) -> list[Patient]:
-    """The training part of a synthetic screening task."""
-    return list(synthetic.patients(documents["train"], seed, "train"))
 
 
 def without_distance(one: str, other: str) -> str:

@@ -38,11 +38,11 @@ def state(name: str) -> str:
     with _readable():
         read = (file for file in _files(path) if file.suffix.lower() in ENDINGS and file.is_file())
         files = [(file, file.stat()) for file in read]
-        return digest([(os.path.relpath(f, path), _content(f, at.st_size, at.st_mtime_ns)) for f, at in files])
+        return digest([(os.path.relpath(f, path), content(f, at.st_size, at.st_mtime_ns)) for f, at in files])
 
 
 @cache
-def _content(path: Path, size: int, changed: int) -> str:
+def content(path: Path, size: int, changed: int) -> str:
     """The digest of a file as it is, worked out once a process."""
     return file_digest(path)
 
@@ -110,7 +110,11 @@ def _named(path: Path, shown: str) -> list[tuple[str, Path]]:
         more = f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
         what = "save as .txt what is to be read, and take the rest out"
         raise Mistake(f"{shown}/{ascii(wrong[0])[1:-1]}: is no .txt or .ann file{more}; {what}")
+    seen: set[str] = set()
     for name, file in found:
+        if (same := name[:-4] + name[-4:].lower()) in seen:
+            raise Mistake(f"{shown}/{name}: stands twice, in small letters and in capitals; leave one of them")
+        seen.add(same)
         if not name.isprintable():
             raise Mistake(f"{shown}/{ascii(name)[1:-1]}: a file's name is printable UTF-8; rename it")
         if file.exists() and not file.is_file():
@@ -213,9 +217,7 @@ def _brat(folder: Path, shown: str, part: str, language: str) -> Iterator[tuple[
     """The documents of a folder of brat files and those below it, each after the place of its text."""
     pairs: dict[str, dict[str, Path]] = {}
     for name, file in _named(folder, shown):
-        pair = pairs.setdefault(name[:-4], {})
-        if pair.setdefault(name[-4:].lower(), file) is not file:
-            raise Mistake(f"{shown}/{name}: stands twice, in small letters and in capitals; leave one of them")
+        pairs.setdefault(name[:-4], {})[name[-4:].lower()] = file
     for stem, pair in pairs.items():
         files = ((f"{shown}/{stem}{end}", pair[end].read_bytes()) for end in sorted(pair))
         for document, mentions in standoff.annotated(files, language, Counter()):

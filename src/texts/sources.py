@@ -6,7 +6,6 @@ what was verified by its path, sizes and times of change, so that it is hashed o
 """
 
 import fcntl
-import hashlib
 import lzma
 import os
 import re
@@ -89,8 +88,8 @@ def where(names: Iterable[str]) -> list[dict[str, str]]:
     for id in needed(names):
         source = entry("sources", id)
         there = [path for path in (mirror / name for name in _names(id)) if path.exists()] if mirror else []
-        at_hand = "in the mirror" if there else "in the cache" if not mirror and _cached(id).exists() else "not yet"
-        rows.append({"source": id, "licence": source["licence"], "from": downloads.page(source)[0], "at hand": at_hand})
+        state = "in the mirror" if there else "in the cache" if not mirror and _cached(id).exists() else "not yet"
+        rows.append({"source": id, "licence": source["licence"], "from": downloads.page(source)[0], "at hand": state})
     own = ({"source": name, "licence": OWN, "from": "", "at hand": "your files"} for name in names if is_own(name))
     return [*rows, *own]
 
@@ -214,7 +213,7 @@ def _verify(id: str, path: Path) -> str:
         return stamp.read_text(encoding="utf-8").strip()
     with _opened(id, path) as content:
         inside = _inside(content, source["files"]).items()
-        lines = sorted(f"{hashlib.sha256(read()).hexdigest()}  {name}\n" for name, read in inside)
+        lines = sorted(f"{digest(read())}  {name}\n" for name, read in inside)
     if not lines:
         raise Mistake(f"source {id}: {path} has none of {', '.join(source['files'])}; look at what it holds")
     found = digest("".join(lines).encode())

@@ -13,9 +13,7 @@ from random import Random
 from typing import Any, NamedTuple
 from zlib import crc32
 
-import yaml
-
-from common.project import DATA, Mistake
+from common.project import DATA, Mistake, read_yaml
 from texts.documents import PARTS, Document, Note, Patient, Span
 
 LANGUAGES, DOMAINS = ("nl", "ro", "es"), ("general", "biomedical", "clinical")
@@ -144,8 +142,7 @@ def _compile(template: str, known: set[str], where: str) -> Parts:
 @lru_cache
 def _grammar(domain: str, language: str) -> dict[str, tuple[Parts, ...]]:
     """Compiled templates by key: the words, "revealing", "ambiguous" and the kinds of statements of "screening"."""
-    rules, shared = (yaml.safe_load((DATA / "grammars" / f"{name}.yaml").read_text(encoding="utf-8"))[language]
-                     for name in (domain, "shared"))  # fmt: skip
+    rules, shared = (read_yaml(DATA / "grammars" / f"{name}.yaml")[language] for name in (domain, "shared"))
     groups = {**_general(language), **shared, **rules.pop("words"), **rules.pop("screening", {}), **rules}
     known = {*groups, *FILES, "ANY", "LIST", "HIV"}
     return {key: tuple(_compile(str(x), known, f"{domain}.yaml, {language}, {key}") for x in templates)
