@@ -32,6 +32,12 @@ def write_ner(folder, arm, right, *, seeds=(1, 2, 3), task="ro", test="ro", docu
         pd.DataFrame(rows, columns=NER).to_parquet(path)
 
 
+def scores_of(folder, arm, seed):
+    """Strict F1 of one file, where nothing is predicted that is not gold."""
+    kinds = pd.read_parquet(folder / "ro" / arm / f"seed-{seed}.parquet")["kind"].value_counts()
+    return 2 * kinds["predicted"] / (kinds["gold"] + kinds["predicted"])
+
+
 def item(arm, against, **more):
     return {"claim": "C1", "task": "ro", "arm": arm, "against": against, "metric": "f1"} | more
 
@@ -91,6 +97,14 @@ def test_fits_of_an_earlier_choice_of_seeds_are_no_evidence(tmp_path):
     rows = [(arm, seed) for arm in ("good", "poor") for seed in (1, 2)]
     pd.DataFrame(rows, columns=["arm", "seed"]).to_csv(tmp_path / "ro/fits.csv")
     assert verdict(tmp_path, item("good", "poor"))[0].loc[0, "seeds"] == 2
+
+
+def test_of_a_baseline_one_seed_counts_however_many_files_it_has(tmp_path):
+    for arm, seeds in (("good", (1, 2)), ("dictionary", (0, 1))):
+        write_ner(tmp_path, arm, 0.6, seeds=seeds)
+    table = verdict(tmp_path, item("good", "dictionary"))[0]
+    one = scores_of(tmp_path, "dictionary", 0)
+    assert table.loc[0, "seeds"] == 2 and table.loc[0, "against_value"] == pytest.approx(one)
 
 
 def test_one_arm_alone_on_patients_is_not_testable(tmp_path):

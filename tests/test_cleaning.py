@@ -33,5 +33,9 @@ def test_normalise():
     assert cleaning.normalise("aşa", "es") == "aşa"
 
 
+def test_what_nobody_sees_is_taken_out():
+    assert cleaning.normalise("in\u00adfec\u200bție\ufeff\x07") == "infecție"
+
+
 def test_folded_levels_case_and_space():
     assert cleaning.folded("  Diabet \n ZAHARAT ") == "diabet zaharat"

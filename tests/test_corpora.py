@@ -128,6 +128,21 @@ def test_other_texts_of_a_patient_of_a_task_are_removed_and_the_gate_sees_them(t
         gate(read_jsonl(tmp_path / "clinical-es.jsonl"), held)
 
 
+def test_texts_of_thirteen_words_are_compared_by_runs_and_a_third_of_them_is_not_enough():
+    words = [f"v{i}" for i in range(13)]
+    with pytest.raises(Leak):
+        gate(documents(" ".join(["nuevo", *words])), documents(" ".join(words)))
+    assert gate(documents(" ".join(["nuevo", *words[1:]])), documents(" ".join(words[:12]))) == 1, "too short"
+    nine = documents(" ".join(words))  # of nine runs three are shared, then four
+    for same, leaks in ((7, False), (8, True)):
+        other = documents(" ".join([*words[:same], *(f"w{i}" for i in range(13 - same))]))
+        assert bool(corpora.Repeats(nine).find(*corpora._hashes(other[0].text))[1]) == leaks, same
+        try:
+            assert gate(other, nine) == 1 and not leaks
+        except Leak:
+            assert leaks
+
+
 def test_the_gate_passes_other_text():
     assert gate(documents(text(2), "corto"), documents(text(1), "otro")) == 2
 
@@ -214,6 +229,15 @@ def test_own_texts_are_cut_and_counted_to_their_end(tmp_path, run):
     )
     kept = {document.id for document in read_jsonl(run[0] / "corpora" / "clinical-es.jsonl")}
     assert f"{folder}/a, piece 2" in kept and f"{folder}/a" not in kept
+
+
+def test_a_text_is_cut_at_a_paragraph_before_a_line_and_at_a_line_before_a_word():
+    for whole, first in (
+        ("aaa bb\n\nc\nd ee ff", "aaa bb"),
+        ("aaa bbb\nd ee ff", "aaa bbb"),
+        ("aaa bbb d ee", "aaa bbb d"),
+    ):
+        assert next(cut([Document("x", "es", whole)], 12 if len(whole) > 12 else 11)).text.rstrip() == first
 
 
 @given(st.text(alphabet="ab \n", max_size=60), st.integers(2, 12))
@@ -424,6 +448,9 @@ def test_test_documents_that_another_task_trains_on_are_counted(tmp_path, monkey
     sets = tasks.build(tmp_path, wanted, 1)
     found = sets[sets["part"] == "test"].set_index("task")
     assert found["in train of others"].to_dict() == {"a": 0, "b": 1, "c": 0}
+    made["a"]["test"] = [Document("test0", "es", "zwei")]  # its own training text is counted apart
+    found = tasks.build(tmp_path, wanted, 1).query("part == 'test' and task == 'a'").iloc[0]
+    assert (found["also in train"], found["in train of others"]) == (1, 0)
     assert not sets["also in train"].any()
 
 

@@ -319,6 +319,15 @@ def test_a_patient_of_many_notes_is_predicted_in_parts(saved, monkeypatch, float
     assert found[0].std() > 0.1
 
 
+def test_patients_are_flagged_from_the_threshold_on():
+    dev, test = ([Patient(f"{part}{i}", "nl", i % 2, ()) for i in range(4)] for part in ("d", "t"))
+    table, told = finetuning.patient_rows(dev, [0.0, 2.0, 1.0, 3.0], test, [1.9, 2.0, 2.1, -1.0])
+    assert told["threshold"] == 2.0
+    assert table.query("split == 'test'")["flagged"].tolist() == [0, 1, 1, 0]
+    flat, _ = finetuning.patient_rows(dev, [3.0, 0.0, 2.0, 1.0], test, [0.0] * 4)
+    assert flat["probability"].isna().all(), "scores that fall with the condition give none"
+
+
 def test_sample_keeps_all_positives_and_the_asked_share():
     patients = [Patient(str(i), "nl", int(i % 10 == 0), ()) for i in range(100)]
     kept = screening.sample(patients, 3, seed=1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_sources import MIRROR, MIRRORED, needs_mirror
 
 from common.project import Mistake
-from texts import readers, sources
+from texts import readers, sources, standoff
 from texts.documents import Document, Span
 
 
@@ -487,3 +487,19 @@ def test_a_file_that_is_not_of_its_format_is_named(reader, content):
         list(readers._documents("part x", reader, iter(files), "es", Counter()))
     assert "\n" not in str(error.value)
     assert [d.text for d in readers._documents("part x", reader, iter(files[:1]), "es", Counter())] == ["una"]
+
+
+def test_equal_sentences_are_matched_in_their_order():
+    whole = [Document(str(i), "ro", text) for i, text in enumerate(("a b", "c", "a  B", "a b"))]
+    found = readers._matched(whole, {"dev": [Document("d", "ro", "A b")], "test": [Document("t", "ro", "ab")]})
+    assert {split: [d.id for d in some] for split, some in found.items()} == {
+        "train": ["1", "3"], "dev": ["0"], "test": ["2"]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ["M1\tNegated T1", "N1\tReference T1 X:1\tuno", "*\tEquiv T1 T2", "#1\tNote T1\tx"])
+def test_lines_of_brat_that_are_no_mentions_are_passed_over(line):
+    files = [("x.ann", f"T1\tDISO 4 7;0 3\tuno dos\n{line}\n".encode()), ("x.txt", b"dos uno")]
+    ((document, mentions),) = standoff.annotated(iter(files), "es", Counter())
+    assert document.spans == (Span(0, 7, "DISO"),), "its pieces may stand in any order"
+    assert len(mentions) == 1

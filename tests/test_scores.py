@@ -110,6 +110,7 @@ def test_strict_equals_nervaluate_without_overlaps(gold, predicted):
 def test_partial_f1_anchors():
     assert scores.partial_f1(gold=GOLD, predicted=GOLD) == 1
     assert scores.partial_f1(gold=GOLD, predicted=items()) == 0
+    assert scores.partial_f1(gold=GOLD, predicted=pd.concat([GOLD, GOLD])) == 1, "what is said twice counts once"
     # One exact, one half: 1.5 of 2 on both sides. A touching neighbour is no overlap: ends are exclusive.
     gold = items(("a", "X", 0, 3), ("a", "X", 10, 14))
     assert scores.partial_f1(gold=gold, predicted=items(("a", "Y", 0, 3), ("a", "X", 12, 20))) == pytest.approx(0.75)

@@ -1,6 +1,7 @@
 """The synthetic text: same seed, same text; exact spans; held-back concepts; labels that follow from the events."""
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -245,3 +246,12 @@ def test_unknown_names() -> None:
     ):
         with pytest.raises(Mistake, match="allowed"):
             call()
+
+
+def test_no_condition_is_affirmed_and_denied_of_one_patient_as_his_own_and_as_another():
+    """The condition that is said of others, denied or in doubt is never the one that the label is made from."""
+    for seed in range(300):
+        said = [statement for note in synthetic._plan(random.Random(seed), positive=True) for statement in note]
+        affirmed = {concept.id for kind, concept in said if kind == "affirmed" and concept.indicator}
+        other = {concept.id for kind, concept in said if kind != "affirmed" and concept.indicator}
+        assert affirmed and not affirmed & other, seed
