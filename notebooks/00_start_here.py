@@ -115,7 +115,7 @@ plan.style.hide()
 # comparisons lack an arm, a text, a task or a second seed gets no verdict: then it says why.
 
 # %%
-pd.DataFrame(claims).rename(columns={"reason": "cannot be tested because"}).style.hide()
+pd.DataFrame(claims).rename(columns={"reason": "cannot be tested because"}).style.set_properties(**{"text-align": "left"}).hide()
 
 # %% [markdown]
 # ## Kept for the report

@@ -111,7 +111,7 @@ comparisons[["claim", "task", "test", "arm", "against", "metric", "mentions", "d
 
 # %%
 shown = pd.DataFrame(verdicts["claims"]).reindex(columns=["claim", "text", "verdict", "difference", "low", "high", "p_holm", "reason"])
-shown.style.format(precision=3, na_rep="", formatter={"p_holm": names.shown_p}).hide()
+shown.style.format(precision=3, na_rep="", formatter={"p_holm": names.shown_p}).set_properties(["text", "reason"], **{"text-align": "left"}).hide()
 
 # %% [markdown]
 # ## Differences

@@ -54,7 +54,7 @@ folder = stages.need(run, "02_pretrain-clinical")
 model, tokenizer = models.load(folder / "models" / "base")
 domains = ("general", "biomedical", "clinical")
 texts = {domain: list(packing.corpus(folder, domain, language, heldout=True)) for domain in domains}
-pd.Series({domain: some[0][:150] for domain, some in texts.items()}, name="how the first text begins").to_frame().style
+pd.Series({domain: some[0][:150] for domain, some in texts.items()}, name="how the first text begins").to_frame().style.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # ## 1. How words are cut
