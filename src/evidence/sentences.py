@@ -116,7 +116,7 @@ def left_out(claim: dict[str, Any]) -> str:
         return ""
     if claim["low"] < 0 < claim["high"]:
         return f"The interval leaves out gains above {claim['high']:.3f} and losses beyond {-claim['low']:.3f}."
-    return "The interval leaves out zero; corrected for the number of questions it does not, or a comparison disagrees."
+    return "The interval leaves out zero; corrected for the number of questions, p does not, or a comparison disagrees."
 
 
 def below_baseline(metrics: pd.DataFrame) -> str:
