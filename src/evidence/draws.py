@@ -57,7 +57,7 @@ def by_draw(
     seed: int,
     common: Mapping[str, Item],
     train: Mapping[str, set[str]],
-    weights: tuple[np.ndarray, int] | None = None,
+    weights: tuple[np.ndarray, int] | None,
 ) -> tuple[list[np.ndarray], int]:
     """Scores (1 + draws, seeds) of every side on the same draws of its test, and how many units are drawn.
 

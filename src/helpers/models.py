@@ -151,7 +151,7 @@ def _pretrained(where: str, revision: str | None = None) -> tuple[PreTrainedMode
     return _checked(model), tokenizer
 
 
-def saved_tokenizer(where: str, revision: str | None = None) -> PreTrainedTokenizerFast:
+def saved_tokenizer(where: str, revision: str | None) -> PreTrainedTokenizerFast:
     """The tokenizer of a folder or of the hub; Mistake where there is none, or none with word pieces."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
