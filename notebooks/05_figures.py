@@ -104,7 +104,7 @@ comparisons[["claim", "task", "test", "arm", "against", "metric", "mentions", "d
 #
 # A claim is judged by the mean difference of its comparisons, and its `p_holm` is corrected along with theirs: every question
 # asked is one more chance to be wrong. *Supported*: it is below the level, the mean is above zero, and no comparison is below zero
-# after correction. *Contradicted*: it is below the level, and the mean is below zero. *Not testable here*: the run lacks what
+# after correction. *Contradicted*: the same the other way round. *Not testable here*: the run lacks what
 # the claim needs. Intervals are not corrected; where one leaves out zero and the verdict is *inconclusive*, this is why. A mean
 # takes F1 and AUPRC alike: where a claim has both, look at its comparisons. C3b asks more than the paper says, a model
 # that beats a look-up by cognates: where it is contradicted, something may carry over all the same.
