@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import nbformat
 import pytest
@@ -76,17 +77,19 @@ def test_the_readme_counts_the_published_trainings_as_they_are():
     said, by = " ".join((ROOT / "README.md").read_text("utf-8").split()), trainings.counted(made)
     assert f"Hollow points are {COUNTS[len(made) - 1]} more trainings" in said
     for claim, verdict in (("C1", "supported"), ("C4", ""), ("C3a", ""), ("C2", ""), ("C3b", "contradicted")):
-        count = by[claim][verdict or "supported"]
+        count = by[claim].get(verdict or "supported", 0)
         number = ("all " if count == len(made) else "") + COUNTS[count]
         assert f"{claim} {f'is {verdict} ' if verdict else ''}in {number}" in said, claim
 
 
 def test_answers_hold_in_every_published_training():
-    """That general text helps entities, too, and that C1 comes out alike where C2 and C3a do not."""
+    """That general text helps entities, too, what comes out alike, and what the trainings together leave out."""
     found = json.loads((ROOT / "figures/demo/numbers.json").read_text("utf-8"))
     values = {row["name"]: [row["value"], *row.get("again", [])] for row in found["numbers"]}
     for task in ("ner_ro", "ner_es"):
         pairs = zip(values[f"f1, {task}, general"], values[f"f1, {task}, base"], strict=True)
-        assert all(0.02 < general - base < 0.12 for general, base in pairs)
+        assert all(0.035 < general - base < 0.155 for general, base in pairs)
     by = trainings.counted(found["trainings"])
-    assert [len(by[claim]) > 1 for claim in ("C1", "C2", "C3a")] == [False, True, True]
+    assert [claim for claim in by if len(by[claim]) > 1] == ["C1", "C3a", "C3b"]
+    ends = {claim: re.findall(r"[+-][\d.]+", told)[1:] for claim, told in trainings.over(found).items()}
+    assert [claim for claim, (low, high) in ends.items() if float(low) < 0 < float(high)] == ["C2"]
