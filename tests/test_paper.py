@@ -127,7 +127,7 @@ def test_medical_text_from_where_a_task_comes_from_is_told():
     ("claim", "said"),
     [
         ({"low": -0.0091, "high": 0.01}, "The interval leaves out gains above 0.010 and losses beyond 0.009."),
-        ({"low": 0.001, "high": 0.01}, "The interval leaves out zero; corrected for"),
+        ({"low": 0.001, "high": 0.01}, "Zero lies outside the interval, but corrected for"),
         ({"low": 0.001, "high": 0.01, "verdict": "supported"}, ""),
         ({"difference": None, "verdict": "not testable here"}, ""),
     ],

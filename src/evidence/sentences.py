@@ -116,7 +116,8 @@ def left_out(claim: dict[str, Any]) -> str:
         return ""
     if claim["low"] < 0 < claim["high"]:
         return f"The interval leaves out gains above {claim['high']:.3f} and losses beyond {-claim['low']:.3f}."
-    return "The interval leaves out zero; corrected for the number of questions, p does not, or a comparison disagrees."
+    what = "corrected for the number of questions p is not below the level, or one comparison says the opposite"
+    return f"Zero lies outside the interval, but {what}."
 
 
 def below_baseline(metrics: pd.DataFrame) -> str:

@@ -128,8 +128,12 @@ def main(arguments: list[str]) -> int:
         else:
             patients = [*map(in_letters, own.patients(texts, how["language"]))]
             write_table(asked.output, screen(asked.model, patients))
-    except (Mistake, OSError, ValueError) as mistake:  # the last: of a damaged configuration or tokenizer
-        print(" ".join(str(mistake).split()), file=sys.stderr)
+    except (Mistake, OSError) as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+    except ValueError as error:  # of a configuration or a tokenizer that cannot be read
+        what = " ".join(str(error).split())[:100]
+        print(f"{asked.model}: is damaged ({what}); make it again with the run that kept it", file=sys.stderr)
         return 2
     print(f"written: {asked.output}")
     return 0
