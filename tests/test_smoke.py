@@ -198,7 +198,7 @@ def test_a_training_anew_is_added_to_the_published_numbers(run, tmp_path, monkey
     assert len(random) > 20
     page = report.render(run, json.loads((run / "provenance.json").read_text()))
     claims = json.loads((run / "results" / "claims.json").read_text())["claims"]
-    assert page.count("In 2 published runs that differ in the seeds of pre-training alone: ") == len(claims)
+    assert page.count("<p>2 published runs that differ in the seeds of pre-training alone: ") == len(claims)
     assert "mean of 2 trainings" in page
     assert "Every arm is pre-trained once" not in page  # clinical is, twice
 
