@@ -219,9 +219,10 @@ for name in mixtures:
 
 # %% [markdown] tags=["solution"]
 # `half` reads half the clinical text and gains a little less there; in return it forgets nothing of general text and
-# goes on learning it, where `clinical_only` loses (the demo: -0.5 and +1.8 nats; yours may differ a little). Which is worth more depends on the task. And the loss is no task: whether a model that guesses clinical words
-# better also finds entities better is what 03 and 05 measure, beside a control (`general`) that was trained as long
-# on other text, for longer training alone may help.
+# goes on learning it, where `clinical_only` loses (about half a nat here, one or two there). Which is worth more
+# depends on the task. And the loss is no task: whether a model that guesses clinical words better also finds entities
+# better is what 03 and 05 measure, beside a control (`general`) that was trained as long on other text, for longer
+# training alone may help.
 
 # %% [markdown]
 # **In short**

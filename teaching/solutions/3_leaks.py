@@ -212,7 +212,7 @@ for name in mixtures:
 # Could you have noticed the leak from the test set alone?*
 
 # %% [markdown] tags=["solution"]
-# By about .08 nats: `leaky` gains that much more on test text than on dev text, and this is the leak. What both gain,
+# By about .1 nats: `leaky` gains that much more on test text than on dev text, and this is the leak. What both gain,
 # between nothing and .13 as the seed will have it, is text of the right kind. Both arms' gaps hold how much easier the test
 # texts are by chance, so that only their difference says something (with one seed, without an interval).
 # From the score on the test set alone one would have called it adaptation: it needs text of the same kind that did
