@@ -141,8 +141,8 @@ history.iloc[[0, -1]].T.round(3)
 # ## The curve
 #
 # Held-out loss in nats a masked token; lower is better. Panels in which the line rises show what was forgotten. Guessing
-# evenly costs the logarithm of the vocabulary's size, 6.9 nats for the 1,000 pieces of smoke, 8.7 for the demo's 6,000: above that a model is sure and wrong, as
-# happens to small models on a kind of text that they do not read.
+# evenly costs the logarithm of the vocabulary's size, 6.9 nats for the 1,000 pieces of smoke, 8.7 for the demo's 6,000: above
+# that a model is sure and wrong, as happens to small models on a kind of text that they do not read.
 
 # %%
 figures.loss_curves(tables.curves(folder, [arm]), synthetic=tasks.made_up(folder))

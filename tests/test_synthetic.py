@@ -248,7 +248,7 @@ def test_unknown_names() -> None:
             call()
 
 
-def test_no_condition_is_affirmed_and_denied_of_one_patient_as_his_own_and_as_another():
+def test_the_condition_that_a_label_is_made_from_is_not_denied_or_said_of_others():
     """The condition that is said of others, denied or in doubt is never the one that the label is made from."""
     for seed in range(300):
         said = [statement for note in synthetic._plan(random.Random(seed), positive=True) for statement in note]

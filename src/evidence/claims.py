@@ -19,7 +19,7 @@ import pandas as pd
 
 from common.names import METRICS, SYNTHETIC, turn
 from common.project import Mistake
-from evidence import baselines
+from evidence import baselines, testable
 from evidence.bootstrap import Part, Spread, by_copy, estimate, holm, pooled
 from evidence.draws import Fits, Item, Together, by_draw, documents_of, weighed
 from evidence.scores import mcnemar, read_predictions
@@ -282,9 +282,8 @@ def _claim(
     """The numbers that the verdict on one claim rests on; a `reason` in their place where it cannot be tested."""
     part = table[table["claim"] == claim]
     result = {"claim": claim, "text": text, "comparisons": len(part)}
-    reasons = [f"{row.task}, {row.arm}: {row.reason}" for row in part.itertuples() if row.reason]
-    if part.empty or reasons:
-        return result | {"reason": reasons[0] if reasons else "the profile declares no comparison for it"}
+    if reason := testable.of_claim([*part[["task", "arm", "reason"]].itertuples(index=False)]):
+        return result | {"reason": reason}
     every = added([differences[i] for i in part.index])
     mean = estimate([fit * (1 / len(part)) for fit in every.values()], shared)
     low, high, p = mean.interval(confidence)

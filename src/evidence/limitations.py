@@ -61,18 +61,15 @@ def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame
 def of_one_source(profile: dict[str, Any]) -> str:
     """On medical text that comes from where a task of its language does."""
     known, said = sources.catalogue(), []
-    for language, part in {
-        (language, part): None
-        for domain, by in profile["corpora"].items()
-        for language, parts in by.items()
-        for part in parts
-        if domain != "general" and part in known["parts"]
-    }:
-        listed = known["parts"][part]
-        for task in (task for task in profile["tasks"] if task["language"] == language):
-            if task["source"] in known["tasks"] and listed["source"] in sources.needed([task["source"]]):
-                own = " (its training texts)" * (listed.get("task") == task["source"])
-                said.append(f"{part} with {shown(task['name'])}{own}")
+    medical = [by.items() for domain, by in profile["corpora"].items() if domain != "general"]
+    read = [(language, part) for corpora in medical for language, parts in corpora for part in parts]
+    for (language, part), task in product(dict.fromkeys(read), profile["tasks"]):
+        listed = known["parts"].get(part)  # not of synthetic text, nor of own files
+        if not listed or task["language"] != language or task["source"] not in known["tasks"]:
+            continue
+        if listed["source"] in sources.needed([task["source"]]):
+            own = " (its training texts)" * (listed.get("task") == task["source"])
+            said.append(f"{part} with {shown(task['name'])}{own}")
     what = "Medical text and a task come from one source, so that adaptation is to the task's own kind of text"
     return f"{what}: {', '.join(said)}." if said else ""
 

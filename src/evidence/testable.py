@@ -1,6 +1,6 @@
 """Which of the declared comparisons a run can make, with the tasks, arms, texts and seeds that its profile has."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.names import METRICS
@@ -73,8 +73,13 @@ def claims(profile: Values) -> list[dict[str, Any]]:
     rows = []
     for claim, stated in profile["claims"]["stated"].items():
         items = [item for item in profile["claims"]["family"] if item["claim"] == claim]
-        told = [f"{item['task']}, {item['arm']}: {why}" for item in items if (why := reason(profile, item))]
-        none = [] if items else ["the profile declares no comparison for it"]
-        row = {"claim": claim, "text": stated["text"], "comparisons": len(items)}
-        rows.append(row | {"reason": [*told, *none, ""][0]})
+        why = of_claim([(item["task"], item["arm"], reason(profile, item)) for item in items])
+        rows.append({"claim": claim, "text": stated["text"], "comparisons": len(items), "reason": why})
     return rows
+
+
+def of_claim(comparisons: Sequence[tuple[str, str, str]]) -> str:
+    """Why a claim cannot be tested that rests on comparisons, given as (task, arm, why it cannot be made), or empty."""
+    if not comparisons:
+        return "the profile declares no comparison for it"
+    return next((f"{task}, {arm}: {why}" for task, arm, why in comparisons if why), "")

@@ -25,7 +25,7 @@ def publish(run: Path) -> None:
         from runner import paper
 
         published.write(run)
-        paper.build(run)  # which tells of what is published
+        paper.build(run)  # again, as it tells of what is published
         shutil.copy2(printed, ROOT / "paper" / f"{run.name}.pdf")
     print(f"published: figures/{run.name}/{f' and paper/{run.name}.pdf' if printed.is_file() else ''}")
 

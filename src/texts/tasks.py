@@ -132,7 +132,7 @@ def summary(folder: Path, name: str) -> pd.DataFrame:
 
 
 def show(folder: Path, name: str) -> HTML:
-    """The first training item of a task, its mentions marked (NER), or its notes under their dates (screening)."""
+    """A task's first training item, or test item if it trains nothing: mentions marked (NER), or dated notes."""
     item = split(folder, name, "train" if task(folder, name)["trained"] else "test")[0]
     if isinstance(item, Patient):
         notes = "".join(
