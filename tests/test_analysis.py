@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
@@ -13,7 +14,7 @@ from scipy.stats import ortho_group
 from common.project import Mistake
 from evidence import analysis, tables
 from evidence.scores import NER
-from helpers import transfer
+from helpers import models, transfer
 
 
 def test_distances_are_symmetric_and_known():
@@ -138,6 +139,11 @@ def test_associations_anchors():
     assert np.isnan(found.loc[2, "pearson"])
 
 
+def test_two_points_make_no_association():
+    found = analysis.associations(pd.DataFrame({"a": [1.0, 2, np.nan], "b": [2.0, 4, 1]}), pairs=[("a", "b")])
+    assert found["n"].tolist() == [2] and found[["pearson", "spearman"]].isna().all(axis=None)
+
+
 def test_gains_by_hand():
     losses = pd.DataFrame(
         [("t", "general", 3.0), ("t", "clinical", 2.5), ("u", "clinical", 1.0)], columns=["task", "arm", "loss"]
@@ -218,6 +224,36 @@ def test_rows_for_the_loss_are_from_all_over_the_text(rows, firsts):
     texts = [range(0, 7), [], range(7, 42)]  # ten rows of four, and two pieces over
     found = transfer.spread(texts, rows, 4)
     assert found.tolist() == [[*range(first, first + 4)] for first in firsts]
+
+
+def test_terms_that_differ_in_case_only_are_no_translation(tmp_path):
+    rows = [
+        ("a", "nl", "koorts"),
+        ("a", "es", "fiebre"),
+        ("b", "nl", "Virus"),
+        ("b", "es", "virus"),
+        ("c", "nl", "pijn"),
+    ]
+    (tmp_path / "corpora").mkdir()
+    path = tmp_path / "corpora" / "terms.csv"
+    pd.DataFrame(rows, columns=["concept", "language", "term"]).to_csv(path, index=False)
+    assert transfer.parallel_terms(tmp_path, 9).to_dict("list") == {"es": ["fiebre"], "nl": ["koorts"]}
+
+
+def test_a_terms_vector_is_the_mean_of_its_own_pieces():
+    """Not of the marks around it, and of no padding: a model whose hidden states are the pieces' numbers."""
+
+    class Numbers:
+        device = torch.device("cpu")
+
+        def base_model(self, input_ids, attention_mask):
+            return (input_ids[..., None].float(),)
+
+    tokenizer = models.train_tokenizer(["ab cd"] * 2, 40)
+    terms = ["ab", "ab cd cd"]
+    pieces = [tokenizer(term, add_special_tokens=False)["input_ids"] for term in terms]
+    found = transfer.term_vectors(Numbers(), tokenizer, terms)
+    assert found[:, 0] == pytest.approx([np.mean(of) for of in pieces])
 
 
 def test_a_text_that_fills_no_row_gives_none():

@@ -283,6 +283,8 @@ def test_gains_on_unseen_mentions_less_those_on_seen_ones(folder, tmp_path):
     assert 0.9 * widths[1] < widths[0] < 0.95 * (widths[1] + widths[2]), "seen ones vary too"
     nothing = claims.beyond_seen(folder, family[1:], train=train, together={}, **how)
     assert (list(nothing), len(nothing)) == (claims.BEYOND, 0)
+    barred = [family[0] | {"reason": "arms differ in more than their texts"}]
+    assert claims.beyond_seen(folder, barred, train=train, together={}, **how).empty
     no_seen = claims.beyond_seen(folder, family[:1], train={"ro": {"else"}}, together={}, **how)
     assert no_seen.empty, "recall of seen mentions is undefined"
 
@@ -353,6 +355,17 @@ def test_decisions_of_two_arms_by_majority(tmp_path):
     table = claims.flagged_alike(tmp_path, items)
     assert len(table) == 1
     assert table.loc[0, ["patients", "only_arm", "only_against", "p"]].tolist() == [6, 3, 2, 1.0]
+
+
+def test_what_half_of_the_seeds_flag_is_not_flagged(tmp_path):
+    for arm, votes in {"one": ([1, 1], [1, 0]), "other": ([0, 0], [0, 0])}.items():
+        for seed, flagged in enumerate(votes):
+            table = pd.DataFrame({"patient": [*"ab"], "label": 1, "flagged": flagged, "score": 0.0, "probability": 0.5})
+            table = table.assign(task="s", arm=arm, seed=seed, split="test", language="nl")
+            (tmp_path / "s" / arm).mkdir(parents=True, exist_ok=True)
+            table.to_parquet(tmp_path / "s" / arm / f"seed-{seed}.parquet")
+    table = claims.flagged_alike(tmp_path, [item("one", "other", task="s", metric="auprc")])
+    assert table.loc[0, ["only_arm", "only_against"]].tolist() == [1, 0]
 
 
 def test_what_copies_of_an_arm_have_in_common_over_tasks_is_not_taken_for_chance():

@@ -15,7 +15,7 @@ from test_sources import MIRROR, MIRRORED, needs_mirror
 
 from common.project import Mistake
 from helpers import transfer
-from texts import corpora, sources, tasks
+from texts import corpora, repeats, sources, tasks
 from texts.corpora import Limits
 from texts.documents import Document, Note, Patient, Span, read_jsonl, write_jsonl
 from texts.files import cut
@@ -61,6 +61,27 @@ def test_the_threshold_of_near_duplicates(tmp_path):
     assert built(tmp_path, [" ".join(words), half])[1] == {"kept": 2}
     low = Limits(10**9, 0, 0.2)
     assert built(tmp_path, [" ".join(words), half], limits=low)[1] == {"kept": 1, "near duplicate": 1}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.97, float("nan")])
+def test_a_threshold_that_no_index_can_look_for_is_refused(share):
+    with pytest.raises(Mistake, match="near_duplicate is .*; give a number above 0, at most 0.96"):
+        Limits(10**9, 0, share)
+
+
+def test_a_text_as_alike_as_the_threshold_is_a_near_duplicate(tmp_path, monkeypatch):
+    same_words = f"{text(1)}!"  # all runs are shared, the characters are others
+    monkeypatch.setattr(corpora.np, "mean", lambda equal: 0.8)
+    assert built(tmp_path, [text(1), same_words])[1] == {"kept": 1, "near duplicate": 1}
+
+
+def test_no_corpus_of_an_earlier_profile_stays(tmp_path):
+    write_jsonl(tmp_path / "legal-nl.jsonl", documents("een wet"))
+    built(tmp_path, [text(1)])
+    assert [path.name for path in sorted(tmp_path.glob("*.jsonl"))] == [
+        "clinical-es.heldout.jsonl",
+        "clinical-es.jsonl",
+    ]
 
 
 def test_duplicates_count_within_a_corpus_only(tmp_path):
@@ -136,7 +157,7 @@ def test_texts_of_thirteen_words_are_compared_by_runs_and_a_third_of_them_is_not
     nine = documents(" ".join(words))  # of nine runs three are shared, then four
     for same, leaks in ((7, False), (8, True)):
         other = documents(" ".join([*words[:same], *(f"w{i}" for i in range(13 - same))]))
-        assert bool(corpora.Repeats(nine).find(*corpora._hashes(other[0].text))[1]) == leaks, same
+        assert bool(repeats.Repeats(nine).find(*repeats.hashes(other[0].text))[1]) == leaks, same
         try:
             assert gate(other, nine) == 1 and not leaks
         except Leak:
@@ -157,15 +178,15 @@ def test_search_and_gate_agree_with_the_definition(data):
         st.one_of(words, words.map(lambda more: held[0] + more), words.map(lambda more: more + held[1][3:]))
     )
 
-    def repeats(a, b):
+    def alike(a, b):
         runs = [{" ".join(x[i : i + 5]) for i in range(len(x) - 4)} if len(x) >= 13 else set() for x in (a, b)]
         shared = len(runs[0] & runs[1])
         return "".join(a) == "".join(b) or any(r and 3 * shared > len(r) for r in runs)
 
-    expected = bool(one) and any(repeats(one, other) for other in held if other)
+    expected = bool(one) and any(alike(one, other) for other in held if other)
     heldout = documents(*map(" ".join, held))
-    key, hashed = corpora._hashes(" ".join(one))
-    found = bool(corpora.Repeats(heldout).find(key, hashed)[1]) and bool(one)
+    key, hashed = repeats.hashes(" ".join(one))
+    found = bool(repeats.Repeats(heldout).find(key, hashed)[1]) and bool(one)
     assert found == expected
     try:
         leak = not gate(documents(*[" ".join(one)] * bool(one)), heldout) and bool(one)
@@ -275,6 +296,14 @@ def test_an_endless_source_that_repeats_itself(tmp_path, monkeypatch):
         corpora.build(tmp_path, texts, [], Limits(9, 0, 0.8))
 
 
+def test_repeats_between_new_texts_are_no_reason_to_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpora, "HOPELESS", 3)
+    kept, counts, _ = built(tmp_path, [t for n in range(9) for t in [text(n)] * 3])
+    assert (len(kept), counts) == (9, {"kept": 9, "exact duplicate": 18})
+    known = [text(1)] * 9  # of a source with an end each text is accounted for
+    assert built(tmp_path, [text(0), *known], remove={"p": documents(text(1))})[1]["exact duplicate"] == 8
+
+
 def test_a_text_that_did_not_fit_makes_no_later_one_its_copy(tmp_path):
     long = text(1, 300)
     texts = [text(2), long, " ".join(long.split()[:280]), text(3)]
@@ -364,10 +393,10 @@ def test_words_of_a_corpus(tmp_path):
 
 def test_runs_are_what_they_say():
     words = np.array([1, 2, 3, 1, 2, 3, 1, 2], np.uint64)
-    assert len(corpora._runs(words)) == 0, "too short"
-    assert len(corpora._runs(words, 1)) == 3
-    assert len(corpora._runs(words[:3], 1)) == 1, "a run of all its words"
-    assert set(corpora._runs(words[:6], 1)) < set(corpora._runs(words, 1))
+    assert len(repeats.runs(words)) == 0, "too short"
+    assert len(repeats.runs(words, 1)) == 3
+    assert len(repeats.runs(words[:3], 1)) == 1, "a run of all its words"
+    assert set(repeats.runs(words[:6], 1)) < set(repeats.runs(words, 1))
 
 
 @pytest.fixture

@@ -239,6 +239,12 @@ def test_broken_files_of_collections():
             list(readers.articles([("x.parquet", content)], "nl", Counter()))
 
 
+def test_lines_of_articles_have_single_blanks():
+    content = parquet(id=["1", "2"], text=["een  \tzin\n\n twee \n", None])
+    found = [document.text for document in readers.articles([("x.parquet", content)], "nl", Counter())]
+    assert found == ["een zin\ntwee"]
+
+
 def made_up(domain, language, count):
     return [document.text for document in itertools.islice(synthetic.documents(domain, language, 11), count)]
 

@@ -499,6 +499,17 @@ def test_corpora_are_built_of_own_files_without_what_a_test_patient_has(ward):
     assert set(told) == {notes, str(ward / "hiv")}
 
 
+def test_documents_have_an_id_of_at_most_200_characters(ward):
+    for id, said in (
+        ("", "is blank"),
+        (" \n", "is blank"),
+        ("n" * 201, "at most 200 items"),
+    ):
+        written(ward / "ents" / "train.jsonl", [{"id": id, "text": "koorts", "spans": []}])
+        with pytest.raises(Mistake, match=rf"line 1: id: .*{said}"):
+            own.task(str(ward / "ents"), "ner", "nl", True)
+
+
 def test_ids_that_look_the_same_are_the_same(tmp_path):
     """A patient whose name is written in other characters, or with a blank behind it, is protected all the same."""
     rows = [

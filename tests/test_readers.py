@@ -385,12 +385,10 @@ def test_a_sentence_without_partner(catalogue):
         readers.tasks("matched")
 
 
-def test_labels_that_are_not_scored_are_dropped_and_counted(catalogue):
-    blemishes = Counter()
-    splits = readers.tasks("scored", blemishes=blemishes)
+def test_labels_that_are_not_scored_are_dropped(catalogue):
+    splits = readers.tasks("scored")
     assert splits["train"][0].spans == (Span(0, 1, "X"), Span(2, 5, "X"))
     assert splits["test"] == []
-    assert blemishes == {"train: UNCLEAR is not scored": 1}
 
 
 def test_documents_of_one_name_are_refused(catalogue, monkeypatch):
@@ -437,8 +435,7 @@ def real(monkeypatch, cache):
 @pytest.mark.parametrize("name", ENTITIES)
 def test_real_tasks(name, tmp_path, monkeypatch):
     real(monkeypatch, tmp_path)
-    blemishes = Counter()
-    splits = readers.tasks(name, blemishes)
+    splits = readers.tasks(name)
     assert {split: (len(found), sum(len(d.spans) for d in found)) for split, found in splits.items()} == ENTITIES[name]
     texts = {split: {"".join(d.text.split()).casefold() for d in found} for split, found in splits.items()}
     assert not texts["train"] & texts["test"]
@@ -448,7 +445,6 @@ def test_real_tasks(name, tmp_path, monkeypatch):
         folder = "cantemist/dev-set2/cantemist-ner/"
         raw = dict(sources.read_files("es_cantemist", [f"{folder}*.txt"]))
         assert {"".join(raw[f"{folder}{id}.txt"].decode().split()).casefold() for id in dropped} <= texts["test"]
-    print(name, ENTITIES[name], dict(blemishes))
 
 
 @pytest.mark.mirror

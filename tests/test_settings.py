@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from common import names
 from common.project import Mistake
-from evidence import testable
+from evidence import fairness, testable
 from runner import checks, keys, notebooks, profile, settings
 from texts import sources
 
@@ -501,6 +501,17 @@ def test_no_shipped_comparison_is_between_unequal_arms():
     for name in settings.names():
         profile = settings.load(name)
         assert not [i for i in profile.claims.family if "more than their texts" in why_not(profile, i)], name
+
+
+def test_rates_of_an_arm_that_reads_nothing_make_no_arms_unequal():
+    arm = {"parent": "", "tokens": 0, "learning_rate": 0.5, "masking_rate": None, "passes": 1}
+    line = [arm | {"name": "base"}, *(arm | {"name": n, "parent": "base", "tokens": 9} for n in ("one", "two"))]
+    line[2]["parent"], rates = "", {"learning_rate": 0.5, "masking_rate": 0.15, "passes": 1}
+    assert fairness.unequal(line, rates, "one", "two") == ""
+    line[0]["learning_rate"] = 0.1
+    assert fairness.unequal(line, rates, "one", "two") == ""
+    line[0]["tokens"], line[2]["tokens"] = 1, 10
+    assert "learning rates 0.1, 0.5 and 0.5" in fairness.unequal(line, rates, "one", "two")
 
 
 def why_not(profile, item):

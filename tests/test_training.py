@@ -578,6 +578,13 @@ def test_order_gives_each_store_its_share_and_reads_small_ones_again():
     assert not np.array_equal(order, tokens.Order([10, 1000], [1, 3], 400, seed=6)[range(400)])
 
 
+def test_a_text_is_read_again_in_another_order(monkeypatch):
+    monkeypatch.setattr(tokens, "shuffled", lambda places, size, key: (np.asarray(places) + key[-1]) % size)
+    made = tokens.Order([40], [1], 120, seed=0)
+    reads = made[range(120)][:, 1].reshape(3, 40)
+    assert [read[0] for read in reads] == [0, 1, 2]
+
+
 @given(st.integers(1, 3000), st.integers(0, 2**32))
 def test_a_shuffle_puts_every_place_somewhere_else_once(size, key):
     order = tokens.shuffled(np.arange(size), size, [key])

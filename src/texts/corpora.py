@@ -1,14 +1,12 @@
 """Domain corpora: texts normalised, told apart, kept clear of every held-out task document, and written by language.
 
-What repeats what is defined in `texts.gate`, which checks the result without the index used here.
+What repeats what is defined in `texts.gate`, which checks the result without the index of `texts.repeats`.
 """
 
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self
@@ -23,9 +21,11 @@ from texts import languages, readers, sources, synthetic, tasks
 from texts.cleaning import normalise
 from texts.documents import Document, read_jsonl, shuffle_lines, write_jsonl
 from texts.files import GROUP_CHARACTERS, cut
-from texts.gate import RUN, SHARE, SHORT, WORD, gate
+from texts.gate import gate
+from texts.repeats import Repeats, hashes, runs
 
 PERMUTATIONS = 64
+MOST_ALIKE = 0.96  # of so many permutations an index tells nothing more alike
 ENDINGS = (".jsonl", ".heldout.jsonl")
 COUNTED = ("documents", "characters", "words")
 EVERY = 20  # of so many documents of a part one is set aside for the held-out loss
@@ -46,62 +46,6 @@ Rows = list[dict[str, Any]]
 Why = tuple[str, str]
 
 
-@lru_cache(maxsize=2**18)
-def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
-
-
-def _hashes(text: str) -> tuple[int, np.ndarray]:
-    """64 bits of a text without case and spaces, and of each of its words without case."""
-    folded = text.casefold()
-    return _hash.__wrapped__("".join(folded.split())), np.fromiter(map(_hash, WORD.findall(folded)), np.uint64)
-
-
-def _runs(words: np.ndarray, shortest: int = SHORT) -> np.ndarray:
-    """64 bits of each different run of words, sorted; none for a text shorter than `shortest`."""
-    if len(words) < shortest:
-        return np.empty(0, np.uint64)
-    length = min(RUN, len(words))
-    hashed = np.zeros(len(words) - length + 1, np.uint64)
-    for i in range(length):
-        hashed = hashed * np.uint64(0x9E3779B97F4A7C15) + words[i : i + len(hashed)]
-    return np.unique(hashed ^ (hashed >> np.uint64(29)))
-
-
-class Repeats:
-    """Finds the one of some documents that a text repeats."""
-
-    def __init__(self, documents: Iterable[Document]) -> None:
-        self.ids: list[str] = []
-        self.patients: set[str] = set()
-        self.exact: dict[int, str] = {}
-        runs = [np.empty(0, np.uint64)]
-        for document in documents:
-            key, words = _hashes(normalise(document.text, document.language))
-            self.ids.append(document.id)
-            self.patients |= {document.patient} - {""}
-            self.exact.setdefault(key, document.id)
-            runs.append(_runs(words))
-        self.sizes = np.array([max(len(found), 1) for found in runs[1:]])
-        owners = np.repeat(np.arange(len(self.ids)), [len(found) for found in runs[1:]])
-        every = np.concatenate(runs)
-        order = np.argsort(every, kind="stable")
-        self.runs, self.owners = every[order], owners[order]
-
-    def find(self, key: int, words: np.ndarray) -> tuple[str, str]:
-        """("task document" or "near task document", its id) for a text's `_hashes`, or two empty strings."""
-        if key in self.exact:
-            return "task document", self.exact[key]
-        runs = _runs(words)
-        first, last = np.searchsorted(self.runs, runs, "left"), np.searchsorted(self.runs, runs, "right")
-        hits = [self.owners[a:b] for a, b in zip(first, last, strict=True) if b > a]
-        if hits:
-            shared = np.bincount(np.concatenate(hits), minlength=len(self.ids)) / np.minimum(self.sizes, len(runs))
-            if shared.max() > SHARE:
-                return "near task document", self.ids[int(shared.argmax())]
-        return "", ""
-
-
 @dataclass(frozen=True)
 class Limits:
     """What is kept of a corpus, in characters, and what counts as a near duplicate."""
@@ -110,6 +54,10 @@ class Limits:
     heldout_characters: int  # of these set aside for the held-out loss, at most
     near_duplicate: float  # estimated Jaccard similarity of two texts from which the later one is removed
     remove_leaks: bool = True  # what repeats task documents goes; if not, it is for the gate to find
+
+    def __post_init__(self) -> None:
+        if not 0 < self.near_duplicate <= MOST_ALIKE:
+            raise Mistake(f"near_duplicate is {self.near_duplicate}; give a number above 0, at most {MOST_ALIKE}")
 
     def of(self, domain: str) -> Self:
         """The same with one number of characters, that of a domain."""
@@ -176,9 +124,9 @@ class Corpus:
     def _near(self, id: str, words: np.ndarray) -> tuple[str, str]:
         """("near duplicate", id) of an earlier text with enough runs of words in common; else it is remembered."""
         sketch = self.empty.copy()
-        runs = _runs(words, 1) & np.uint64(0xFFFFFFFF)
-        for at in range(0, len(runs), 4096):  # in pieces, as each makes a table of runs by permutations
-            sketch.update_batch(runs[at : at + 4096].tolist())
+        found = runs(words, 1) & np.uint64(0xFFFFFFFF)
+        for at in range(0, len(found), 4096):  # in pieces, as each makes a table of runs by permutations
+            sketch.update_batch(found[at : at + 4096].tolist())
         for at in sorted(self.index.query(sketch)):
             if np.mean(self.sketches[at][1] == sketch.hashvalues) >= self.limits.near_duplicate:
                 return "near duplicate", self.sketches[at][0]
@@ -198,7 +146,7 @@ class Corpus:
                     del streams[part]
                     continue
                 document = replace(raw, id=f"{part}/{raw.id}", text=normalise(raw.text, raw.language))
-                size, (key, words) = len(document.text), _hashes(document.text)
+                size, (key, words) = len(document.text), hashes(document.text)
                 reason, other = self._judge(document, part, key, words, full, fits=kept + size <= most)
                 if other:
                     self.repeated.append({"part": part, "document": document.id, "reason": reason, "repeats": other})

@@ -70,6 +70,7 @@ def _included(value: Any) -> int:
 
 Text = Annotated[str, AfterValidator(_said), BeforeValidator(_whole)]
 Id = Annotated[str, BeforeValidator(_whole), AfterValidator(normalise), Field(max_length=200)]
+Named = Annotated[Id, AfterValidator(_said)]
 
 
 class Row(BaseModel, strict=True):
@@ -91,7 +92,7 @@ class Mention(BaseModel, strict=True):
 class Labelled(Row, strict=True):
     """A line of an entity task."""
 
-    id: Id = Field(min_length=1)
+    id: Named
     spans: list[Mention]
 
 
@@ -105,7 +106,7 @@ class Dated(BaseModel, strict=True):
 class Unjudged(BaseModel, strict=True):
     """A patient of whom it is not known whether to be included."""
 
-    id: Id = Field(min_length=1)
+    id: Named
     notes: list[Dated] = Field(min_length=1)
 
 

@@ -253,18 +253,14 @@ def _counted(
             raise Mistake(f"{what}: {key} {found[key]}, {sources.LISTED.name} lists {listed}; mend one of them")
 
 
-def tasks(name: str, blemishes: Counter[str] | None = None) -> dict[str, list[Document]]:
+def tasks(name: str) -> dict[str, list[Document]]:
     """The train, dev and test documents of a task of data/sources.yaml, with the mentions of scored labels only.
 
-    Raw files and splits are checked against their listed counts. `blemishes` receives what the raw files hold that is
-    no valid mention, and the mentions of labels that are not scored.
+    Raw files and splits are checked against their listed counts.
     """
     entry, raw = sources.entry("tasks", name), {}
-    blemishes = Counter() if blemishes is None else blemishes
     for key, reading in entry["raw"].items():
-        seen: Counter[str] = Counter()
-        raw[key] = list(_read(f"task {name}, {key}", reading, entry["language"], seen))
-        blemishes.update({f"{key}: {blemish}": number for blemish, number in seen.items() if number})
+        raw[key] = list(_read(f"task {name}, {key}", reading, entry["language"], Counter()))
     if "matched" in entry:
         raw |= _matched(raw[entry["matched"]["of"]], {s: raw[key] for s, key in entry["matched"]["by"].items()})
     if "drawn" in entry:
@@ -274,7 +270,6 @@ def tasks(name: str, blemishes: Counter[str] | None = None) -> dict[str, list[Do
         scored = []
         for document in (d for key in spec["of"] for d in raw[key] if d.id not in spec.get("without", ())):
             spans = tuple(span for span in document.spans if span.label in entry["labels"])
-            blemishes.update(f"{split}: {s.label} is not scored" for s in document.spans if s not in spans)
             scored.append(replace(document, spans=spans))
         splits[split] = list(_counted(f"task {name}, {split}", scored, spec.get("counts"), Counter()))
         if twice := [id for id, number in Counter(d.id for d in scored).items() if number > 1]:
