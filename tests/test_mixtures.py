@@ -47,6 +47,12 @@ def test_new_text_is_read_before_old(run, generations):
         known, before = known | set(read), {**before, **mixture.until}
 
 
+def test_a_corpus_that_the_run_lacks_is_named(run):
+    folder, tokenizer = run
+    with pytest.raises(Mistake, match="there is no corpus legal-nl; the run has clinical-nl, general-nl$"):
+        packing.Mixture(folder, {"general": {"nl": 1}, "legal": {"nl": 1}}, tokenizer, 100, LENGTH, 1)
+
+
 def test_two_arms_of_one_parent_read_the_same_new_text(run):
     folder, tokenizer = run
     text = {"general": {"nl": 1}, "clinical": {"nl": 1}}

@@ -94,6 +94,8 @@ class Mixture:
 def packed(folder: Path, name: str, tokenizer: PreTrainedTokenizerFast, length: int, rows: int) -> tokens.Rows:
     """First rows of a corpus file of the run (`name` without .jsonl); made once for equal tokenizers and numbers."""
     source = folder / "corpora" / f"{name}.jsonl"
+    if not source.is_file():
+        raise Mistake(f"text: there is no corpus {name}; the run has {', '.join(corpora(folder))}")
     key = digest([file_digest(source), tokenizer.backend_tokenizer.to_str(), length, rows, code_digest([tokens])])
     texts = (document.text for document in read_jsonl(source))
     try:
