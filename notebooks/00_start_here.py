@@ -88,8 +88,8 @@ pd.DataFrame(sources.where(parts)).style.hide() if parts else Markdown("All text
 # %% [markdown]
 # ## The arms
 #
-# An *arm* is one model, as in a trial. All but the first go on from a *parent*. `general` is the control: more training, but
-# no medical text. Two arms that are compared read as many word pieces, with the same learning and masking rates, so that
+# An *arm* is one model, as in a trial. All but the first go on from a *parent*. `general` is the control: as much more
+# training, on text that is hardly medical. Two arms that are compared read as many word pieces, with the same learning and masking rates, so that
 # only the text differs. The exception is an arm beside its own parent.
 #
 # The paper's abstract tells of four experiments with clinical and biomedical text, and little more of its models. These arms,

@@ -84,8 +84,8 @@ frequent_words = 500  # most frequent words of each corpus whose overlap was mea
 # give any verdict.
 #
 # Where an arm was pre-trained more than once (`copies`), its copies count, each the mean of the seeds that use it. Of an arm
-# with one copy, what another pre-training would change is in no interval: a verdict is then about these models, and chance
-# gives one more often than that. All copies go on from one base: what another base would change is in no interval either. A
+# with one copy, no interval covers what another pre-training would change: the verdict is about these very models, and false
+# verdicts are more frequent than that. All copies go on from one base: what another base would change is in no interval either. A
 # few seeds say little about how much seeds differ: all arms compared on a test set are pooled, and intervals are widened for
 # what stays unknown; `python -m benchmarks.intervals` tried how often they hold, for F1 and AUPRC.
 
@@ -105,7 +105,7 @@ comparisons[["claim", "task", "test", "arm", "against", "metric", "mentions", "d
 # A claim is judged by the mean difference of its comparisons, and its `p_holm` is corrected along with theirs: every question
 # asked is one more chance to be wrong. *Supported*: it is below the level, the mean is above zero, and no comparison is below zero
 # after correction. *Contradicted*: the same the other way round. *Not testable here*: the run lacks what
-# the claim needs. Intervals are not corrected; where one leaves out zero and the verdict is *inconclusive*, this is why. A mean
+# the claim needs. Intervals are not corrected: one may leave out zero while the verdict is *inconclusive*. A mean
 # takes F1 and AUPRC alike: where a claim has both, look at its comparisons. C3b asks more than the paper says, a model
 # that beats a look-up by cognates: where it is contradicted, something may carry over all the same.
 
@@ -148,7 +148,7 @@ Markdown(sentences.below_baseline(metrics) + "\n\n" + sentences.beside_base(metr
 # ## Fewer labels
 #
 # Adaptation should be worth most where labels are few. Models that learnt from a share of the training items (the larger
-# share contains the smaller), and the number of items that an arm needs less for the control's score with all, read off the
+# share contains the smaller), and how many labelled items fewer an arm needs to reach the control's full score, read off the
 # lines between the points. An interval may have no end on a side (none): the shares tried cannot tell.
 
 # %%
@@ -194,7 +194,8 @@ style.keep(figures.transfer_matrix(metrics, **looks) if len(away) else None, nam
 recall = pd.read_csv(folder / "results" / "mentions.csv")
 style.keep(figures.recall_groups(recall, **looks) if len(recall) else None, name="mentions", caption=(
     "Strict recall of test mentions that occur in the task's training set, else somewhere in the run's biomedical or clinical "
-    "text of that language (read by this arm or not), else in neither; small points are seeds."), **keep)
+    "text of that language (read by this arm or not), else in neither (how many, in brackets). A point is a seed, a bar their "
+    "mean; the dashed line is the baseline, where it finds any. Each panel has its own axis, which need not begin at 0."), **keep)
 beyond = claims.beyond_seen(
     folder / "predictions", family, draws=draws, confidence=confidence, seed=seed, train=mentions,
     common=tables.common(folder), copies=copies, together=tables.together(folder))

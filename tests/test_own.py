@@ -454,7 +454,7 @@ def test_the_first_try_of_the_page_is_valid_and_downloads_nothing(ward):
         (lambda v: v["tasks"][1].update(common={"DISEASE": "DISO"}), r"has no label 'DISEASE'; allowed: DISO"),
         (lambda v: v["tasks"][0].update(common={"A": "A"}), "'hiv': common is for kind ner"),
         (lambda v: v["tasks"][0].update(trained=False), "'hiv': trained: false is for kind ner"),
-        (lambda v: v.update(tasks=[v["tasks"][1] | {"trained": False}]), "tasks: none of them is trained"),
+        (lambda v: v.update(tasks=[v["tasks"][1] | {"trained": False, "keep": []}]), "tasks: none of them is trained"),
         (lambda v: v["tasks"][0].update(source="~nobody-at-all/hiv"), "there is no such user's folder"),
     ],
 )

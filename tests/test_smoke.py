@@ -20,7 +20,7 @@ from conftest import copied
 
 from evidence import published, trainings
 from helpers import application
-from runner import publishing, report, settings
+from runner import paper, publishing, report, settings
 from texts import tasks
 
 pytestmark = pytest.mark.slow
@@ -200,6 +200,7 @@ def test_a_training_anew_is_added_to_the_published_numbers(run, tmp_path, monkey
     claims = json.loads((run / "results" / "claims.json").read_text())["claims"]
     assert page.count("<p>2 published runs that differ in the seeds of pre-training alone: ") == len(claims)
     assert "mean of 2 trainings" in page
+    assert all(" in 2" in claim["again"] or " in 1, " in claim["again"] for claim in paper.numbers(run)["claims"])
     assert "Every arm is pre-trained once" not in page  # clinical is, twice
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from common.names import shown, shown_corpus
-from evidence import sentences, trainings
+from evidence import sentences
 from texts import sources
 
 FEW, MOST = 50, 0.5  # dev patients with the condition; share of the fits
@@ -45,9 +45,6 @@ def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame
     from_scratch = profile["base"]["architecture"] and profile["arms"][0]["copies"] == 1
     if len(once) < len(profile["arms"]) and from_scratch:
         said.append("All copies go on from one base, trained here: what another base would change is in no interval.")
-    if anew := trainings.verdicts(profile["name"], profile):
-        told = "; ".join(f"{claim} {words}" for claim, words in anew.items())
-        said.append(f"Published runs that differ in the seeds of pre-training alone came to: {told}.")
     if len(counts) > 1:
         said.append(f"Arms read unequal amounts: {', '.join(f'{count:,}' for count in sorted(counts))} word pieces.")
     tokens = max(counts, default=0)

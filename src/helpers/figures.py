@@ -14,6 +14,8 @@ from evidence.baselines import NAMES as BASELINES
 from evidence.tables import primary
 from helpers.style import MARKERS, STYLE, VERDICTS, colours, legend, needed, panels
 
+LIGHT = 0.47  # from here on cividis is so light that black stands out more than white (relative luminance .179)
+
 
 def loss_curves(curves: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
     """Held-out loss against word pieces read: a row of panels a domain, a column a language, a line an arm.
@@ -52,12 +54,7 @@ def task_scores(metrics: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
         figure, axes = panels(1, len(tasks), width_mm, 24 + 7 * len(arms), synthetic, sharey=True)
         for panel, task in zip(axes[0], tasks, strict=True):
             part = rows[rows["task"] == task]
-            for y, arm in enumerate(arms):
-                values = part.loc[part["arm"] == arm, "value"]
-                if values.empty:  # a mean of nothing has no place, and the layout of all panels fails over it
-                    continue
-                panel.plot(values, [y] * len(values), "o", color=colours(arms)[arm], alpha=0.6, clip_on=False)
-                panel.plot([values.mean()] * 2, [y - 0.32, y + 0.32], color=colours(arms)[arm], linewidth=2.2)
+            _strips(panel, part, arms)
             for _, line in part[part["arm"].isin(BASELINES)].iterrows():
                 panel.axvline(line["value"], color="0.2", linestyle="--", linewidth=1)
                 label = {"xy": (line["value"], 1.0), "xycoords": ("data", "axes fraction"), "fontsize": 7}
@@ -65,7 +62,7 @@ def task_scores(metrics: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
                 label |= {"xytext": (side[0], -8), "textcoords": "offset points", "ha": side[1]}
                 panel.annotate(shown(line["arm"]), **label, color="0.2")
             panel.set(title=shown(task), xlabel=f"{shown(part['metric'].iloc[0])} (0 to 1)")
-        axes[0, 0].set(yticks=range(len(arms)), yticklabels=map(shown, arms), ylim=(len(arms) - 0.4, -1.1))
+        axes[0, 0].set(ylim=(len(arms) - 0.4, -1.1))  # room for the baselines' names
     return figure
 
 
@@ -135,6 +132,9 @@ def _heat(panel: Axes, table: pd.DataFrame, labels: np.ndarray, title: str) -> N
     bar = {"label": title, "shrink": 0.8}
     style = {"vmin": 0, "vmax": 1, "cmap": "cividis", "linewidths": 0.5, "cbar_kws": bar, "annot_kws": {"fontsize": 8}}
     sns.heatmap(table, annot=labels, fmt="", square=True, ax=panel, **style)
+    values = table.to_numpy(float).ravel()
+    for text, value in zip(panel.texts, values[~np.isnan(values)], strict=True):
+        text.set_color("k" if value > LIGHT else "w")
     panel.tick_params(left=False, bottom=False)
     panel.set_xticklabels(panel.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
     panel.set_yticklabels(panel.get_yticklabels(), rotation=0)
@@ -177,30 +177,35 @@ def overlap_map(table: pd.DataFrame, *, words: int, width_mm: float = 160, synth
 
 
 def recall_groups(table: pd.DataFrame, *, width_mm: float = 160, synthetic: bool = False) -> Figure:
-    """Recall of mentions by where they were seen before: a panel a task, a line an arm (mean), a small point a seed.
+    """Recall of mentions by where they were seen before: panels a task and group, in each a row an arm, a point a seed.
 
-    `table`: that of `analysis.recall_by_group`, in-task rows.
+    `table`: that of `analysis.recall_by_group`, in-task rows. A dashed line is the baseline, where it finds any.
     """
     needed(table, ["task", "arm", "seed", "group", "gold", "recall"])
-    tasks, arms = (list(dict.fromkeys(table[column])) for column in ("task", "arm"))
-    groups = [group for group in GROUPS if group in set(table["group"])]
+    tasks, groups = list(dict.fromkeys(table["task"])), [group for group in GROUPS if group in set(table["group"])]
+    rows = {
+        task: [arm for arm in dict.fromkeys(part["arm"]) if arm not in BASELINES]
+        for task, part in table.groupby("task")
+    }
+    heights = [12 + 4.5 * len(rows[task]) for task in tasks]
     with mpl.rc_context(STYLE):
-        figure, axes = panels(1, len(tasks), width_mm, 85, synthetic, sharey=True)
-        for panel, task in zip(axes[0], tasks, strict=True):
-            part = table[table["task"] == task]
-            for k, arm in enumerate(arms):
-                own = part[part["arm"] == arm]
-                place = own["group"].map(groups.index).astype(float) + 0.04 * (k - (len(arms) - 1) / 2)
-                colour = "0.15" if arm in BASELINES else colours(arms)[arm]
-                style = {"color": colour, "marker": MARKERS[k % len(MARKERS)]}
-                panel.scatter(place, own["recall"], s=6, alpha=0.4, **style)
-                means = own.assign(place=place).groupby("place")["recall"].mean()
-                panel.plot(means.index, means, label=shown(arm), linewidth=1, **style)
-            sizes = part.groupby("group")["gold"].max()
-            broken = [group.replace(" ", "\n") for group in groups]
-            names = [f"{text}\n({sizes.get(group, 0)})" for group, text in zip(groups, broken, strict=True)]
-            panel.set(title=shown(task), xticks=range(len(groups)), xticklabels=names, ylim=(-0.03, 1.03))
-            panel.set_xlabel("Where the text occurs\n(gold mentions)")
-        axes[0, 0].set_ylabel("Strict recall (0 to 1)")
-        legend(figure, axes[0, 0], 3)
+        how = {"sharey": "row", "height_ratios": heights}
+        figure, axes = panels(len(tasks), len(groups), width_mm, 8 + sum(heights), synthetic, **how)
+        for (i, j), panel in np.ndenumerate(axes):
+            part = table[(table["task"] == tasks[i]) & (table["group"] == groups[j])]
+            _strips(panel, part.rename(columns={"recall": "value"}), rows[tasks[i]])
+            found = part.loc[part["arm"].isin(BASELINES) & (part["recall"] > 0), "recall"]
+            panel.axvline(found.mean(), color="0.2", linestyle="--", linewidth=1) if len(found) else None
+            panel.set_title(f"{shown(tasks[i])}\n{groups[j]} ({part['gold'].max() if len(part) else 0:,})")
+        axes[-1, len(groups) // 2].set_xlabel("Strict recall (0 to 1)")
     return figure
+
+
+def _strips(panel: Axes, rows: pd.DataFrame, arms: Sequence[str]) -> None:
+    """A row an arm: a point for each of its values, and a bar, their mean."""
+    for y, arm in enumerate(arms):
+        values = rows.loc[rows["arm"] == arm, "value"]
+        if len(values):  # a mean of nothing has no place, and the layout of all panels fails over it
+            panel.plot(values, [y] * len(values), "o", color=colours(arms)[arm], alpha=0.6, clip_on=False)
+            panel.plot([values.mean()] * 2, [y - 0.32, y + 0.32], color=colours(arms)[arm], linewidth=2.2)
+    panel.set(yticks=range(len(arms)), yticklabels=map(shown, arms), ylim=(len(arms) - 0.4, -0.6))

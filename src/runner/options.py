@@ -6,7 +6,7 @@ import sys
 from typing import NoReturn
 
 HELP = """examples:
-  ./run_all.sh                                   the demo: synthetic text, two cores, no network
+  ./run_all.sh                                   the demo: synthetic text, two cores, no network after set-up
   ./run_all.sh replica --mirror archives         real public text, from a folder of downloaded archives
   ./run_all.sh demo --dry-run --set ner.epochs=4
                                                  what a changed value would make again
