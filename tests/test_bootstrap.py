@@ -27,6 +27,16 @@ def estimated(parts):
     return bootstrap.estimate([bootstrap.Part(part, {"all": 1.0}) for part in parts], {"all": spread})
 
 
+@pytest.mark.parametrize("tasks", [3, 5])
+def test_equal_scores_are_no_difference_however_they_are_added_up(tasks):
+    ones = np.full((50, 3), 1.0)
+    arms = [bootstrap.Part(ones, {"all": 1.0}) * (1 / (2 * tasks)) for _ in range(2 * tasks)]
+    against = [bootstrap.Part(-ones, {"all": -1.0}) * (1 / tasks) for _ in range(tasks)]
+    found = bootstrap.estimate([*arms, *against], {"all": bootstrap.Spread(0.0, 0.0, 6)})
+    low, high, p = found.interval(0.95)
+    assert (low, high, p) == (pytest.approx(0, abs=1e-9), pytest.approx(0, abs=1e-9), pytest.approx(1, abs=1e-3))
+
+
 def test_draws_are_the_sample_then_resamples_and_follow_seed_and_key():
     one, again = (bootstrap.draw_weights(units=7, draws=50, seed=3, key="a") for _ in range(2))
     np.testing.assert_array_equal(one, again)

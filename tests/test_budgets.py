@@ -155,6 +155,8 @@ def test_an_interval_without_an_end_is_said_so():
     told = [one.partition("text (")[2].partition(";")[0] for one in said]
     assert told[:3] == ["interval +5 to +9", "interval from +5 up", "interval up to +3"]
     assert [one.count("interval") for one in said] == [1, 1, 1, 0, 0]
+    assert ["at least 28" in one for one in said] == [True, True, False, False, True]
+    assert "is not shown to save any: +28 of 40" in said[3]
     unknown = sentences.worth(pd.DataFrame([row | {"saved": 0.0, "low": -np.inf, "high": np.inf}]))
     told = "reach the control's score with the fewest labels tried: what adaptation saves cannot be told."
     assert unknown == f"On t both arms, clinical and general, {told}"

@@ -352,6 +352,7 @@ def test_decisions_of_two_arms_by_majority(tmp_path):
     rows.to_parquet(tmp_path / "s/once/seed-0.parquet")
     against = ("other", "absent", "once")  # the last has one seed, too few to compare
     items = [item("one", arm, task="s", metric="auprc") for arm in against]
+    items.append(items[0] | {"reason": "arms differ in more than their texts"})
     table = claims.flagged_alike(tmp_path, items)
     assert len(table) == 1
     assert table.loc[0, ["patients", "only_arm", "only_against", "p"]].tolist() == [6, 3, 2, 1.0]

@@ -435,6 +435,12 @@ def test_corpora_of_a_run(run):
     assert {p.name for p in (folder / "corpora").glob("*.jsonl")} == {
         f"{name}{end}" for name in ("general-es", "general-nl", "clinical-es") for end in corpora.ENDINGS
     }
+    parts["background"]["removed"]["task document"] = 2  # another task of the run may repeat more
+    corpora.make(folder, {"clinical": {"es": ["background"]}}, 1, LIMITS)
+    parts["background"]["removed"]["exact duplicate"] = 0
+    with pytest.raises(Mistake, match="clinical es exact duplicate: 1 removed, sources.yaml lists 0"):
+        corpora.make(folder, {"clinical": {"es": ["background"]}}, 1, LIMITS)
+    parts["background"]["removed"]["exact duplicate"] = 1
     parts["background"]["removed"]["task document"] = 4
     with pytest.raises(Mistake, match="clinical es task document: 3 removed, sources.yaml lists 4"):
         corpora.make(folder, {"clinical": {"es": ["background"]}}, 1, LIMITS)

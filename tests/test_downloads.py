@@ -243,6 +243,9 @@ def test_lines_of_articles_have_single_blanks():
     content = parquet(id=["1", "2"], text=["een  \tzin\n\n twee \n", None])
     found = [document.text for document in readers.articles([("x.parquet", content)], "nl", Counter())]
     assert found == ["een zin\ntwee"]
+    content = parquet(id=["12.5", "", "7"], text=["a", "b", "c"])
+    ids = [document.id for document in readers.articles([("x.parquet", content)], "nl", Counter())]
+    assert ids == ["12.5-0", ".article-0", "7-0"]
 
 
 def made_up(domain, language, count):

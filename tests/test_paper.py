@@ -71,11 +71,12 @@ def test_mentions_set_the_best_arm_beside_the_control(missing):
     columns = ["task", "arm", "group", "recall", "gold"]
     rows = [("t", arm, "in medical text", value, 10) for arm, value in recalls][missing:]
     said = sentences.mentions(pd.DataFrame(rows, columns=columns), control="general")
-    assert ("50.0% (Clinical) against 20.0%" in said) == (not missing)
+    assert ("50.0% (Clinical), the control 20.0%" in said) == (not missing)
     rows += [("t", arm, "in training set", value + 0.1, 50) for arm, value in recalls]
     rows += [("t", "clinical", "in neither", 0.1, 30)]
     said = sentences.mentions(pd.DataFrame(rows, columns=columns), control="general")
-    told = "; of those that they have 60.0% against 30.0%. It has 10 of 40 in t of those that training labels lack"
+    told = "; of those in the training labels 60.0% and 30.0%. Medical text contains, of the mentions that are missing "
+    told += "from the training labels, 10 of 40 in t: the rest it cannot teach directly."
     assert (told in said) == (not missing)
 
 
@@ -122,6 +123,8 @@ def test_medical_text_from_where_a_task_comes_from_is_told():
     ("claim", "said"),
     [
         ({"low": -0.0091, "high": 0.01}, "The interval leaves out gains above 0.010 and losses beyond 0.009."),
+        ({"low": 0.0, "high": 0.01}, "The interval leaves out gains above 0.010 and losses beyond 0.000."),
+        ({"low": 0.0, "high": 0.0, "difference": 0.0}, "All compared scores are the same."),
         ({"low": 0.001, "high": 0.01}, "Zero lies outside the interval, but corrected for"),
         ({"low": 0.001, "high": 0.01, "verdict": "supported"}, ""),
         ({"difference": None, "verdict": "not testable here"}, ""),
@@ -165,6 +168,10 @@ def test_what_no_arm_beats_is_told():
     said = sentences.below_baseline(pd.DataFrame(rows, columns=columns))
     assert said.startswith("No arm beats the baseline on t 0.300 (Base) against 0.500 (dictionary look-up): ")
     assert sentences.below_baseline(pd.DataFrame(rows[2:], columns=columns)) == ""
+    rows[3] = (*rows[3][:-1], 0.6)
+    assert sentences.below_baseline(pd.DataFrame(rows[2:], columns=columns)).endswith(
+        "no compared arm does better there."
+    )
 
 
 def test_arms_beside_their_base_on_the_tasks_that_both_have():

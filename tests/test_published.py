@@ -230,6 +230,23 @@ def test_published_again_a_run_keeps_its_further_trainings(run):
     assert trainings.verdicts("mini", profile(epochs=6)) == {}
 
 
+def test_published_again_with_other_counts_or_baselines_no_earlier_training_stays(run):
+    """They tell that the code, and not chance, has changed what all of them would come to."""
+    published.write(run)
+    trained_anew(run, 14, 0.50, 0.615)
+    tables(run, scores={**SCORES, "dictionary": [0.45]})
+    published.write(run)
+    kept = trainings.read(run.name)
+    assert len(kept["trainings"]) == 1 and not any("again" in row for row in kept["numbers"])
+
+
+def test_a_claim_without_a_verdict_has_no_mean_over_trainings(run):
+    tables(run, verdict="not testable here")
+    published.write(run)
+    trained_anew(run, 14, 0.50, 0.615, verdict="not testable here")
+    assert trainings.verdicts("mini", profile())["C1"] == "not testable here in 2"
+
+
 def test_published_numbers_that_are_damaged_are_named(run):
     trainings.place("mini").parent.mkdir(parents=True)
     trainings.place("mini").write_text("<<<<<<< HEAD")

@@ -356,6 +356,16 @@ def test_score_file_keeps_own_labels_in_task_and_shared_ones_elsewhere(tmp_path)
     assert not {("es", "all", "seqeval_f1"), ("es", "all", "partial_f1")} & set(found.index)
 
 
+def test_two_labels_of_one_text_that_become_the_same_are_one(tmp_path):
+    rows = [("d1", 0, 3, "BRAND", "gold"), ("d1", 0, 3, "DRUG", "gold"), ("d1", 0, 3, "DISO", "predicted")]
+    frame = pd.DataFrame(rows, columns=["document", "start", "end", "label", "kind"])
+    frame = frame.assign(test="es", language="es", text="abc", task="ro", arm="base", seed=1)
+    common = {"ro": {"DISO": "x"}, "es": {"BRAND": "x", "DRUG": "x"}}
+    found = scores.to_common(frame, common)
+    assert found["kind"].tolist() == ["gold", "predicted"]
+    assert len(scores.to_common(pd.concat([frame, frame.assign(seed=2)]), common)) == 4
+
+
 def test_score_file_mistakes_name_the_place(tmp_path):
     path = ner_file(tmp_path)
     with pytest.raises(Mistake, match="'ro' and 'es' share no label"):

@@ -18,6 +18,7 @@ from evidence.scores import precision_recall_f1
 
 NORMAL = np.linspace(-8, 8, 321)  # normal scores, at which laws are averaged
 DENSITY = norm.pdf(NORMAL)
+ROUNDING = 1e-24  # variance of the order in which equal scores are added up: no difference is significant for it
 
 
 def draw_weights(*, units: int, draws: int, seed: int, key: str) -> np.ndarray:
@@ -131,7 +132,7 @@ class Estimate:
     def errors(self) -> np.ndarray:
         """The standard errors that the estimate may have, at the quantiles of the chi-squared law for `NORMAL`."""
         seeds = self.seeds * self.freedom / chi2.ppf(norm.cdf(NORMAL), self.freedom) if self.seeds else 0 * NORMAL
-        return np.sqrt(np.maximum(self.documents + seeds, np.finfo(float).tiny))
+        return np.sqrt(np.maximum(self.documents + seeds, ROUNDING))
 
     def reach(self, confidence: float) -> float:
         """Half the width of the interval: the distance beyond which 1 - `confidence` lies; 0 where nothing varies."""

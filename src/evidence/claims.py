@@ -153,7 +153,7 @@ def flagged_alike(folder: Path, family: Sequence[Item]) -> pd.DataFrame:
     """
     rows, fits = [], load_fits(folder, family)
     for item in family:
-        sides = [fits.get((item["task"], item[side])) for side in SIDES]
+        sides = [None if item.get("reason") else fits.get((item["task"], item[side])) for side in SIDES]
         if any(side is None or "flagged" not in side for side in sides):
             continue
         try:

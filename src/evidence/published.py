@@ -108,6 +108,7 @@ def write(run: Path) -> None:
     origin, before, rows = _origin(run), trainings.read(run.name), numbers(run)
     first = _training(run, origin)
     same = before and same_but_seed(origin["profile"], before) and before["trainings"][0]["seed"] == first["seed"]
+    same = same and _fixed(before["numbers"]) == _fixed(rows)  # if not, the code has changed what all trainings come to
     again = {row["name"]: row["again"] for row in before["numbers"] if "again" in row} if same else {}
     rows = [row | {"again": again[row["name"]]} if row["name"] in again else row for row in rows]
     _set_tolerances([row for row in rows if "again" in row])
@@ -133,6 +134,11 @@ def repeat(run: Path) -> None:
             row["again"] = [*row.get("again", []), there]
     _set_tolerances([row for row in published["numbers"] if "again" in row])
     write_json(trainings.place(run.name), published | {"trainings": [*published["trainings"], _training(run, origin)]})
+
+
+def _fixed(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The numbers that no chance reaches."""
+    return {row["name"]: round(row["value"], 8) for row in rows if "score" not in row}
 
 
 def _is_score(row: dict[str, Any]) -> bool:

@@ -52,6 +52,8 @@ def to_common(rows: pd.DataFrame, common: Mapping[str, Mapping[str, str]]) -> pd
             own = part["label"]
             mapped = own.map(dict(tested)).where(part["kind"] == "gold", own.map(dict(trained)))
             part = part.assign(label=mapped)[mapped.isin(shared)]
+            # Of two labels for one text that become the same, a model could find only one.
+            part = part.drop_duplicates([*(c for c in FIT if c in part), "kind", *SPAN])
         parts.append(part)
     return pd.concat(parts) if parts else rows
 

@@ -60,7 +60,7 @@ def worth(table: pd.DataFrame) -> str:
             said.append(f"{both} with the fewest labels tried: what adaptation saves cannot be told")
             continue
         known = [_interval(row["low"], row["high"]), "the shares tried can show no more" * row["bounded"]]
-        certain = row["low"] > 0 or row["high"] < 0 or row["bounded"]
+        certain = row["low"] > 0 or row["high"] < 0
         found = f"{what} {abs(row['saved']):.0f}" if certain else f"is not shown to save any: {row['saved']:+.0f}"
         said.append(
             f"On {shown(row['task'])} {arm} adaptation {found.replace('-', '−')} of {row['items']} labelled items "
@@ -114,8 +114,10 @@ def left_out(claim: dict[str, Any]) -> str:
     """On what the interval of an inconclusive claim, a row of claims.json, leaves out; empty for others."""
     if claim["verdict"] != "inconclusive" or claim.get("difference") is None:
         return ""
-    if claim["low"] < 0 < claim["high"]:
-        return f"The interval leaves out gains above {claim['high']:.3f} and losses beyond {-claim['low']:.3f}."
+    if claim["high"] - claim["low"] < 1e-9 and abs(claim["difference"]) < 1e-9:
+        return "All compared scores are the same."
+    if claim["low"] <= 0 <= claim["high"]:
+        return f"The interval leaves out gains above {claim['high']:.3f} and losses beyond {abs(claim['low']):.3f}."
     what = "corrected for the number of questions p is not below the level, or one comparison says the opposite"
     return f"Zero lies outside the interval, but {what}."
 
@@ -131,7 +133,7 @@ def below_baseline(metrics: pd.DataFrame) -> str:
             said.append(f"{shown(task)} {best} against {simple.max():.3f} ({shown(simple.idxmax()).lower()})")
     if not said:
         return ""
-    return f"No arm beats the baseline on {'; '.join(said)}: there, all compared arms are worse than what is simple."
+    return f"No arm beats the baseline on {'; '.join(said)}: no compared arm does better there."
 
 
 def beside_base(metrics: pd.DataFrame, base: str) -> str:
@@ -163,18 +165,21 @@ def mentions(table: pd.DataFrame, *, control: str) -> str:
         if control in unseen and len(unseen) > 1:
             best = unseen.drop(control).idxmax()
             both = control in seen and best in seen
-            known = f"; of those that they have {seen[best]:.1%} against {seen[control]:.1%}" if both else ""
-            found = f"{unseen[best]:.1%} ({shown(best)}) against {unseen[control]:.1%} of the control"
+            known = f"; of those in the training labels {seen[best]:.1%} and {seen[control]:.1%}" if both else ""
+            found = f"{unseen[best]:.1%} ({shown(best)}), the control {unseen[control]:.1%}"
             said.append(f"{found} in {shown(task)}{known}")
-    whose = "Of the mentions that the training labels lack and the medical text has"
-    return f"{whose}, the best of the other arms finds {', and '.join(said)}.{_known(table)}" if said else ""
+    whose = "Of the test mentions that are missing from the training labels but occur in medical text"
+    return f"{whose}, the best other arm finds {'; '.join(said)}.{_known(table)}" if said else ""
 
 
 def _known(table: pd.DataFrame) -> str:
     """On how many of the mentions that training labels lack medical text can teach at all."""
     counts = table.groupby(["task", "group"], sort=False)["gold"].max().unstack("group").reindex(columns=GROUPS[1:])
     told = [f"{there:.0f} of {there + no:.0f} in {shown(t)}" for t, there, no in counts.fillna(0).itertuples()]
-    return f" It has {', '.join(told)} of those that training labels lack: of the others it can teach nothing directly."
+    rest = ": the rest it cannot teach directly" if counts[GROUPS[2]].sum() else ""
+    return (
+        f" Medical text contains, of the mentions that are missing from the training labels, {', '.join(told)}{rest}."
+    )
 
 
 def beyond_seen(table: pd.DataFrame) -> str:
@@ -190,7 +195,7 @@ def beyond_seen(table: pd.DataFrame) -> str:
     rest = "" if above == len(table) else "; elsewhere nothing says that words were learnt"
     where = f"in {above} of {len(table)}{rest}" if above else "nowhere: nothing says that words were learnt"
     return (
-        f"Gains in recall of mentions that training labels lack and of those that they have: {'; '.join(said)}. The "
+        f"Gains in recall, of mentions missing from the training labels and of those in them: {'; '.join(said)}. The "
         f"first is larger, beyond chance, {where}."
     )
 
@@ -222,9 +227,7 @@ def _beside_look_up(table: pd.DataFrame) -> str:
     if both.empty:
         return ""
     above = both[both["arm"] > both["simple"]]
-    return (
-        f" The look-up by cognates is beaten by the best arm on {len(above)} of all {len(both)} pairs of task and test."
-    )
+    return f" The look-up is beaten by the best arm on {len(above)} of all {len(both)} pairs of task and test."
 
 
 def text(statistics: pd.DataFrame) -> str:

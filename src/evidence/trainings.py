@@ -89,7 +89,7 @@ def over(published: dict[str, Any]) -> dict[str, str]:
     told = {}
     for claim, counts in counted(trainings).items():
         told[claim] = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items())
-        if claim in by:
+        if claim in by and "not testable here" not in counts:
             low, mean, high = _interval([fmean(each) for each in zip(*by[claim], strict=True)])
             told[claim] += f" (mean {mean:+.3f}, interval over them {low:+.3f} to {high:+.3f})"
     return told

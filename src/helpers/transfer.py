@@ -48,7 +48,7 @@ def _on_shared(folder: Path, task: str, test: str) -> dict[str, float]:
     own, shared = common(folder)[test], [*common(folder)[task].values()]
     rows = pd.concat([scores.read_predictions(path) for path in fits(folder, test)])
     rows = rows[rows["test"] == test].assign(label=lambda found: found["label"].map(own))
-    rows = rows[rows["label"].isin(shared)]
+    rows = rows[rows["label"].isin(shared)].drop_duplicates([*scores.FIT, "kind", *scores.SPAN])
     sides = {kind: rows[rows["kind"] == kind] for kind in ("gold", "predicted")}
     counts = scores.counts(**sides, by=["arm", "seed"])
     f1 = scores.precision_recall_f1(counts["tp"], counts["fp"], counts["fn"])[2]

@@ -34,6 +34,6 @@ def articles(files: Files, language: str, blemishes: Counter[str]) -> Iterator[D
                 raise ArrowInvalid(f"no column {' or '.join(sorted(missing))}")
             for row in (row for batch in file.iter_batches(columns=columns) for row in batch.to_pylist()):
                 lines = (" ".join(line.split()) for line in (row["text"] or "").split("\n"))
-                yield from grouped(str(row["id"]), language, lines, GROUP_CHARACTERS)
+                yield from grouped(f"{row['id']}.article", language, lines, GROUP_CHARACTERS)
         except ArrowInvalid as error:
             raise Mistake(f"{path}: no Parquet file of articles ({' '.join(str(error).split())[:120]})") from None
