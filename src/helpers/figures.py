@@ -195,7 +195,8 @@ def recall_groups(table: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
             part = table[(table["task"] == tasks[i]) & (table["group"] == groups[j])]
             _strips(panel, part.rename(columns={"recall": "value"}), rows[tasks[i]])
             found = part.loc[part["arm"].isin(BASELINES) & (part["recall"] > 0), "recall"]
-            panel.axvline(found.mean(), color="0.2", linestyle="--", linewidth=1) if len(found) else None
+            if len(found):
+                panel.axvline(found.mean(), color="0.2", linestyle="--", linewidth=1)
             panel.set_title(f"{shown(tasks[i])}\n{groups[j]} ({part['gold'].max() if len(part) else 0:,})")
         axes[-1, len(groups) // 2].set_xlabel("Strict recall (0 to 1)")
     return figure
