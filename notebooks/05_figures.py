@@ -167,8 +167,9 @@ Markdown(sentences.worth(worth))
 # What each arm gained on text of its domain, and lost or gained elsewhere.
 
 # %%
-style.keep(figures.loss_curves(tables.curves(folder, arms), **looks), name="heldout_loss", caption=(
-    "Loss on held-out text while an arm is trained (15 % of the word pieces masked, the same ones each time); lower is better."
+style.keep(figures.loss_curves(tables.curves(folder, arms[1:] or arms), **looks), name="heldout_loss", caption=(
+    "Loss on held-out text while an arm is trained (15 % of the word pieces masked, the same ones each time); lower is better. "
+    "An arm begins where its parent ended (the curve of the first is on its page of 02). Dashed: text in one language only."
 ), **keep)
 
 # %% [markdown]

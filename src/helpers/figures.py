@@ -32,6 +32,7 @@ def loss_curves(curves: pd.DataFrame, *, width_mm: float = 160, synthetic: bool 
             for k, arm in enumerate(arms):
                 line = part[part["arm"] == arm].sort_values("tokens")
                 style = {"color": colours(arms)[arm], "marker": MARKERS[k % len(MARKERS)], "markersize": 3}
+                style["linestyle"] = "--" if shown(arm).endswith("only") else "-"  # of text in one language
                 panel.plot(line["tokens"] / 1e6, line["loss"], label=shown(arm), **style)
             if part.empty:
                 panel.annotate("no text", (0.5, 0.5), xycoords="axes fraction", ha="center", color="0.4", fontsize=8)
