@@ -113,6 +113,7 @@ def forest(
             panel.annotate("not testable here", (0, y), (4, -3), textcoords="offset points", fontsize=7, color="0.4")
         panel.axvline(0, color="0.2", linewidth=1)
         panel.set(yticks=table.index, ylim=(len(table) - 0.5, -0.5), xlabel="Difference of scores (points of 0 to 1)")
+        panel.locator_params(axis="x", nbins=6)
         panel.set_yticklabels([_compared(row) for row in table.to_dict("records")], fontsize=7.5)
         legend(figure, panel, 4)
     return figure
@@ -211,3 +212,4 @@ def _strips(panel: Axes, rows: pd.DataFrame, arms: Sequence[str]) -> None:
             panel.plot(values, [y] * len(values), "o", color=colours(arms)[arm], alpha=0.6, clip_on=False)
             panel.plot([values.mean()] * 2, [y - 0.32, y + 0.32], color=colours(arms)[arm], linewidth=2.2)
     panel.set(yticks=range(len(arms)), yticklabels=map(shown, arms), ylim=(len(arms) - 0.4, -0.6))
+    panel.locator_params(axis="x", nbins=4)
