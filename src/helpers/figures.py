@@ -59,7 +59,9 @@ def task_scores(metrics: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
             for _, line in part[part["arm"].isin(BASELINES)].iterrows():
                 panel.axvline(line["value"], color="0.2", linestyle="--", linewidth=1)
                 label = {"xy": (line["value"], 1.0), "xycoords": ("data", "axes fraction"), "fontsize": 7}
-                side = (-2, "right") if line["value"] > part["value"].mean() else (2, "left")
+                low, high = panel.get_xlim()
+                share = (line["value"] - low) / (high - low)
+                side = (-2, "right") if share > 0.65 else (2, "left") if share < 0.35 else (0, "center")
                 label |= {"xytext": (side[0], -8), "textcoords": "offset points", "ha": side[1]}
                 panel.annotate(shown(line["arm"]), **label, color="0.2")
             panel.set(title=shown(task), xlabel=f"{shown(part['metric'].iloc[0])} (0 to 1)")
