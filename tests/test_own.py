@@ -503,7 +503,7 @@ def test_documents_have_an_id_of_at_most_200_characters(ward):
     for id, said in (
         ("", "is blank"),
         (" \n", "is blank"),
-        ("n" * 201, "at most 200 items"),
+        ("n" * 201, "at most 200 characters"),
     ):
         written(ward / "ents" / "train.jsonl", [{"id": id, "text": "koorts", "spans": []}])
         with pytest.raises(Mistake, match=rf"line 1: id: .*{said}"):

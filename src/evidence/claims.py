@@ -152,8 +152,8 @@ def flagged_alike(folder: Path, family: Sequence[Item]) -> pd.DataFrame:
     Secondary to the ranking: it looks at one threshold only, the one chosen on dev. Not corrected.
     """
     rows, fits = [], load_fits(folder, family)
-    for item in family:
-        sides = [None if item.get("reason") else fits.get((item["task"], item[side])) for side in SIDES]
+    for item in (item for item in family if not item.get("reason")):
+        sides = [fits.get((item["task"], item[side])) for side in SIDES]
         if any(side is None or "flagged" not in side for side in sides):
             continue
         try:

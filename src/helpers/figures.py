@@ -187,17 +187,17 @@ def recall_groups(table: pd.DataFrame, *, width_mm: float = 160, synthetic: bool
     """
     needed(table, ["task", "arm", "seed", "group", "gold", "recall"])
     tasks, groups = list(dict.fromkeys(table["task"])), [group for group in GROUPS if group in set(table["group"])]
-    rows = {
+    arms = {
         task: [arm for arm in dict.fromkeys(part["arm"]) if arm not in BASELINES]
         for task, part in table.groupby("task")
     }
-    heights = [12 + 4.5 * len(rows[task]) for task in tasks]
+    heights = [12 + 4.5 * len(arms[task]) for task in tasks]
     with mpl.rc_context(STYLE):
         how = {"sharey": "row", "height_ratios": heights}
         figure, axes = panels(len(tasks), len(groups), width_mm, 8 + sum(heights), synthetic, **how)
         for (i, j), panel in np.ndenumerate(axes):
             part = table[(table["task"] == tasks[i]) & (table["group"] == groups[j])]
-            _strips(panel, part.rename(columns={"recall": "value"}), rows[tasks[i]])
+            _strips(panel, part.rename(columns={"recall": "value"}), arms[tasks[i]])
             found = part.loc[part["arm"].isin(BASELINES) & (part["recall"] > 0), "recall"]
             if len(found):
                 panel.axvline(found.mean(), color="0.2", linestyle="--", linewidth=1)

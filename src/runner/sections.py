@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from evidence import baselines
-from texts import own_lines
+from texts import own_lines, repeats
 
 # Tables are read back with these as something else: a baseline or a folder of ours, no value, a truth value, a number.
 RESERVED = (*baselines.NAMES, "baseline", "shares", "nan", "null", "none", "na", "true", "false", "inf", "infinity")
@@ -64,7 +64,7 @@ class Corpus(Section):
     )
     heldout_characters: int = Field(gt=0, description="characters set aside for the held-out loss")
     # The index of 64 permutations finds nothing nearer to the same.
-    near_duplicate: float = Field(gt=0, le=0.96, description="Jaccard similarity of near duplicates")
+    near_duplicate: float = Field(gt=0, le=repeats.MOST_ALIKE, description="Jaccard similarity of near duplicates")
     remove_leaks: bool = Field(description="remove what repeats task documents; if not, the gate stops the run there")
 
 

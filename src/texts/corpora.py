@@ -22,10 +22,8 @@ from texts.cleaning import normalise
 from texts.documents import Document, read_jsonl, shuffle_lines, write_jsonl
 from texts.files import GROUP_CHARACTERS, cut
 from texts.gate import gate
-from texts.repeats import Repeats, hashes, runs
+from texts.repeats import MOST_ALIKE, PERMUTATIONS, Repeats, hashes, runs
 
-PERMUTATIONS = 64
-MOST_ALIKE = 0.96  # of so many permutations an index tells nothing more alike
 ENDINGS = (".jsonl", ".heldout.jsonl")
 COUNTED = ("documents", "characters", "words")
 EVERY = 20  # of so many documents of a part one is set aside for the held-out loss

@@ -69,7 +69,7 @@ def _included(value: Any) -> int:
 
 
 Text = Annotated[str, AfterValidator(_said), BeforeValidator(_whole)]
-Id = Annotated[str, BeforeValidator(_whole), AfterValidator(normalise), Field(max_length=200)]
+Id = Annotated[str, Field(max_length=200), BeforeValidator(_whole), AfterValidator(normalise)]
 Named = Annotated[Id, AfterValidator(_said)]
 
 

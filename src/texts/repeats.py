@@ -13,6 +13,9 @@ from texts.cleaning import normalise
 from texts.documents import Document
 from texts.gate import RUN, SHARE, SHORT, WORD
 
+PERMUTATIONS = 64  # of MinHash, which estimates how alike two texts of a corpus are
+MOST_ALIKE = 0.96  # Jaccard similarity: of so many permutations an index tells nothing more alike
+
 
 @lru_cache(maxsize=2**18)
 def _hash(text: str) -> int:
