@@ -47,6 +47,7 @@ run = "smoke"  # folder below runs/
 description = "Synthetic text, two-layer models, two seeds; shows that everything runs, and nothing else."  # one line
 arms = [
     {"arm": "base", "parent": "-", "tokens": 12000},
+    {"arm": "untrained", "parent": "random weights", "tokens": 0},
     {"arm": "general", "parent": "base", "tokens": 6000},
     {"arm": "biomedical", "parent": "base", "tokens": 6000},
     {"arm": "clinical", "parent": "base", "tokens": 6000},
@@ -88,8 +89,9 @@ pd.DataFrame(sources.where(parts)).style.hide() if parts else Markdown("All text
 # %% [markdown]
 # ## The arms
 #
-# An *arm* is one model, as in a trial. All but the first go on from a *parent*. `general` is the control: as much more
-# training, on text that is hardly medical. Two arms that are compared read as many word pieces, with the same learning and masking rates, so that
+# An *arm* is one model, as in a trial. Those with a *parent* go on from it. `general` is the control: as much more
+# training, on text that is hardly medical. Where there is an `untrained` arm, it has random weights: it shows what pre-training
+# gives at all. Two arms that are compared read as many word pieces, with the same learning and masking rates, so that
 # only the text differs. The exception is an arm beside its own parent.
 #
 # The paper's abstract tells of four experiments with clinical and biomedical text, and little more of its models. These arms,

@@ -43,6 +43,7 @@ base = {
         "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
         "classifier_pooling": "mean", "layer_types": ["full_attention", "full_attention"]}}  # origin of the first arm: architecture (from scratch), hub or folder
 text = {"general": {"nl": 1.0, "ro": 1.0, "es": 1.0}}  # domain, language: weight
+random_weights = False  # whether the weights are drawn anew, in the shape of the parent's
 tokens = 12000  # word pieces of training text
 passes = 1  # times a text is read
 length = 64  # word pieces a row
@@ -65,11 +66,13 @@ compiled = False  # torch.compile the encoder
 # ## Where it starts
 #
 # The first arm starts from a configuration, a model of the hub or a folder; every other arm from its parent, whose
-# tokenizer it keeps.
+# tokenizer it keeps. One with `random_weights` keeps the parent's shape only, and reads nothing.
 
 # %%
 folder = stages.need(run, f"02_pretrain-{parent}" if parent else "01_build_corpora")
 model, tokenizer = pretraining.begin(folder, parent, base, seed)
+torch.manual_seed(seed)
+model = type(model)(model.config) if random_weights else model
 pd.Series({
     "layout": model.config.model_type, "layers": model.config.num_hidden_layers, "width": model.config.hidden_size,
     "parameters (millions)": round(model.num_parameters() / 1e6, 2), "word pieces known": len(tokenizer),
@@ -130,7 +133,7 @@ pd.DataFrame(shown).iloc[:14].T
 # %% tags=["training"]
 torch.set_num_threads(threads or torch.get_num_threads())
 heldout = packing.heldout_rows(folder, tokenizer, length, heldout_rows)
-card = model_cards.card(folder, arm, parent, text, tokens, base, seed=seed, masking_rate=masking_rate, whole_words=whole_words)
+card = model_cards.card(folder, arm, parent, text, tokens, base, random_weights, seed=seed, masking_rate=masking_rate, whole_words=whole_words)
 history = pretraining.adapt(
     folder, arm, model, mixture, heldout, card, batch_rows=batch_rows, learning_rate=learning_rate, seed=seed,
     warmup_share=warmup_share, masking_rate=masking_rate, whole_words=whole_words, evaluations=evaluations,

@@ -38,7 +38,7 @@ from texts import tasks
 run = "smoke"  # folder below runs/
 task = "ner_ro"  # what is learnt
 tests = ["ner_ro", "ner_es", "ner_nl"]  # test sets: its own, and those with labels in common
-arms = ["base", "general", "biomedical", "clinical", "general_nl", "clinical_nl"]  # models that are fine-tuned
+arms = ["base", "untrained", "general", "biomedical", "clinical", "general_nl", "clinical_nl"]  # models that are fine-tuned
 seeds = [1, 2]  # of the classifier's first weights and the order of examples
 copies = {"clinical": 2}  # arm: pre-training copies that the seeds use in turn, where there are several
 shares = [0.5]  # of the training items: label budgets besides all

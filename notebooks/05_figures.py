@@ -135,7 +135,8 @@ style.keep(forest, name="differences", caption=(
 # %% [markdown]
 # ## Scores by arm
 #
-# A point is a seed; the dashed line is the baseline: a look-up, a rule, or a regression on words.
+# A point is a seed; the dashed line is the baseline: a look-up, a rule, or a regression on words. Random weights
+# (`untrained`), fine-tuned alike, are a measure: what adaptation adds to the base, beside what all pre-training has added.
 
 # %%
 style.keep(figures.task_scores(metrics, **looks), name="scores", caption=(

@@ -7,6 +7,7 @@ ARMS = {
     "clinical_nl": "Clinical, Dutch only", "sequential": "Biomedical, then clinical",
     "biomedical_half": "Biomedical, half", "es_only": "Medical, Spanish only", "ro_only": "Medical, Romanian only",
     "general_es": "General, Spanish only", "general_ro": "General, Romanian only",
+    "untrained": "Untrained (control)",
 }
 NAMES = ARMS | {
     "dictionary": "Dictionary look-up", "keywords": "Keyword rule", "words": "Regression on words",

@@ -63,7 +63,8 @@ def models(folder: Path, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for arm in arms:
         table = pd.read_csv(folder / arm["name"] / "mixture.csv")
         read = int(table["tokens read"].sum())
-        totals[arm["name"]] = totals[arm["parent"]] + read
+        parent = "" if arm["random_weights"] else arm["parent"]
+        totals[arm["name"]] = totals[parent] + read
         texts = [
             {"corpus": shown_corpus(f"{row['domain']}-{row['language']}"), "read": int(row["tokens read"])}
             | {"passes": row["passes"]}
@@ -71,7 +72,12 @@ def models(folder: Path, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if row["tokens read"]
         ]
         rows.append(
-            {"arm": shown(arm["name"]), "parent": shown(arm["parent"]), "texts": texts, "read": read}
+            {
+                "arm": shown(arm["name"]),
+                "parent": "random weights" if arm["random_weights"] else shown(parent),
+                "texts": texts,
+                "read": read,
+            }
             | {"in_all": totals[arm["name"]], "copies": arm["copies"], "name": arm["name"]}
             | {kind: int(table[kind].sum()) for kind in ("different", "new")}
         )

@@ -25,7 +25,7 @@ def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame
     there = set(zip(statistics["domain"], statistics["language"], strict=True))
     every = product(*(statistics[of].unique() for of in ("domain", "language")))
     missing = [shown_corpus("-".join(pair)) for pair in every if pair not in there]
-    counts = {arm["tokens"] for arm in profile["arms"] if arm["parent"]}
+    counts = {arm["tokens"] for arm in profile["arms"] if arm["parent"] and not arm["random_weights"]}
     kinds = {task["kind"] for task in profile["tasks"]}
     said = [*MADE_UP] if plan["synthetic"] else []
     said += filter(None, [sentences.below_baseline(metrics), *more])
@@ -37,13 +37,14 @@ def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame
     cut = [f"{t['documents']['train']} of {shown(t['name'])}" for t in real if "train" in t["documents"]]
     if cut:
         said.append(f"For the time it takes, models learn from the first documents only: {', '.join(cut)}.")
-    once = [shown(arm["name"]) for arm in profile["arms"] if arm["copies"] == 1]
-    if len(once) == len(profile["arms"]):
+    learnt = [arm for arm in profile["arms"] if not arm["random_weights"]]
+    once = [shown(arm["name"]) for arm in learnt if arm["copies"] == 1]
+    if len(once) == len(learnt):
         said.append("Every arm is pre-trained once: what another pre-training seed would change is in no interval.")
     elif once:
         said.append(f"Pre-trained once, so that another pre-training seed is in no interval: {', '.join(once)}.")
     from_scratch = profile["base"]["architecture"] and profile["arms"][0]["copies"] == 1
-    if len(once) < len(profile["arms"]) and from_scratch:
+    if len(once) < len(learnt) and from_scratch:
         said.append("All copies go on from one base, trained here: what another base would change is in no interval.")
     if len(counts) > 1:
         said.append(f"Arms read unequal amounts: {', '.join(f'{count:,}' for count in sorted(counts))} word pieces.")

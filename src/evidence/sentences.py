@@ -150,8 +150,8 @@ def beside_base(metrics: pd.DataFrame, base: str) -> str:
     if not said:
         return ""
     return (
-        f"Beside {shown(base)} as it is: {'; '.join(said)}. Part of this is more training, so it gets no verdict: "
-        "claims compare arms that read as much."
+        f"Beside {shown(base)} as it is: {'; '.join(said)}. Part of this is more training, or less, so it gets no "
+        "verdict: claims compare arms that read as much."
     )
 
 

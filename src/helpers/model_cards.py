@@ -23,6 +23,7 @@ def card(
     text: Mapping[str, Mapping[str, float]],
     tokens: int,
     base: Mapping[str, Any] | None = None,
+    random_weights: bool = False,
     **values: Any,
 ) -> str:
     """A model card in Markdown, with the head that the hub reads.
@@ -49,6 +50,8 @@ def card(
         *warnings,
         f"Masked-language model, trained {start} with {tokens:,} word pieces{told and f' ({told})'}."
         if text
+        else f"Random weights in the shape of `{parent}`, which have read nothing: a control."
+        if random_weights
         else f"The model that others go on from, {start}, as it is.",
         *(["\n".join(table), PASSED_ON] if text else []),
         LAST,

@@ -166,8 +166,9 @@ def _arms(profile: dict[str, Any]) -> dict[str, Any]:
     rows = []
     for arm in profile["arms"]:
         mixture = [f"{domain} {lang} {weight:g}" for domain, by in arm["text"].items() for lang, weight in by.items()]
+        parent = shown(arm["parent"]) if arm["parent"] else "–"
         rows.append(
-            {"arm": shown(arm["name"]), "goes on from": shown(arm["parent"]) if arm["parent"] else "–"}
+            {"arm": shown(arm["name"]), "goes on from": "random weights" if arm["random_weights"] else parent}
             | {"text*": ", ".join(mixture), "word pieces#": f"{arm['tokens']:,}", "copies#": str(arm["copies"])}
         )
     return _table(rows, ["arm", "goes on from", "text*", "word pieces#", "copies#"])

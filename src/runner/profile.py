@@ -131,6 +131,10 @@ class Profile(sections.Section):
                 )
             if not arm.tokens and not arm.parent and self.base.architecture:
                 raise ValueError(f"arms: {arm.name!r} starts from scratch and needs tokens above 0")
+            if arm.random_weights and (arm.tokens or not arm.parent):
+                raise ValueError(f"arms: {arm.name!r} has random_weights; give it a parent and tokens: 0")
+            if arm.parent and arm.parent not in self.learnt:
+                raise ValueError(f"arms: {arm.name!r} goes on from {arm.parent!r}, which learns nothing")
             known.append(arm.name)
         for domain in self.base.vocabulary_from if self.base.architecture else ():
             if domain not in self.corpora:
@@ -146,7 +150,7 @@ class Profile(sections.Section):
         tasks = [task.name for task in self.tasks]
         if len(set(tasks)) < len(tasks):
             raise ValueError(f"tasks: a name stands twice in {tasks}")
-        fitted = [arm for arm in known if any(task.trained and arm in (task.arms or known) for task in self.tasks)]
+        fitted = [arm for arm in self.learnt if any(t.trained and arm in (t.arms or known) for t in self.tasks)]
         if self.analysis.control not in fitted:
             raise ValueError(f"analysis.control: {self.analysis.control!r} is fine-tuned on no task; allowed: {fitted}")
         checks.between(self)
@@ -234,7 +238,8 @@ class Profile(sections.Section):
         return {**dict(self.compute), "threads": threads}
 
     def _start(self) -> Stage:
-        arms = [{"arm": a.name, "parent": a.parent or "-", "tokens": a.tokens} for a in self.arms]
+        parents = {a.name: "random weights" if a.random_weights else a.parent or "-" for a in self.arms}
+        arms = [{"arm": a.name, "parent": parents[a.name], "tokens": a.tokens} for a in self.arms]
         tasks = [{"task": t.name, "kind": t.kind, "language": t.language, "trained": t.trained} for t in self.tasks]
         values = {"run": self.run, "description": self.description, "arms": arms, "tasks": tasks}
         values |= {"claims": testable.claims(self.model_dump()), "parts": self.parts()}
@@ -253,7 +258,7 @@ class Profile(sections.Section):
         name, seed = model_name(arm.name, number, arm.copies), self.pretrain.seed + number - 1
         parent = model_name(arm.parent, number, self._copies()[arm.parent]) if arm.parent else ""
         values = {"run": self.run, "arm": name, "parent": parent, "text": arm.text, "tokens": arm.tokens}
-        values["passes"] = arm.passes
+        values |= {"passes": arm.passes, "random_weights": arm.random_weights}
         files = {"files": checks.state(self.base.folder)} if self.base.folder else {}
         values |= {"base": {} if arm.parent else self.base.model_dump() | files, **dict(self.pretrain), "seed": seed}
         values |= {k: v for k in ("learning_rate", "masking_rate") if (v := getattr(arm, k)) is not None}
@@ -262,6 +267,11 @@ class Profile(sections.Section):
         # Every other arm waits for one without a parent: it may have the whole processor.
         threads = self.compute.threads if arm.parent else 0
         return Stage(f"02_pretrain-{name}", "02_pretrain", values, inputs, outputs, self._speed(threads), threads)
+
+    @property
+    def learnt(self) -> list[str]:
+        """The arms but for those with random weights, which are scored beside them and say nothing of adaptation."""
+        return [arm.name for arm in self.arms if not arm.random_weights]
 
     def _copies(self) -> dict[str, int]:
         return {arm.name: arm.copies for arm in self.arms}
@@ -285,10 +295,10 @@ class Profile(sections.Section):
         return Stage(f"03_finetune-{task.name}", "03_finetune", values, inputs, outputs, speed, threads)
 
     def _analysis(self, trained: list[sections.Task]) -> Stage:
-        values = {"run": self.run, "arms": [arm.name for arm in self.arms], "trained": [task.name for task in trained]}
+        values = {"run": self.run, "arms": self.learnt, "trained": [task.name for task in trained]}
         distances = read_yaml(DATA / "distances.yaml")
         values |= {"length": self.pretrain.length, "data": digest(distances), **dict(self.analysis)}
-        inputs = [f"models/{arm.name}/training.csv" for arm in self.arms]  # those that no task learns from, too
+        inputs = [f"models/{arm}/training.csv" for arm in self.learnt]  # those that no task learns from, too
         inputs += [f"predictions/{task.name}/metrics.csv" for task in trained]
         return Stage("04_cross_lingual", "04_cross_lingual", values, inputs, ["results/metrics.csv"], {}, 0)
 
@@ -296,7 +306,7 @@ class Profile(sections.Section):
         family = [self._declared(item) for item in self.claims.family]
         stated = {name: claim.text for name, claim in self.claims.stated.items()}
         values = {"run": self.run, "synthetic": self.synthetic, "stated": stated, "family": family, "seed": self.seed}
-        values |= {"arms": [arm.name for arm in self.arms], "frequent_words": self.analysis.frequent_words}
+        values |= {"arms": self.learnt, "frequent_words": self.analysis.frequent_words}
         values |= {"copies": {arm: copies for arm, copies in self._copies().items() if copies > 1}}
         few = [task for task in self.tasks if task.trained and task.shares]
         values |= {"label_budgets": [{"task": t.name, "shares": t.shares, "arms": t.share_arms} for t in few]}

@@ -150,6 +150,7 @@ class Arm(Section):
     text: Text = Field(default={}, description="domain -> language -> weight, above 0")
     tokens: int = Field(ge=0, description="word pieces of training text")
     passes: int = Field(default=1, ge=1, description="times it reads a text; more leave more new text to its children")
+    random_weights: bool = Field(default=False, description="its parent's weights drawn anew, with no text: a control")
     copies: int = Field(default=1, ge=1, le=99, description="pre-training seeds; fine-tuning seeds use them in turn")
     learning_rate: float | None = Field(default=None, gt=0, description="its own; else that of pretrain")
     masking_rate: float | None = Field(default=None, gt=0, lt=1, description="its own; else that of pretrain")
