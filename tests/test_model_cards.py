@@ -64,6 +64,12 @@ def test_where_a_first_arm_starts(run, base, text, said):
     assert "/secret" not in card, "a path says more than a reader needs"
 
 
+def test_a_card_of_random_weights_claims_no_training(run):
+    card = model_cards.card(run, "untrained", "base", {}, 0, {}, True, seed=13)
+    assert "Random weights in the shape of `base`, which have read nothing: a control." in card
+    assert "trained from" not in card and "others go on from" not in card
+
+
 def test_synthetic_text_is_said_to_be_so(run):
     write_json(run / "corpora/origin.json", {"synthetic": True})
     assert model_cards.MADE_UP in model_cards.card(run, "general", "base", {"general": {"nl": 1}}, 60000)

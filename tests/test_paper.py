@@ -228,13 +228,17 @@ def test_text_that_an_arm_reads_again_is_not_new_to_it(tmp_path):
         (tmp_path / arm).mkdir()
         table.assign(passes=table["tokens read"] / table["different"]).to_csv(tmp_path / arm / "mixture.csv")
     parents = {"base": "", "general": "base", "more": "base", "later": "more"}
-    listed = [{"name": name, "parent": parent, "copies": 1} for name, parent in parents.items()]
+    listed = [
+        {"name": name, "parent": parent, "copies": 1, "random_weights": False} for name, parent in parents.items()
+    ]
     assert cards.models(tmp_path, listed) == [], "made by a version that did not note what is new"
     for arm in parents:
         (tmp_path / arm / "read.json").write_text("{}")
     arms = cards.models(tmp_path, listed)
     found = {arm["name"]: (arm["different"], arm["new"], arm["in_all"]) for arm in arms}
     assert found == {"base": (90, 90, 90), "general": (60, 0, 150), "more": (120, 30, 280), "later": (30, 10, 310)}
+    drawn = cards.models(tmp_path, [*listed[:1], {**listed[0], "parent": "base", "random_weights": True}])[1]
+    assert (drawn["parent"], drawn["in_all"]) == ("random weights", 90), "nothing of what its parent has read"
     said = "Arms read their text unequally often. Word pieces read for each one new to the model: "
     assert cards.read_again(arms) == f"{said}General (control) nothing new, more 6.3; others 3.0."
     assert cards.read_again(arms[:2]) == cards.read_again(arms[:1]) == "", "one has no equal, and a base no parent"

@@ -72,6 +72,17 @@ def test_a_changed_source_makes_stale_the_corpora_that_read_it(monkeypatch, sour
     assert (changed["01_build_corpora"] != before["01_build_corpora"]) is read
 
 
+def test_random_weights_are_fine_tuned_and_told_apart():
+    stages = {stage.id: stage for stage in settings.load("smoke").stages()}
+    said = {arm["arm"]: arm["parent"] for arm in stages["00_start_here"].parameters["arms"]}
+    assert (said["base"], said["untrained"], said["general"]) == ("-", "random weights", "base")
+    drawn = [name for name, stage in stages.items() if stage.parameters.get("random_weights")]
+    assert drawn == ["02_pretrain-untrained"], "as the parent's, weights are those that the text left"
+    assert "untrained" in stages["03_finetune-ner_es"].parameters["arms"]
+    for name in ("04_cross_lingual", "05_figures"):  # of gains in loss and score they would be the outlier
+        assert stages[name].parameters["arms"][:2] == ["base", "general"], name
+
+
 def test_replaced_files_of_a_base_make_stale_what_starts_from_them(tmp_path):
     def bases():
         stages = settings.load("smoke", [f"base={{folder: {tmp_path}}}"]).stages()
@@ -166,7 +177,7 @@ FAULTS = [
     *[
         ([f"{change}"], said)
         for change, said in (
-            ("arms.clinical.name=words", r"arms\.3\.name: 'words' cannot be used; .*none of dictionary, keyw"),
+            ("arms.clinical.name=words", r"arms\.4\.name: 'words' cannot be used; .*none of dictionary, keyw"),
             ("arms.clinical.name=baseline", "'baseline' cannot be used"),
             ("tasks.ner_ro.name='2020'", r"tasks\.0\.name: '2020' cannot be used; allowed: small letters, .* first"),
             ("tasks.ner_ro.name='nan'", "'nan' cannot be used"),
@@ -174,14 +185,14 @@ FAULTS = [
             ("corpora.clinical.NL=[synthetic]", r"corpora\.clinical\.NL: 'NL' cannot be used; allowed: two or three"),
             ("corpora.clinical.nl-be=[synthetic]", r"clinical\.nl-be: 'nl-be' cannot be used"),
             ("corpora.my-notes={nl: [synthetic]}", r"corpora\.my-notes: 'my-notes' cannot be used; .*digits and _"),
-            ("arms.clinical.text={clinical: {NL: 1}}", r"arms\.3\.text\.clinical\.NL: 'NL' cannot be used"),
+            ("arms.clinical.text={clinical: {NL: 1}}", r"arms\.4\.text\.clinical\.NL: 'NL' cannot be used"),
         )
     ],
-    (["tasks.ner_es.arms=[nobody]"], r"tasks: 'ner_es' names arm 'nobody'; allowed: \['base', 'general'"),
+    (["tasks.ner_es.arms=[nobody]"], r"tasks: 'ner_es' names arm 'nobody'; allowed: \['base', 'untrained'"),
     (["tasks.ner_ro.arms=[base]"], r"tasks: 'ner_ro' names arm 'general'; allowed: \['base'\]"),
     (["tasks.ner_es.shares=[0.5]"], r"'ner_es' needs both shares and share_arms, or neither"),
     (["tasks.ner_ro.shares=[1.0]"], r"tasks\.0\.shares\.0: .*less than 1"),
-    (["arms.clinical.copies=0"], r"arms\.3\.copies: .*greater than or equal to 1"),
+    (["arms.clinical.copies=0"], r"arms\.4\.copies: .*greater than or equal to 1"),
     (["tasks.screening_nl.language=es"], r"synthetic screening is Dutch"),
     (["claims.draws=499"], r"claims\.draws: .*greater than or equal to 500"),
     (
@@ -194,7 +205,7 @@ FAULTS = [
     (["tasks.ner_ro.common={DISO: all}"], r"tasks\.0\.common\.DISO: 'all' means something else in tables"),
     (["arms.nobody.tokens=1"], r"'nobody' of 'arms\.nobody\.tokens' is unknown"),
     (["arms.clinical.parent=nobody"], r"'clinical' has parent 'nobody'; allowed"),
-    (["tasks.ner_ro.keep=[nobody]"], r"tasks: 'ner_ro' names arm 'nobody'; allowed: \['base', 'general'"),
+    (["tasks.ner_ro.keep=[nobody]"], r"tasks: 'ner_ro' names arm 'nobody'; allowed: \['base', 'untrained'"),
     (["arms.clinical.text={law: {nl: 1}}"], r"'clinical' reads law/nl, which corpora does not list"),
     (["base.architecture=roberta"], r"base\.architecture: .*'bert' or 'modernbert', found 'roberta'"),
     (["base.folder=models/mine"], "give exactly one of architecture, hub, folder"),
@@ -217,8 +228,15 @@ FAULTS = [
     (["screening.seeds=[1, 2, 3]"], r"2 copies, which screening\.seeds \[1, 2, 3\] do not use .* on 'screening_nl'"),
     (
         ["claims.family=[{claim: C1, task: ner_ro, arm: x, against: base, metric: f1}]"],
-        r"the profile has no arm 'x' \(it has base, general",
+        r"the profile has no arm 'x' \(it has base, untrained",
     ),
+    (
+        ["arms.untrained.tokens=2000", "arms.untrained.text={general: {nl: 1}}"],
+        r"'untrained' has random_weights; give it a parent and tokens: 0",
+    ),
+    (["arms.untrained.parent=''", "base={folder: x}"], r"'untrained' has random_weights; give it a parent"),
+    (["arms.general.parent=untrained"], r"'general' goes on from 'untrained', which learns nothing"),
+    (["analysis.control=untrained"], r"control: 'untrained' is fine-tuned on no task; allowed: \['base', 'general'"),
     (["arms.clinical"], "no `=` found"),
     (["tasks.ner_ro.documents={train: -4, dev: 4, test: 4}"], r"documents\.train: .*greater than 0"),
     (["tasks=[]"], r"tasks: .*at least 1"),
@@ -288,8 +306,8 @@ def test_a_fault_is_one_line(sets, said):
         ("tasks.ner_ro.arms=null", r"tasks\.0\.arms: .*valid list, found None"),
         ("tasks.ner_ro.share_arms=3", r"tasks\.0\.share_arms: .*valid list, found 3"),
         ("tasks.ner_ro.arms=[{a: 1}]", r"tasks\.0\.arms\.0: .*valid string, found {'a': 1}"),
-        ("arms.clinical.parent=[base]", r"arms\.3\.parent: .*valid string, found \['base'\]"),
-        ("arms.clinical.name=[x]", r"arms\.3\.name: .*valid string, found \['x'\]"),
+        ("arms.clinical.parent=[base]", r"arms\.4\.parent: .*valid string, found \['base'\]"),
+        ("arms.clinical.name=[x]", r"arms\.4\.name: .*valid string, found \['x'\]"),
     ],
 )
 def test_a_wrong_shape_is_named_though_a_corpus_is_empty(change, said):
@@ -587,12 +605,12 @@ def test_what_needs_romanian_text_is_not_testable_without_it():
     assert found["C1", "monero", "clinical"].startswith("arm 'clinical' has read no medical text in ro")
     names = {("C1", "monero", "biomedical"), ("C1", "monero", "clinical"), ("C4", "monero", "biomedical")}
     assert set(found) == {*names, ("C3a", "pharmaconer", "ro_only")}
-    assert found["C3a", "pharmaconer", "ro_only"].startswith("the profile has no arm 'ro_only' (it has base, general")
+    assert found["C3a", "pharmaconer", "ro_only"].startswith("the profile has no arm 'ro_only' (it has base, untrained")
 
 
 def test_an_arm_without_any_text_left_is_gone_with_those_after_it():
     profile = settings.load("smoke", ["arms.clinical_nl.parent=general_nl", "corpora.general.nl=[]"])
-    assert [arm.name for arm in profile.arms] == ["base", "general", "biomedical", "clinical"]
+    assert [arm.name for arm in profile.arms] == ["base", "untrained", "general", "biomedical", "clinical"]
     lists = [f"tasks.ner_ro.{name}=[general_nl]" for name in ("share_arms", "keep")]
     lists.append("tasks.ner_ro.arms=[general_nl, base]")
     task = settings.load("smoke", ["corpora.general.nl=[]", *lists]).tasks[0]

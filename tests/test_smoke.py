@@ -13,10 +13,13 @@ from pathlib import Path
 
 import nbclient
 import nbformat
+import numpy as np
 import pandas as pd
 import papermill
 import pytest
+import torch
 from conftest import copied
+from safetensors.torch import load_file
 
 from evidence import published, trainings
 from helpers import application
@@ -119,6 +122,20 @@ def test_general_text_is_as_new_to_its_arms_as_medical_text(run):
     for arm in ("general", "general_nl", "biomedical", "clinical", "clinical_nl"):
         read = pd.read_csv(run / f"models/{arm}/mixture.csv")
         assert len(read) and read["new"].tolist() == read["tokens read"].tolist(), arm
+
+
+def test_random_weights_have_the_shape_of_the_base_and_read_nothing(run):
+    base, drawn = (load_file(run / f"models/{name}/model.safetensors") for name in ("base", "untrained"))
+    assert {k: v.shape for k, v in base.items()} == {k: v.shape for k, v in drawn.items()}
+    changed = [k for k in base if not torch.equal(base[k], drawn[k])]
+    assert any("attn" in k for k in changed) and any("embed" in k for k in changed)
+    curve = pd.read_csv(run / "models/untrained/training.csv")
+    losses = curve.drop(columns=["step", "tokens", "loss"])
+    assert curve["tokens"].tolist() == [0] and np.allclose(losses, np.log(1000), atol=0.1), "as good as guessing"
+    scored = pd.read_csv(run / "results/metrics.csv").query("arm == 'untrained' and metric in ('f1', 'auprc')")
+    assert {"ner_ro", "ner_es", "screening_nl"} == set(scored["task"])
+    for name in ("gains", "alignment", "masked_loss"):
+        assert "untrained" not in set(pd.read_csv(run / f"results/{name}.csv")["arm"]), name
 
 
 def test_copies_and_label_budgets_are_used(run):
