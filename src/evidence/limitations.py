@@ -25,10 +25,12 @@ def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame
     there = set(zip(statistics["domain"], statistics["language"], strict=True))
     every = product(*(statistics[of].unique() for of in ("domain", "language")))
     missing = [shown_corpus("-".join(pair)) for pair in every if pair not in there]
-    counts = {arm["tokens"] for arm in profile["arms"] if arm["parent"] and not arm["random_weights"]}
+    learnt = [arm for arm in profile["arms"] if not arm["random_weights"]]
+    counts = {arm["tokens"] for arm in learnt if arm["parent"]}
     kinds = {task["kind"] for task in profile["tasks"]}
     said = [*MADE_UP] if plan["synthetic"] else []
-    said += filter(None, [sentences.below_baseline(metrics), *more])
+    beside = sentences.below_baseline(metrics), sentences.beside_random(metrics, [arm["name"] for arm in learnt])
+    said += filter(None, [*beside, *more])
     if missing:
         said.append(f"There is no text for: {'; '.join(missing)}. Arms differ only where they have text of their own.")
     if "screening" not in kinds:
@@ -37,7 +39,6 @@ def of_run(plan: dict[str, Any], statistics: pd.DataFrame, metrics: pd.DataFrame
     cut = [f"{t['documents']['train']} of {shown(t['name'])}" for t in real if "train" in t["documents"]]
     if cut:
         said.append(f"For the time it takes, models learn from the first documents only: {', '.join(cut)}.")
-    learnt = [arm for arm in profile["arms"] if not arm["random_weights"]]
     once = [shown(arm["name"]) for arm in learnt if arm["copies"] == 1]
     if len(once) == len(learnt):
         said.append("Every arm is pre-trained once: what another pre-training seed would change is in no interval.")

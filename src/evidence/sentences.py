@@ -1,6 +1,7 @@
 """Sentences made from a run's tables, one for each analysis: what the numbers say, with the numbers."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,22 @@ def below_baseline(metrics: pd.DataFrame) -> str:
     if not said:
         return ""
     return f"No arm beats the baseline on {'; '.join(said)}: no compared arm does better there."
+
+
+def beside_random(metrics: pd.DataFrame, arms: Sequence[str]) -> str:
+    """On tasks where the first of `arms` is no better than an arm with random weights; rows of results/metrics.csv."""
+    means = primary(metrics).groupby(["task", "arm"], sort=False)["value"].mean().unstack("arm")
+    random, base = means.drop(columns=[*arms, *BASELINES], errors="ignore").max(axis=1), next(iter(arms), "")
+    said = [
+        f"{shown(task)} ({random[task]:.3f} against {score:.3f})"
+        for task, score in means.get(base, pd.Series(dtype=float)).items()
+        if random[task] >= score
+    ]
+    return (
+        f"Random weights do as well as {shown(base)} on {', '.join(said)}: its reading is no help there."
+        if said
+        else ""
+    )
 
 
 def beside_base(metrics: pd.DataFrame, base: str) -> str:

@@ -157,6 +157,9 @@ def render(run: Path, origin: dict[str, Any]) -> str:
         c | {"read": cards.read_by(read, c["comparisons"]), "left_out": sentences.left_out(c)}
         for c in read_claims(run / "results")
     ]
+    scores = pd.read_csv(metrics) if metrics.is_file() else None
+    learnt = [arm["name"] for arm in arms if not arm["random_weights"]]
+    beside = [] if scores is None else [sentences.below_baseline(scores), sentences.beside_random(scores, learnt)]
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         plan=plan,
         origin=origin,
@@ -164,7 +167,7 @@ def render(run: Path, origin: dict[str, Any]) -> str:
         published=published.compare(run, origin) if (run / "results" / "comparisons.csv").is_file() else None,
         claims=claims,
         unfinished=limitations.cut_short(run, plan["profile"], least=limitations.MOST) if built else "",
-        below=sentences.below_baseline(pd.read_csv(metrics)) if metrics.is_file() else "",
+        below=" ".join(filter(None, beside)),
         figures=read_figures(run / "figures"),
         results=key_results(metrics) if metrics.is_file() else {"arms": [], "rows": []},
         corpora=cards.corpora(run / "corpora") if built else [],
