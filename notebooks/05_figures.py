@@ -143,8 +143,7 @@ style.keep(figures.task_scores(metrics, **looks), name="scores", caption=(
     "Test scores: a point is a fine-tuning seed, a bar their mean; the dashed line is the baseline. Each task has its own axis, "
     "which need not begin at 0. "
     f"{tables.tested(folder, trained)}"), **keep)
-Markdown("\n\n".join([
-    sentences.below_baseline(metrics), sentences.beside_random(metrics, arms), sentences.beside_base(metrics, arms[0])]))
+Markdown("\n\n".join([sentences.below_baseline(metrics), sentences.beside_random(metrics, arms), sentences.beside_base(metrics, arms[0])]))
 
 # %% [markdown]
 # ## Fewer labels

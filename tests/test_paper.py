@@ -193,11 +193,11 @@ def test_arms_beside_their_base_on_the_tasks_that_both_have():
 
 def test_random_weights_are_told_where_they_do_as_well_as_the_base():
     columns = ["task", "test", "split", "label", "metric", "arm", "value"]
-    scores = [("a", "base", 0.2), ("a", "base", 0.4), ("a", "drawn", 0.3), ("a", "clinical", 0.1)]
+    scores = [("a", "base", 0.2), ("a", "base", 0.4), ("a", "drawn", 0.32), ("a", "clinical", 0.1)]
     scores += [("b", "base", 0.31), ("b", "drawn", 0.3), ("b", "dictionary", 0.9), ("c", "drawn", 0.5)]
     table = pd.DataFrame([(t, t, "test", "all", "f1", arm, value) for t, arm, value in scores], columns=columns)
     said = sentences.beside_random(table, ["base", "clinical"])
-    assert said == "Random weights do as well as Base on a (0.300 against 0.300): its reading is no help there."
+    assert said == "Random weights do as well as the base on a (0.320 against 0.300): its reading is no help there."
     assert sentences.beside_random(table, ["base", "drawn", "clinical"]) == "", "all of them have read"
     assert sentences.beside_random(table, []) == ""
 

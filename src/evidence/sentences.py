@@ -138,19 +138,12 @@ def below_baseline(metrics: pd.DataFrame) -> str:
 
 
 def beside_random(metrics: pd.DataFrame, arms: Sequence[str]) -> str:
-    """On tasks where the first of `arms` is no better than an arm with random weights; rows of results/metrics.csv."""
+    """On tasks where the first of `arms` is no better than another with random weights; rows of results/metrics.csv."""
     means = primary(metrics).groupby(["task", "arm"], sort=False)["value"].mean().unstack("arm")
-    random, base = means.drop(columns=[*arms, *BASELINES], errors="ignore").max(axis=1), next(iter(arms), "")
-    said = [
-        f"{shown(task)} ({random[task]:.3f} against {score:.3f})"
-        for task, score in means.get(base, pd.Series(dtype=float)).items()
-        if random[task] >= score
-    ]
-    return (
-        f"Random weights do as well as {shown(base)} on {', '.join(said)}: its reading is no help there."
-        if said
-        else ""
-    )
+    random = means.drop(columns=[*arms, *BASELINES], errors="ignore").max(axis=1)
+    base = means.reindex(columns=arms[:1]).max(axis=1)
+    said = [f"{shown(task)} ({random[task]:.3f} against {base[task]:.3f})" for task in means.index[random >= base]]
+    return f"Random weights do as well as the base on {', '.join(said)}: its reading is no help there." if said else ""
 
 
 def beside_base(metrics: pd.DataFrame, base: str) -> str:
