@@ -218,8 +218,8 @@ for name in mixtures:
 # that the adapted model is the better one for his task. What is missing?*
 
 # %% [markdown] tags=["solution"]
-# `half` reads half the clinical text and gains a little less there; in return it forgets nothing of general text and
-# goes on learning it, where `clinical_only` loses (about half a nat here, one or two there). Which is worth more
+# `half` reads half the clinical text and gains less there (by about three quarters of a nat); in return it forgets
+# hardly anything of general text, where `clinical_only` loses almost three nats. Which is worth more
 # depends on the task. And the loss is no task: whether a model that guesses clinical words better also finds entities
 # better is what 03 and 05 measure, beside a control (`general`) that was trained as long on other text, for longer
 # training alone may help.
