@@ -233,7 +233,7 @@ assert wrong.empty, f"another verdict than 05's in rows {[*wrong.index]}; is it 
 # what is wrong? And which of these verdicts speak about medicine?*
 
 # %% [markdown] tags=["solution"]
-# In the demo 17 of 20 are below .05 before and 9 after (yours may differ). Of many lines the best is often the luckiest: without a correction one in twenty comparisons of equal arms is
+# In the demo 9 of 20 are below .05 before and 8 after (yours may differ). Of many lines the best is often the luckiest: without a correction one in twenty comparisons of equal arms is
 # "significant". None of these verdicts speaks about medicine: the text was made up, and the rules that made it hold
 # what adaptation finds. They say that the method can find an effect that is there.
 
