@@ -1,5 +1,8 @@
 """Names as figures, tables and sentences show them, the same everywhere."""
 
+from collections.abc import Mapping
+from typing import Any
+
 # fmt: off
 ARMS = {
     "base": "Base", "general": "General (control)", "biomedical": "Biomedical", "clinical": "Clinical",
@@ -38,6 +41,11 @@ def shown(name: str) -> str:
     """The display name of an arm, task, metric or language; a name without one with its underscores as spaces."""
     name, _, number = name.partition(".")
     return NAMES.get(name, name.replace("_", " ")) + (f", copy {number}" if number else "")
+
+
+def origin(arm: Mapping[str, Any]) -> str:
+    """What an arm of a profile goes on from, as shown: its parent, random weights, or nothing."""
+    return "random weights" if arm["random_weights"] else shown(arm["parent"])
 
 
 def shown_corpus(name: str) -> str:

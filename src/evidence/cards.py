@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.names import shown, shown_corpus
+from common.names import origin, shown, shown_corpus
 from texts import downloads, sources
 
 STAYS = ("kept", "held out")
@@ -63,8 +63,7 @@ def models(folder: Path, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for arm in arms:
         table = pd.read_csv(folder / arm["name"] / "mixture.csv")
         read = int(table["tokens read"].sum())
-        parent = "" if arm["random_weights"] else arm["parent"]
-        totals[arm["name"]] = totals[parent] + read
+        totals[arm["name"]] = read if arm["random_weights"] else totals[arm["parent"]] + read
         texts = [
             {"corpus": shown_corpus(f"{row['domain']}-{row['language']}"), "read": int(row["tokens read"])}
             | {"passes": row["passes"]}
@@ -72,12 +71,7 @@ def models(folder: Path, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if row["tokens read"]
         ]
         rows.append(
-            {
-                "arm": shown(arm["name"]),
-                "parent": "random weights" if arm["random_weights"] else shown(parent),
-                "texts": texts,
-                "read": read,
-            }
+            {"arm": shown(arm["name"]), "parent": origin(arm), "texts": texts, "read": read}
             | {"in_all": totals[arm["name"]], "copies": arm["copies"], "name": arm["name"]}
             | {kind: int(table[kind].sum()) for kind in ("different", "new")}
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from common.names import shown, shown_corpus, shown_p
+from common.names import origin, shown, shown_corpus, shown_p
 from common.project import ROOT, write_json
 from evidence import baselines, cards, limitations, sentences, trainings
 from evidence.tables import primary
@@ -166,9 +166,8 @@ def _arms(profile: dict[str, Any]) -> dict[str, Any]:
     rows = []
     for arm in profile["arms"]:
         mixture = [f"{domain} {lang} {weight:g}" for domain, by in arm["text"].items() for lang, weight in by.items()]
-        parent = shown(arm["parent"]) if arm["parent"] else "–"
         rows.append(
-            {"arm": shown(arm["name"]), "goes on from": "random weights" if arm["random_weights"] else parent}
+            {"arm": shown(arm["name"]), "goes on from": origin(arm) or "–"}
             | {"text*": ", ".join(mixture), "word pieces#": f"{arm['tokens']:,}", "copies#": str(arm["copies"])}
         )
     return _table(rows, ["arm", "goes on from", "text*", "word pieces#", "copies#"])
